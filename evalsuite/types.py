@@ -1,0 +1,315 @@
+"""The values every part of the suite speaks in: estimates, findings, evidence, verdicts. Frozen, and JSON on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+Unit = Literal["patient", "study", "case", "lesion", "eye", "reader", "pixel"]
+Role = Literal["primary", "secondary", "exploratory", "descriptive"]
+Outcome = Literal["met", "not_met", "inconclusive"]
+CaseStatus = Literal["ok", "rejected", "failed", "indeterminate", "reference_equivocal", "reference_missing"]
+ReferenceClass = Literal["positive", "negative", "equivocal", "missing"]
+CurveKind = Literal["roc", "pr", "reliability", "froc", "net_benefit", "histogram"]
+
+CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)
+OUTPUT_STATUSES: tuple[CaseStatus, ...] = ("ok", "rejected", "failed", "indeterminate")
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Stratum = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number that may appear in a report: never without its n, its interval and its method.
+
+    Exactly one of `value` and `undefined` is given. `low` and `high` are both given or both absent; where a value has no
+    interval, `interval_undefined` says why. `level` is the two-sided confidence level (0.95), so a one-sided 97.5 % bound
+    is one end of a 95 % interval. Counts that do not apply are None.
+
+    Raises
+    ------
+    ValueError
+        If value and reason are both given or both absent, a number is not finite, or the interval is incomplete.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    method: str
+    n: int
+    unit: Unit = "case"
+    numerator: float | None = None
+    denominator: float | None = None
+    n_positive: int | None = None
+    n_negative: int | None = None
+    n_patients: int | None = None
+    design_effect: float | None = None
+    replicates: int | None = None
+    replicates_undefined: int | None = None
+    undefined: str | None = None
+    interval_undefined: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.undefined is None):
+            raise ValueError("an estimate has a value or a reason why there is none, not both and not neither")
+        for name in ("value", "low", "high", "numerator", "denominator", "design_effect"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"an estimate's {name} is finite or None, got {number!r}")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has both ends or none")
+        if self.undefined is not None and self.low is not None:
+            raise ValueError("an undefined estimate has no interval")
+        if not 0.0 < self.level < 1.0:
+            raise ValueError(f"level lies strictly between 0 and 1, got {self.level!r}")
+
+    @classmethod
+    def not_estimable(
+        cls,
+        reason: str,
+        *,
+        n: int,
+        unit: Unit = "case",
+        level: float = 0.95,
+        method: str = "none",
+        **counts: Any,
+    ) -> Estimate:
+        """An estimate that does not exist, and why."""
+        return cls(undefined=reason, n=n, unit=unit, level=level, method=method, **counts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Estimate:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One estimate and the question it answers."""
+
+    analysis: str
+    endpoint: str
+    metric: str
+    role: Role
+    target: str | None
+    operating_point: str | None
+    stratum: Stratum = field(default_factory=dict)
+    rater: str = "device"
+    condition: str | None = None
+    reference_group: str | None = None
+    prespecified: bool = True
+    estimate: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["stratum"] = dict(self.stratum)
+        data["estimate"] = self.estimate.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Finding:
+        return cls(**{**data, "estimate": Estimate.from_json(data["estimate"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A line or band the report draws. `x`, `y`, `low`, `high` are equally long; `low`/`high`/`n` may be absent.
+
+    `series` tells several lines of one kind apart (a histogram's "positive" and "negative" cases).
+    """
+
+    analysis: str
+    metric: str
+    kind: CurveKind
+    stratum: Stratum = field(default_factory=dict)
+    operating_point: str | None = None
+    series: str | None = None
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    n: int | tuple[int, ...] | None = None
+    method: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["stratum"] = dict(self.stratum)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Curve:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How many cases ended with this status, in this class of the reference standard, in this stratum."""
+
+    status: CaseStatus
+    reference: ReferenceClass
+    stratum: Stratum = field(default_factory=dict)
+    n: int
+    n_patients: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "stratum": dict(self.stratum)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Account:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestOutcome:
+    """A hypothesis test: statistic and p-value, adjusted where the protocol adjusts."""
+
+    __test__ = False  # not a test case, whatever its name looks like to pytest
+
+    name: str
+    statistic: float | None
+    p_value: float | None
+    p_adjusted: float | None = None
+    method: str
+    endpoint: str | None = None
+    stratum: Stratum = field(default_factory=dict)
+    undefined: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "stratum": dict(self.stratum)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TestOutcome:
+        return cls(**data)
+
+
+EVIDENCE_SCHEMA = "evalsuite/evidence/1"
+VERDICT_SCHEMA = "evalsuite/verdict/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that was found, and from what: a pure function of protocol, locked test set and predictions.
+
+    `protocol`, `testset`, `model`, `predictions` identify the inputs (id, version, digest, counts); `software` names the
+    versions of what computed the numbers. No times, paths, hosts or run ids: the same inputs give the same bytes.
+    `notes` are facts a reader must know (cases without patient_id, a stratum column that is constant).
+    """
+
+    protocol: Mapping[str, Any]
+    testset: Mapping[str, Any]
+    model: Mapping[str, Any]
+    predictions: Mapping[str, Any]
+    software: Mapping[str, str]
+    findings: tuple[Finding, ...]
+    curves: tuple[Curve, ...] = ()
+    accounting: tuple[Account, ...] = ()
+    tests: tuple[TestOutcome, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema: str = EVIDENCE_SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "protocol": dict(self.protocol),
+            "testset": dict(self.testset),
+            "model": dict(self.model),
+            "predictions": dict(self.predictions),
+            "software": dict(self.software),
+            "findings": [f.to_json() for f in self.findings],
+            "curves": [c.to_json() for c in self.curves],
+            "accounting": [a.to_json() for a in self.accounting],
+            "tests": [t.to_json() for t in self.tests],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evidence:
+        return cls(
+            schema=data["schema"],
+            protocol=data["protocol"],
+            testset=data["testset"],
+            model=data["model"],
+            predictions=data["predictions"],
+            software=data["software"],
+            findings=tuple(Finding.from_json(f) for f in data["findings"]),
+            curves=tuple(Curve.from_json(c) for c in data["curves"]),
+            accounting=tuple(Account.from_json(a) for a in data["accounting"]),
+            tests=tuple(TestOutcome.from_json(t) for t in data["tests"]),
+            notes=tuple(data["notes"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionResult:
+    """One acceptance criterion, the estimate it was judged on, and the outcome with its reason.
+
+    `criterion` is the criterion as the protocol states it: {"bound", "op", "value", …}. `stratum` is `{}` for the whole set.
+    """
+
+    endpoint: str
+    metric: str
+    role: Role
+    operating_point: str | None = None
+    stratum: Stratum = field(default_factory=dict)
+    criterion: Mapping[str, Any]
+    estimate: Estimate
+    outcome: Outcome
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **data,
+            "stratum": dict(self.stratum),
+            "criterion": dict(self.criterion),
+            "estimate": self.estimate.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CriterionResult:
+        return cls(**{**data, "estimate": Estimate.from_json(data["estimate"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judgement: a pure function of protocol and evidence (and of whether the run counts as evidence).
+
+    `evidence` is False for runs of an unfrozen protocol, with `--limit`, or changed after unblinding;
+    `not_evidence_because` then lists the reasons, and `overall` is at most inconclusive.
+    """
+
+    overall: Outcome
+    decision_rule: str
+    criteria: tuple[CriterionResult, ...]
+    reason: str
+    evidence: bool
+    not_evidence_because: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    evidence_digest: str
+    schema: str = VERDICT_SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **data,
+            "criteria": [c.to_json() for c in self.criteria],
+            "not_evidence_because": list(self.not_evidence_because),
+            "flags": list(self.flags),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        return cls(
+            **{
+                **data,
+                "criteria": tuple(CriterionResult.from_json(c) for c in data["criteria"]),
+                "not_evidence_because": tuple(data["not_evidence_because"]),
+                "flags": tuple(data["flags"]),
+            }
+        )
