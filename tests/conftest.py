@@ -1,0 +1,39 @@
+"""Shared fixtures: reference figures and real data beside the checkout, where they are present; one torch thread."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHARED = CHECKOUT.parent / "shared"
+
+
+def _folder(name: str) -> Path:
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f"../shared/{name} is not beside this checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_golden() -> Path:
+    """Reference figures computed by independent implementations."""
+    return _folder("golden")
+
+
+@pytest.fixture(scope="session")
+def shared_real() -> Path:
+    """Real images, labels and models."""
+    return _folder("real")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Root of the checkout."""
+    return CHECKOUT
