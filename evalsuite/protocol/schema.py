@@ -46,6 +46,9 @@ class Task(Block):
     positive: int | float | str | bool | list[int | float | str] = Field(
         default=1, description="value(s) of the reference that mean: target condition present"
     )
+    negative: list[int | float | str] | None = Field(
+        default=None, description="value(s) that mean: target condition absent; any other value is then an error"
+    )
     score: str | list[str] = Field(
         description="model output, a list of outputs, or an expression of them, e.g. p_mel + p_bcc + p_akiec"
     )
