@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each does all its own set-up.
+SHELL := bash
+PY := .venv/bin/python
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint types layers check demo-train bench clean
+
+help:
+	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
+	@echo "make test        style, types, layers and all tests"
+	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
+	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
+
+setup:
+	@bash .ci/setup
+
+demo: setup
+	@env -u OMP_NUM_THREADS $(PY) examples/chest_phantom/demo.py --out demo
+
+test: setup lint types layers
+	$(PY) -m pytest -q -n auto
+
+lint:
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types:
+	$(PY) -m mypy
+
+layers:
+	.venv/bin/lint-imports
+
+demo-train: setup
+	$(PY) examples/chest_phantom/train.py
+	$(PY) examples/chest_phantom/package.py
+
+bench: setup
+	$(PY) benchmarks/lock.py --out benchmarks/results/lock.md
+	$(PY) benchmarks/engine.py --out benchmarks/results/engine.md
+	$(PY) benchmarks/statistics.py --out benchmarks/results/statistics.md
+	$(PY) benchmarks/report.py --out benchmarks/results/report.md
+
+clean:
+	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,442 @@
+"""Performance and calibration of a binary index test: every endpoint, in the whole set and in every stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from evalsuite.analyses import curves as draw_curves
+from evalsuite.analyses.metrics import (
+    COMPUTABLE,
+    STANDARD_AT_POINT,
+    STANDARD_OVERALL,
+    Cut,
+    Metric,
+    cut,
+    two_sided_level,
+)
+from evalsuite.analyses.population import (
+    Bools,
+    OutputPolicy,
+    Population,
+    ReferencePolicy,
+    Scenario,
+    accounting,
+    build_population,
+    scenario,
+)
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats.bootstrap import PatientDraw, binary_bootstrap
+from evalsuite.stats.proportions import exact_binomial_test
+from evalsuite.testset.strata import StratumLabels, assign_strata
+from evalsuite.types import Account, Curve, Estimate, Finding, Role, TestOutcome
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What one analysis contributes to the evidence."""
+
+    findings: tuple[Finding, ...]
+    curves: tuple[Curve, ...]
+    accounting: tuple[Account, ...]
+    tests: tuple[TestOutcome, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One stratum cell: its label and its cases."""
+
+    stratum: Mapping[str, str]
+    mask: Bools
+
+    @property
+    def whole(self) -> bool:
+        return not self.stratum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """An endpoint of the protocol, or a row of the standard table that the protocol does not name."""
+
+    endpoint: Endpoint
+    role: Role
+    prespecified: bool
+
+    @property
+    def metric(self) -> Metric:
+        return COMPUTABLE[self.endpoint.metric]
+
+
+def questions(protocol: StudyProtocol) -> tuple[Question, ...]:
+    """The protocol's endpoints in its order, then what the standard table adds."""
+    named = [Question(endpoint=e, role=e.role, prespecified=True) for e in protocol.endpoints]
+    taken = {(e.metric, e.at) for e in protocol.endpoints if e.prevalence is None and e.interval is None}
+    names = {e.name for e in protocol.endpoints}
+    extra: list[Question] = []
+
+    def add(metric: str, at: str | None) -> None:
+        if (metric, at) in taken:
+            return
+        name = metric if at is None or len(protocol.operating_points) == 1 else f"{metric} at {at}"
+        while name in names:
+            name = f"{name} (standard table)"
+        names.add(name)
+        extra.append(
+            Question(endpoint=Endpoint(name=name, metric=metric, at=at), role="descriptive", prespecified=False)
+        )
+
+    for point in protocol.operating_points:
+        for metric in STANDARD_AT_POINT:
+            add(metric, point.name)
+    for metric in STANDARD_OVERALL:
+        if protocol.task.probability or not COMPUTABLE[metric].needs_probability:
+            add(metric, None)
+    return (*named, *extra)
+
+
+def evaluate_binary(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    on_step: OnStep | None = None,
+) -> Results:
+    """Every finding, curve, count and test of a binary protocol.
+
+    `frame` (reference and stratum columns) and `predictions` (rater "device") have one row per case, in lock order.
+    Raises InputError where the reference is ambiguous or the score cannot be formed.
+    """
+    population = build_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    labels = assign_strata(frame, protocol.strata)
+    cells = _cells(labels, population.n)
+    asked = questions(protocol)
+    resampling = PatientDraw(
+        population.patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
+    )
+    outputs: OutputPolicy = protocol.missing_outputs.primary
+    references = _primary_reference_policy(protocol)
+
+    findings: list[Finding] = []
+    total = len(asked)
+    for done, question in enumerate(asked):
+        findings += _answer(protocol, population, resampling, question, cells, outputs, references)
+        if on_step is not None:
+            on_step(done + 1, total)
+    findings += _missing_data(protocol, population, resampling, asked, cells, outputs, references)
+    return Results(
+        findings=tuple(findings),
+        curves=draw_curves.curves(
+            protocol, _drawn(protocol, population, cells, outputs, references), seed=protocol.seed
+        ),
+        accounting=tuple(
+            Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
+            for s, r, cell, n, patients in accounting(population, labels)
+        ),
+        tests=tuple(_tests(protocol, findings)),
+        notes=tuple(_notes(protocol, population, labels, frame)),
+    )
+
+
+def _primary_reference_policy(protocol: StudyProtocol) -> ReferencePolicy:
+    # Under a tipping-point analysis the estimate itself leaves unresolved cases out; the judge then looks at both
+    # extreme allocations, which the evidence holds as alternates.
+    return "worst_case" if protocol.missing_reference.primary == "worst_case" else "exclude"
+
+
+def _cells(labels: Mapping[str, StratumLabels], n: int) -> tuple[Cell, ...]:
+    whole = Cell(stratum={}, mask=np.ones(n, dtype=bool))
+    return (
+        whole,
+        *(
+            Cell(stratum=group.as_stratum(i), mask=group.mask(i))
+            for group in labels.values()
+            for i in range(len(group.levels))
+        ),
+    )
+
+
+def _view(
+    protocol: StudyProtocol,
+    population: Population,
+    question: Question,
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+    within: Bools | None,
+) -> Scenario:
+    at = question.endpoint.at
+    point = None if at is None else protocol.operating_point(at)
+    return scenario(
+        population,
+        looks=question.metric.looks,
+        threshold=None if point is None else point.threshold,
+        strict=point is not None and point.comparison == ">",
+        outputs=outputs,
+        references=references,
+        within=within,
+    )
+
+
+def _answer(
+    protocol: StudyProtocol,
+    population: Population,
+    resampling: PatientDraw,
+    question: Question,
+    cells: Sequence[Cell],
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+    *,
+    analysis: str | None = None,
+    condition: str | None = None,
+) -> Iterator[Finding]:
+    """One question in every cell."""
+    metric = question.metric
+    # Only where the allocation of missing references is searched for does the scenario depend on the stratum.
+    local = metric.looks in ("rank", "fit") and not (population.has_reference.all() and population.has_output.all())
+    shared = None if local else _view(protocol, population, question, outputs, references, None)
+    views = [shared or _view(protocol, population, question, outputs, references, c.mask) for c in cells]
+    cuts = [cut(v, c.mask, population.patient_index, protocol.confidence) for v, c in zip(views, cells, strict=True)]
+    estimates: list[Estimate | None] = [
+        _not_assessable(protocol, question, view, c, cell) for view, c, cell in zip(views, cuts, cells, strict=True)
+    ]
+    todo = [i for i, e in enumerate(estimates) if e is None]
+    if metric.direct is not None and not _by_bootstrap(question, population):
+        for i in todo:
+            estimates[i] = metric.direct(cuts[i], question.endpoint)
+    elif todo:
+        for view, indices in _group_by_view(views, todo):
+            made = _bootstrapped(protocol, population, resampling, question, view, [cells[i].mask for i in indices])
+            for i, estimate in zip(indices, made, strict=True):
+                estimates[i] = estimate
+    for cell, c, estimate in zip(cells, cuts, estimates, strict=True):
+        assert estimate is not None
+        yield Finding(
+            analysis=analysis or METRICS[question.endpoint.metric].analysis,
+            endpoint=question.endpoint.name,
+            metric=question.endpoint.metric,
+            role=question.role,
+            target=str(protocol.task.reference),
+            operating_point=question.endpoint.at,
+            stratum=dict(cell.stratum),
+            condition=condition,
+            prespecified=question.prespecified,
+            estimate=_with_counts(estimate, c),
+        )
+
+
+def _by_bootstrap(question: Question, population: Population) -> bool:
+    if question.endpoint.interval in ("percentile", "basic", "bca"):
+        return True
+    at_prevalence = question.endpoint.prevalence is not None
+    return population.clustered and (question.metric.clustered_by_bootstrap or at_prevalence)
+
+
+def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[tuple[Scenario, list[int]]]:
+    groups: dict[int, list[int]] = {}
+    for i in todo:
+        groups.setdefault(id(views[i]), []).append(i)
+    for indices in groups.values():
+        yield views[indices[0]], indices
+
+
+def _bootstrapped(
+    protocol: StudyProtocol,
+    population: Population,
+    resampling: PatientDraw,
+    question: Question,
+    view: Scenario,
+    masks: Sequence[Bools],
+) -> list[Estimate]:
+    endpoint = question.endpoint
+    chosen = endpoint.interval if endpoint.interval in ("percentile", "basic", "bca") else None
+    rows = binary_bootstrap(
+        resampling,
+        reference=view.reference,
+        score=view.score,
+        call=view.call,
+        probability=view.probability,
+        metrics=[endpoint.metric],
+        masks=np.array([m & view.include for m in masks]),
+        level=two_sided_level(protocol.confidence),
+        method=chosen or protocol.confidence.bootstrap.interval,
+        bins=endpoint.bins or 10,
+        prevalence=endpoint.prevalence,
+    )
+    return [row[0] for row in rows]
+
+
+def _not_assessable(
+    protocol: StudyProtocol, question: Question, view: Scenario, c: Cut, cell: Cell
+) -> Estimate | None:
+    """Why there can be no estimate in this cell, or None."""
+    metric = question.metric
+    n = len(c.reference)
+
+    def no(reason: str) -> Estimate:
+        return Estimate.not_estimable(reason, n=n, level=c.level)
+
+    if metric.needs_probability and c.probability is None:
+        return no("the score is not a probability")
+    if view.undefined is not None:
+        return no(view.undefined)
+    if n == 0:
+        return no("no cases")
+    counts = {"positives": c.n_positive, "negatives": c.n_negative}
+    kinds = {"positives": ["positives"], "negatives": ["negatives"], "both": ["positives", "negatives"], "any": []}
+    for kind in kinds[metric.needs]:
+        if counts[kind] == 0:
+            return no(f"no reference-{kind[:-1]} cases")
+        if not cell.whole and counts[kind] < protocol.small_strata.suppress_below:
+            return no(
+                f"not assessable: {counts[kind]} reference-{kind[:-1]} cases, "
+                f"fewer than {protocol.small_strata.suppress_below}"
+            )
+    if metric.needs == "any" and not cell.whole and n < protocol.small_strata.suppress_below:
+        return no(f"not assessable: {n} cases, fewer than {protocol.small_strata.suppress_below}")
+    return None
+
+
+def _with_counts(estimate: Estimate, c: Cut) -> Estimate:
+    """Fill in how many positives, negatives and patients the cell holds, where the statistic did not say."""
+    missing = {k: v for k, v in c.counts().items() if getattr(estimate, k) is None}
+    return replace(estimate, **missing) if missing else estimate
+
+
+def _missing_data(
+    protocol: StudyProtocol,
+    population: Population,
+    resampling: PatientDraw,
+    asked: Sequence[Question],
+    cells: Sequence[Cell],
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+) -> Iterator[Finding]:
+    """The same endpoints under every other assumption about what is missing; nothing where nothing is missing."""
+    variants: list[tuple[str, OutputPolicy, ReferencePolicy]] = []
+    if not population.has_output.all():
+        for policy in ("worst_case", "best_case", "exclude", "as_negative", "as_positive"):
+            variants.append((f"missing_outputs={policy}", policy, references))
+    if not population.has_reference.all():
+        for reference_policy in ("worst_case", "best_case", "exclude"):
+            variants.append((f"missing_reference={reference_policy}", outputs, reference_policy))
+    for condition, output_policy, reference_policy in variants:
+        for question in asked:
+            if not question.prespecified:
+                continue
+            wanted = [c for c in cells if c.whole or question.endpoint.stratum or question.endpoint.each]
+            yield from _answer(
+                protocol,
+                population,
+                resampling,
+                question,
+                wanted,
+                output_policy,
+                reference_policy,
+                analysis="missing_data",
+                condition=condition,
+            )
+
+
+def _drawn(
+    protocol: StudyProtocol,
+    population: Population,
+    cells: Sequence[Cell],
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+) -> list[draw_curves.Drawn]:
+    """What the curves are drawn from: ranks as in the primary analysis, probabilities of cases that have one."""
+    drawn = []
+    for cell in cells:
+        if len(cell.stratum) > 1:
+            continue  # curves of crossed strata are too thin to read; their estimates are in the tables
+        rank = scenario(
+            population,
+            looks="rank",
+            threshold=None,
+            strict=False,
+            outputs=outputs,
+            references=references,
+            within=cell.mask,
+        )
+        drawn.append(
+            draw_curves.Drawn(
+                stratum=dict(cell.stratum),
+                rank=cut(rank, cell.mask, population.patient_index, protocol.confidence),
+                score=population.score,
+                positive=population.positive,
+                known=cell.mask & population.has_output & population.has_reference,
+                patient_index=population.patient_index,
+                is_probability=population.is_probability,
+            )
+        )
+    return drawn
+
+
+def _tests(protocol: StudyProtocol, findings: Sequence[Finding]) -> Iterator[TestOutcome]:
+    """One-sided exact binomial tests of criteria on proportions of independent cases, beside the interval that decides."""
+    for endpoint in protocol.endpoints:
+        criterion = endpoint.criterion
+        if criterion is None or criterion.bound == "point" or not 0.0 < criterion.value < 1.0:
+            continue
+        for f in findings:
+            e = f.estimate
+            exact = (
+                f.endpoint == endpoint.name
+                and f.analysis == "performance"
+                and not f.stratum
+                and e.numerator is not None
+                and e.denominator is not None
+                and e.denominator == e.n_patients
+            )
+            if exact:
+                x, n = int(e.numerator or 0), int(e.denominator or 0)
+                yield TestOutcome(
+                    name=f"{endpoint.name} {criterion.op} {criterion.value:g}",
+                    statistic=float(x),
+                    p_value=exact_binomial_test(
+                        x, n, criterion.value, "greater" if criterion.bound == "lower" else "less"
+                    ),
+                    method="exact binomial, one-sided",
+                    endpoint=endpoint.name,
+                )
+
+
+def _notes(
+    protocol: StudyProtocol, population: Population, labels: Mapping[str, StratumLabels], frame: pd.DataFrame
+) -> Iterator[str]:
+    """Facts about this set that a reader of the numbers must know."""
+    known = population.has_reference
+    n_pos = int((population.positive & known).sum())
+    n_neg = int((~population.positive & known).sum())
+    if n_pos == 0 or n_neg == 0:
+        only = "negative" if n_pos == 0 else "positive"
+        yield (
+            f"Every case with a reference standard is reference-{only}: nothing that compares the two classes can be "
+            "estimated, and no criterion on it can be met."
+        )
+    if population.clustered:
+        yield (
+            f"{population.n} cases come from {population.n_patients} patients: intervals allow for the dependence of "
+            "cases within a patient."
+        )
+    if protocol.task.probability and not population.is_probability:
+        yield "The score leaves the range 0 to 1: it is not a probability, and calibration is not estimated."
+    for group in labels.values():
+        if len(group.levels) == 1:
+            yield f"Stratum '{group.name}' has a single level in this set: no comparison within it is possible."
+        missing = [i for i, level in enumerate(group.levels) if "missing" in level]
+        lost = int(sum(group.mask(i).sum() for i in missing))
+        if lost:
+            yield f"Stratum '{group.name}' is not recorded for {lost} of {population.n} cases; they form a group of their own."
+    if "sample_weight" in frame.columns:
+        yield "The case table has sampling weights; these estimates are of the set as it is, unweighted."
