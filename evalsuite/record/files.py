@@ -1,0 +1,73 @@
+"""Files appear whole or not at all, and a full disk or a missing permission is said in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from evalsuite.errors import OutputError
+
+_HINTS = {
+    errno.EACCES: "No permission to write there: choose another folder or change its permissions.",
+    errno.EPERM: "No permission to write there: choose another folder or change its permissions.",
+    errno.EROFS: "The file system is read-only: choose another folder.",
+    errno.ENOSPC: "The disk is full: free some space or choose another disk.",
+    errno.EDQUOT: "The disk quota is used up: free some space or choose another disk.",
+    errno.ENOENT: "The folder does not exist: create it first.",
+    errno.ENOTDIR: "A part of the path is a file, not a folder.",
+    errno.EISDIR: "The path is a folder.",
+    errno.ENAMETOOLONG: "The name is too long for the file system.",
+}
+
+
+def output_error(path: Path, cause: OSError) -> OutputError:
+    """The operating system's complaint about writing `path`, as an error that says how to go on."""
+    hint = _HINTS.get(cause.errno or 0, "Check the disk and the path.")
+    return OutputError(f"{path} cannot be written ({cause.strerror or type(cause).__name__})", hint=hint)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn any `OSError` inside the block into an `OutputError` that names `path`."""
+    try:
+        yield
+    except OSError as e:
+        raise output_error(path, e) from e
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` through a temporary file beside it: temp, fsync, rename, fsync of the folder.
+
+    On failure the old file stays as it was and the temporary file is removed.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written: no permission, disk full, folder missing.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
