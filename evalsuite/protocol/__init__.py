@@ -1,0 +1,1 @@
+"""The study protocol: what was decided before anyone looked, read, checked, frozen."""

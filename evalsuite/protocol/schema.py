@@ -22,7 +22,7 @@ MissingReferencePolicy = Literal["worst_case", "tipping_point", "exclude"]
 class Block(BaseModel):
     """A part of a protocol: immutable, and a typo in a key is an error rather than a silent default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class IntendedUse(Block):
@@ -101,6 +101,9 @@ class Endpoint(Block):
     sensitivity: Probability | None = None
     specificity: Probability | None = None
     range: tuple[float, float] | None = Field(default=None, description="range of a partial area")
+    over: Literal["specificity", "sensitivity"] | None = Field(
+        default=None, description="axis of that range; specificity unless stated"
+    )
     bins: Annotated[int, Field(ge=2, le=100)] | None = None
     maximum: float | None = Field(default=None, description="worst value an error can take, for cases without output")
     rationale: str = ""
@@ -118,6 +121,16 @@ class Confidence(Block):
     auroc: AurocInterval = "delong"
     bootstrap: Bootstrap = Bootstrap()
     justification: str = Field(default="", description="required where a one-sided alpha exceeds 0.025")
+
+    @property
+    def alpha(self) -> float:
+        """Chance of error on each side of the interval: a two-sided 95 % interval has 0.025, as a one-sided 97.5 %."""
+        return 1.0 - self.level if self.sided == "one" else (1.0 - self.level) / 2.0
+
+    @property
+    def two_sided_level(self) -> float:
+        """Level of the two-sided interval whose ends are the bounds that criteria are judged on."""
+        return self.level if self.sided == "two" else 1.0 - 2.0 * (1.0 - self.level)
 
 
 class Multiplicity(Block):
@@ -155,7 +168,7 @@ class ReusePolicy(Block):
 
 
 class Analyses(Block):
-    """Optional analyses and their settings. A block that this version does not run is an error, not a silent omission."""
+    """Optional analyses and their settings. A block this version does not run is an error, not a silent omission."""
 
     calibration: dict[str, Any] | None = None
     bias: dict[str, Any] | None = None
@@ -204,7 +217,9 @@ class StudyProtocol(Block):
     clauses: dict[str, Any] = Field(default_factory=dict)
     sources: list[str] = Field(default_factory=list, description="precedents and guidance the thresholds come from")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False, populate_by_name=True
+    )
 
     def operating_point(self, name: str) -> OperatingPoint:
         """The declared operating point of this name. KeyError if there is none (the loader has checked all uses)."""

@@ -1,0 +1,311 @@
+"""What a protocol must satisfy beyond its form: names that exist, metrics that fit, criteria that can be met."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from evalsuite.errors import Problem, ProtocolError
+from evalsuite.protocol.expression import compile_score
+from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
+from evalsuite.protocol.schema import Endpoint, StratumSpec, StudyProtocol
+
+# Stands in for a name that could not be read; whatever refers to names is then not checked.
+UNREADABLE = "\ufffd"
+
+_PROPORTION_INTERVALS = ("clopper-pearson", "wilson", "agresti-coull", "jeffreys")
+_AUROC_INTERVALS = ("delong", "logit-delong")
+_SETTINGS = ("prevalence", "sensitivity", "specificity", "range", "over", "bins", "maximum")
+_MAX_ALPHA = 0.025
+
+
+def check_protocol(protocol: StudyProtocol) -> list[Problem]:
+    """Every contradiction in a protocol whose form is sound; empty if there is none."""
+    return [
+        *_unique(protocol),
+        *_task(protocol),
+        *_operating_points(protocol),
+        *_strata(protocol),
+        *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
+        *_decision(protocol),
+        *_confidence(protocol),
+    ]
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """A hint with the closest candidate, or with all of them where none is close."""
+    names = [c for c in candidates if c]
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"declared: {', '.join(names)}" if names else ""
+
+
+def bin_labels(bins: Sequence[float]) -> list[str]:
+    """The levels of a binned stratum, in order: `<40`, `40-<60`, `>=60`."""
+    edges = [f"{edge:.15g}" for edge in bins]
+    return [f"<{edges[0]}", *(f"{a}-<{b}" for a, b in itertools.pairwise(edges)), f">={edges[-1]}"]
+
+
+def _unique(protocol: StudyProtocol) -> Iterator[Problem]:
+    groups = {
+        "operating_points": [p.name for p in protocol.operating_points],
+        "endpoints": [e.name for e in protocol.endpoints],
+        "strata": [s.name for s in protocol.strata],
+    }
+    for key, names in groups.items():
+        for i, name in enumerate(names):
+            if name != UNREADABLE and name in names[:i]:
+                yield Problem(f"name '{name}' given twice", f"{key}[{i}].name", "names identify; choose another")
+
+
+def _task(protocol: StudyProtocol) -> Iterator[Problem]:
+    task = protocol.task
+    if task.kind == "binary" and not isinstance(task.reference, str):
+        yield Problem("a binary task has one reference column", "task.reference", "name one column")
+    if isinstance(task.positive, list) and not task.positive:
+        yield Problem("no value of the reference means positive", "task.positive", "give at least one value")
+    try:
+        compile_score(task.score)
+    except ProtocolError as error:
+        yield from error.problems
+
+
+def _operating_points(protocol: StudyProtocol) -> Iterator[Problem]:
+    if protocol.task.kind in ("binary", "multilabel"):
+        return
+    for i, _ in enumerate(protocol.operating_points):
+        yield Problem(
+            f"a {protocol.task.kind} task has no operating point",
+            f"operating_points[{i}]",
+            "remove it, or check task.kind",
+        )
+
+
+def _strata(protocol: StudyProtocol) -> Iterator[Problem]:
+    by_name = {s.name: s for s in protocol.strata}
+    for i, spec in enumerate(protocol.strata):
+        path = f"strata[{i}]"
+        if spec.cross is None:
+            if spec.column is None:
+                yield Problem("a stratum needs a column or a cross", path, f"give column: {spec.name}")
+        elif spec.column is not None or spec.bins is not None:
+            yield Problem("a cross has no column and no bins of its own", path, "declare them in the strata it crosses")
+        if spec.column is not None and spec.column.strip() in ("", "dicom:"):
+            yield Problem("no column named", f"{path}.column", 'e.g. column: "dicom:Manufacturer"')
+        if spec.bins is not None:
+            if not spec.bins:
+                yield Problem("no bin edge given", f"{path}.bins", "e.g. bins: [40, 60]")
+            if any(b <= a for a, b in itertools.pairwise(spec.bins)):
+                yield Problem("bin edges must increase", f"{path}.bins", f"e.g. {sorted(set(spec.bins))}")
+        if spec.cross is not None:
+            yield from _cross(spec, path, by_name)
+
+
+def _cross(spec: StratumSpec, path: str, by_name: dict[str, StratumSpec]) -> Iterator[Problem]:
+    members = spec.cross or []
+    if len(members) < 2:
+        yield Problem("a cross needs at least two strata", f"{path}.cross", "e.g. cross: [sex, age]")
+    for j, member in enumerate(members):
+        if member in members[:j]:
+            yield Problem(f"stratum '{member}' crossed with itself", f"{path}.cross[{j}]")
+        elif member not in by_name:
+            if UNREADABLE not in by_name:
+                simple = [n for n, s in by_name.items() if s.cross is None]
+                yield Problem(f"unknown stratum '{member}'", f"{path}.cross[{j}]", did_you_mean(member, simple))
+        elif by_name[member].cross is not None:
+            yield Problem(f"'{member}' is a cross itself", f"{path}.cross[{j}]", "cross its members directly")
+
+
+def _endpoint(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterator[Problem]:
+    info = METRICS.get(endpoint.metric)
+    if info is None:
+        if endpoint.metric != UNREADABLE:
+            suggestion = suggest_metric(endpoint.metric)
+            hint = f"did you mean '{suggestion}'?" if suggestion else "evalsuite list metrics"
+            yield Problem(f"unknown metric '{endpoint.metric}'", f"{path}.metric", hint)
+    elif protocol.task.kind not in info.tasks:
+        yield Problem(
+            f"metric '{endpoint.metric}' does not fit a {protocol.task.kind} task",
+            f"{path}.metric",
+            f"it is for {', '.join(info.tasks)} tasks",
+        )
+    else:
+        yield from _operating_point(protocol, endpoint, info, path)
+        yield from _settings(protocol, endpoint, info, path)
+    yield from _criterion(endpoint, info, path)
+    yield from _endpoint_stratum(protocol, endpoint, path)
+
+
+def _operating_point(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> Iterator[Problem]:
+    names = [p.name for p in protocol.operating_points]
+    if not info.needs_operating_point:
+        if endpoint.at is not None:
+            yield Problem(f"metric '{info.name}' needs no operating point", f"{path}.at", "remove it")
+        return
+    if endpoint.at is None:
+        known = [n for n in names if n != UNREADABLE]
+        hint = f"one of: {', '.join(known)}" if known else "declare one under operating_points and name it here"
+        yield Problem(f"metric '{info.name}' needs an operating point", f"{path}.at", hint)
+    elif endpoint.at not in names and UNREADABLE not in names:
+        hint = did_you_mean(endpoint.at, names) or "declare it under operating_points"
+        yield Problem(f"unknown operating point '{endpoint.at}'", f"{path}.at", hint)
+    elif info.name == "net_benefit" and endpoint.at in names:
+        threshold = protocol.operating_point(endpoint.at).threshold
+        if not 0.0 < threshold < 1.0:
+            yield Problem("net benefit needs a threshold between 0 and 1", f"{path}.at", "it is a probability")
+
+
+def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> Iterator[Problem]:
+    for name in _SETTINGS:
+        given = getattr(endpoint, name) is not None
+        if given and name not in (*info.requires, *info.accepts):
+            yield Problem(f"metric '{info.name}' has no setting '{name}'", f"{path}.{name}", "remove it")
+        if not given and name in info.requires:
+            yield Problem("required field missing", f"{path}.{name}", f"metric '{info.name}' needs it")
+    if endpoint.range is not None and not 0.0 <= endpoint.range[0] < endpoint.range[1] <= 1.0:
+        yield Problem("a range lies within 0 and 1 and increases", f"{path}.range", "e.g. range: [0.8, 1.0]")
+    if info.needs_probability and not protocol.task.probability:
+        yield Problem(
+            f"metric '{info.name}' needs a probability", f"{path}.metric", "task.probability says the score is none"
+        )
+    interval = endpoint.interval
+    if interval is None:
+        return
+    if (interval in _PROPORTION_INTERVALS and info.family != "proportion") or (
+        interval in _AUROC_INTERVALS and info.family != "auroc"
+    ):
+        yield Problem(
+            f"interval '{interval}' does not fit '{info.name}'", f"{path}.interval", "remove it for the default"
+        )
+    elif info.family == "proportion" and interval not in _PROPORTION_INTERVALS:
+        hint = f"one of: {', '.join(_PROPORTION_INTERVALS)}"
+        yield Problem(f"interval '{interval}' is not one for proportions", f"{path}.interval", hint)
+    elif info.family == "auroc" and interval not in _AUROC_INTERVALS:
+        hint = f"one of: {', '.join(_AUROC_INTERVALS)}"
+        yield Problem(f"interval '{interval}' is not one for AUROC", f"{path}.interval", hint)
+
+
+def _criterion(endpoint: Endpoint, info: MetricInfo | None, path: str) -> Iterator[Problem]:
+    criterion = endpoint.criterion
+    if criterion is None:
+        if endpoint.role == "primary":
+            yield Problem(
+                "a primary endpoint needs a criterion",
+                f"{path}.criterion",
+                'e.g. {bound: lower, op: ">", value: 0.80}, or make its role secondary',
+            )
+        return
+    where = f"{path}.criterion"
+    if criterion.bound == "point" and not criterion.justification:
+        yield Problem(
+            "a criterion on a point estimate needs a justification", f"{where}.justification", "or judge bound: lower"
+        )
+    if (criterion.bound == "lower" and criterion.op in ("<", "<=")) or (
+        criterion.bound == "upper" and criterion.op in (">", ">=")
+    ):
+        other = "upper" if criterion.bound == "lower" else "lower"
+        yield Problem(
+            f"a {criterion.bound} bound {criterion.op} {criterion.value:g} demonstrates nothing",
+            where,
+            f'use bound: {other} with op: "{criterion.op}", or turn the comparison round',
+        )
+    elif info is not None and not criterion.placeholder and not _reachable(info, criterion.op, criterion.value):
+        yield Problem(
+            f"goal {criterion.op} {criterion.value:g} cannot be reached",
+            f"{where}.value",
+            f"the range of '{info.name}' ends before",
+        )
+
+
+def _reachable(info: MetricInfo, op: str, goal: float) -> bool:
+    if op in (">", ">="):
+        return info.upper is None or goal < info.upper or (op == ">=" and goal == info.upper)
+    return info.lower is None or goal > info.lower or (op == "<=" and goal == info.lower)
+
+
+def _endpoint_stratum(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterator[Problem]:
+    by_name = {s.name: s for s in protocol.strata}
+    if endpoint.each is not None and endpoint.stratum:
+        yield Problem("an endpoint has 'each' or 'stratum', not both", f"{path}.each", "declare two endpoints")
+    if endpoint.each is not None and endpoint.each not in by_name and UNREADABLE not in by_name:
+        hint = did_you_mean(endpoint.each, by_name) or "declare it under strata"
+        yield Problem(f"unknown stratum '{endpoint.each}'", f"{path}.each", hint)
+    if (endpoint.each is not None or endpoint.stratum) and endpoint.criterion is None:
+        yield Problem(
+            "'each' and 'stratum' say where a criterion is judged, and there is none",
+            f"{path}.{'each' if endpoint.each is not None else 'stratum'}",
+            "estimates are reported in every stratum anyway; remove it or add a criterion",
+        )
+    for key, level in endpoint.stratum.items():
+        spec = by_name.get(key)
+        if spec is None:
+            if UNREADABLE not in by_name:
+                hint = (
+                    did_you_mean(key, [n for n, s in by_name.items() if s.cross is None]) or "declare it under strata"
+                )
+                yield Problem(f"unknown stratum '{key}'", f"{path}.stratum.{key}", hint)
+        elif spec.cross is not None:
+            yield Problem(
+                f"'{key}' is a cross", f"{path}.stratum.{key}", f"name a level of each: {', '.join(spec.cross)}"
+            )
+        elif spec.bins and level[:1] in tuple("<>=0123456789") and level not in bin_labels(spec.bins):
+            hint = did_you_mean(level, bin_labels(spec.bins))
+            yield Problem(f"stratum '{key}' has no group '{level}'", f"{path}.stratum.{key}", hint)
+    if len(endpoint.stratum) > 1 and all(key in by_name for key in endpoint.stratum):
+        keys = set(endpoint.stratum)
+        if not any(s.cross is not None and set(s.cross) == keys for s in protocol.strata):
+            names = ", ".join(endpoint.stratum)
+            yield Problem(f"no stratum crosses {names}", f"{path}.stratum", f"declare one with cross: [{names}]")
+
+
+def _decision(protocol: StudyProtocol) -> Iterator[Problem]:
+    primary = [e for e in protocol.endpoints if e.role == "primary"]
+    names = [e.name for e in protocol.endpoints]
+    multiplicity = protocol.multiplicity
+    if not primary and all(e.name != UNREADABLE for e in protocol.endpoints):
+        yield Problem(
+            "no endpoint is primary, so there is nothing to judge",
+            "endpoints",
+            "give at least one endpoint role: primary and a criterion",
+        )
+    if protocol.decision_rule == "any_primary" and len(primary) > 1 and multiplicity.method == "none":
+        yield Problem(
+            "any_primary with several primary endpoints needs a multiplicity method",
+            "multiplicity.method",
+            "one of: holm, hochberg, fixed_sequence",
+        )
+    ordered = multiplicity.method == "fixed_sequence" or protocol.decision_rule == "gatekeeping"
+    for i, name in enumerate(multiplicity.order):
+        if name not in names and UNREADABLE not in names:
+            yield Problem(f"unknown endpoint '{name}'", f"multiplicity.order[{i}]", did_you_mean(name, names))
+        elif name in multiplicity.order[:i]:
+            yield Problem(f"endpoint '{name}' ordered twice", f"multiplicity.order[{i}]")
+    if ordered:
+        absent = [e.name for e in primary if e.name not in multiplicity.order and e.name != UNREADABLE]
+        if absent:
+            why = "a fixed sequence" if multiplicity.method == "fixed_sequence" else "gatekeeping"
+            yield Problem(
+                f"{why} needs the order of the primary endpoints",
+                "multiplicity.order",
+                f"not in it: {', '.join(absent)}",
+            )
+    elif multiplicity.order:
+        yield Problem(
+            "an order is for a fixed sequence or gatekeeping",
+            "multiplicity.order",
+            "set method: fixed_sequence, or remove it",
+        )
+
+
+def _confidence(protocol: StudyProtocol) -> Iterator[Problem]:
+    confidence = protocol.confidence
+    if confidence.two_sided_level <= 0.0:
+        yield Problem("a one-sided level lies above 0.5", "confidence.level", "e.g. 0.975")
+    elif confidence.alpha > _MAX_ALPHA + 1e-9 and not confidence.justification:
+        yield Problem(
+            f"one-sided alpha of {confidence.alpha:.3g} exceeds 0.025",
+            "confidence.justification",
+            "justify it, or use level: 0.95 two-sided (0.975 one-sided)",
+        )

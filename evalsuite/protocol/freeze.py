@@ -1,0 +1,176 @@
+"""Freeze a study: bind protocol, test set and model to each other before anyone sees a result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import IntegrityError, OutputError
+from evalsuite.protocol.load import dump_protocol, parse_protocol, protocol_digest
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.record.canonical import canonical_json, read_json
+from evalsuite.record.digest import digest_json, sha256_bytes
+from evalsuite.record.files import atomic_write
+
+FROZEN_SCHEMA = "evalsuite/frozen/1"
+PROTOCOL_FILE = "protocol.yaml"
+FREEZE_FILE = "freeze.json"
+
+_FIELDS = (
+    "schema",
+    "protocol",
+    "testset",
+    "model",
+    "utc",
+    "software",
+    "signature",
+    "digest",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What was frozen together, and when. All digests are SHA-256 in hex; `digest` is over all the others."""
+
+    protocol: StudyProtocol
+    protocol_digest: str
+    testset_root: str
+    testset_id: str
+    testset_version: str
+    model_digest: str
+    contract_digest: str | None
+    utc: str
+    software: str
+    digest: str
+
+
+def freeze(
+    protocol: StudyProtocol,
+    *,
+    out: Path,
+    utc: str,
+    testset_root: str,
+    testset_id: str,
+    testset_version: str,
+    model_digest: str,
+    contract_digest: str | None = None,
+) -> Frozen:
+    """Write the folder `out` with the normalised protocol and freeze.json, which binds it to test set and model.
+
+    Parameters
+    ----------
+    out
+        A folder that does not exist yet, or is empty; what was frozen is never overwritten.
+    utc
+        Time of freezing, ISO 8601 in UTC.
+    contract_digest
+        None for recorded predictions, which have no contract.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds anything, or cannot be written.
+    """
+    text = dump_protocol(protocol).encode()
+    content: dict[str, Any] = {
+        "schema": FROZEN_SCHEMA,
+        "protocol": {
+            "id": protocol.id,
+            "version": protocol.version,
+            "digest": protocol_digest(protocol),
+            "file_sha256": sha256_bytes(text),
+        },
+        "testset": {"root": testset_root, "set_id": testset_id, "version": testset_version},
+        "model": {"digest": model_digest, "contract_digest": contract_digest},
+        "utc": utc,
+        "software": {"evalsuite": importlib.metadata.version("evalsuite")},
+        "signature": None,
+    }
+    content["digest"] = digest_json(content)
+    _make_folder(out)
+    atomic_write(out / PROTOCOL_FILE, text)
+    # Last, so that an interrupted freeze leaves a folder that does not load, not one that looks frozen.
+    atomic_write(out / FREEZE_FILE, canonical_json(content) + b"\n")
+    return _frozen(protocol, content)
+
+
+def load_frozen(path: Path) -> Frozen:
+    """Open a folder written by `freeze` and verify every digest in it.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is missing, does not parse, or is not what was frozen; names the file.
+    """
+    content = _read(path / FREEZE_FILE)
+    recorded = content["digest"]
+    if digest_json({k: v for k, v in content.items() if k != "digest"}) != recorded:
+        raise IntegrityError(f"{path / FREEZE_FILE} differs from what was frozen.", hint=_HINT)
+    protocol_file = path / PROTOCOL_FILE
+    try:
+        data = protocol_file.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{protocol_file} cannot be read: {error.strerror}.", hint=_HINT) from error
+    found = sha256_bytes(data)
+    expected = content["protocol"]["file_sha256"]
+    if found != expected:
+        raise IntegrityError(
+            f"{protocol_file} differs from what was frozen.",
+            hint=f"frozen sha256 {expected}, found sha256 {found}. {_HINT}",
+        )
+    protocol = parse_protocol(data, str(protocol_file))
+    if protocol_digest(protocol) != content["protocol"]["digest"]:
+        raise IntegrityError(
+            f"{protocol_file} means something else to this version of evalsuite than when it was frozen.",
+            hint=f"It was frozen by evalsuite {content['software'].get('evalsuite')}; use that version.",
+        )
+    return _frozen(protocol, content)
+
+
+_HINT = "Restore the folder from where it was kept, or freeze anew before unblinding: evalsuite freeze PROTOCOL …"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise IntegrityError(f"{path.parent} is not a frozen study: {path.name} is missing.", hint=_HINT)
+    content = read_json(path, error=IntegrityError)
+    if not isinstance(content, dict) or content.get("schema") != FROZEN_SCHEMA:
+        raise IntegrityError(f"{path} is not a file of {FROZEN_SCHEMA}.", hint=_HINT)
+    shape = {"protocol": ("digest", "file_sha256"), "testset": ("root", "set_id", "version"), "model": ("digest",)}
+    missing = [name for name in _FIELDS if name not in content]
+    missing += [f"{k}.{n}" for k, names in shape.items() for n in names if n not in _mapping(content.get(k))]
+    if missing:
+        raise IntegrityError(f"{path} lacks {', '.join(missing)}.", hint=_HINT)
+    return content
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _frozen(protocol: StudyProtocol, content: Mapping[str, Any]) -> Frozen:
+    return Frozen(
+        protocol=protocol,
+        protocol_digest=content["protocol"]["digest"],
+        testset_root=content["testset"]["root"],
+        testset_id=content["testset"]["set_id"],
+        testset_version=content["testset"]["version"],
+        model_digest=content["model"]["digest"],
+        contract_digest=content["model"].get("contract_digest"),
+        utc=content["utc"],
+        software=_mapping(content["software"]).get("evalsuite", ""),
+        digest=content["digest"],
+    )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = any(out.iterdir())
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}.", hint="Choose another --out.") from error
+    if taken:
+        raise OutputError(f"{out} is not empty.", hint="What was frozen is never overwritten; choose another --out.")

@@ -1,0 +1,275 @@
+"""The metrics a protocol may name: what each one means, what it needs, and which direction is better."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+Family = Literal["proportion", "auroc", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """One entry of the catalogue. It computes nothing.
+
+    `requires` are endpoint keys that must be given, `accepts` those that may be; any other setting of an endpoint is
+    refused for this metric. `lower` and `upper` bound the range, None where it has no bound. `higher_is_better`
+    is None where the ideal lies inside the range (an observed/expected ratio of 1).
+    """
+
+    name: str
+    title: str
+    definition: str
+    analysis: str = "performance"
+    family: Family = "other"
+    needs_operating_point: bool = False
+    needs_probability: bool = False
+    requires: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ()
+    higher_is_better: bool | None = True
+    lower: float | None = 0.0
+    upper: float | None = 1.0
+    tasks: tuple[str, ...] = ("binary",)
+
+    @property
+    def needs_call(self) -> bool:
+        """Whether the metric needs cases called positive or negative, hence an operating point."""
+        return self.needs_operating_point
+
+
+def _called(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(name=name, title=title, definition=definition, needs_operating_point=True, **more)
+
+
+def _share(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return _called(name, title, definition, family="proportion", **more)
+
+
+def _calibration(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        **{"analysis": "calibration", "needs_probability": True, "higher_is_better": False, **more},
+    )
+
+
+def _mask(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        **{"analysis": "segmentation", "tasks": ("segmentation",), **more},
+    )
+
+
+_ENTRIES: tuple[MetricInfo, ...] = (
+    _share("sensitivity", "Sensitivity", "share of reference-positive cases called positive"),
+    _share("specificity", "Specificity", "share of reference-negative cases called negative"),
+    _share(
+        "ppv",
+        "Positive predictive value",
+        "share of cases called positive that are reference-positive; at the declared prevalence where one is given, "
+        "else at the test set's own",
+        accepts=("prevalence",),
+    ),
+    _share(
+        "npv",
+        "Negative predictive value",
+        "share of cases called negative that are reference-negative; at the declared prevalence where one is given, "
+        "else at the test set's own",
+        accepts=("prevalence",),
+    ),
+    _share("accuracy", "Accuracy", "share of cases called as the reference standard has them"),
+    _share("call_rate", "Positive call rate", "share of all cases called positive", higher_is_better=None),
+    MetricInfo(
+        name="prevalence",
+        title="Prevalence in the test set",
+        definition="share of cases that are reference-positive",
+        family="proportion",
+        higher_is_better=None,
+    ),
+    _called("balanced_accuracy", "Balanced accuracy", "mean of sensitivity and specificity"),
+    _called("youden", "Youden index", "sensitivity + specificity − 1", lower=-1.0),
+    _called("f1", "F1 score", "harmonic mean of PPV and sensitivity"),
+    _called(
+        "mcc",
+        "Matthews correlation coefficient",
+        "correlation of the binary call with the reference standard",
+        lower=-1.0,
+    ),
+    _called("kappa", "Cohen's kappa", "agreement of call and reference standard beyond chance", lower=-1.0),
+    _called("lr_positive", "Positive likelihood ratio", "sensitivity / (1 − specificity)", upper=None),
+    _called(
+        "lr_negative",
+        "Negative likelihood ratio",
+        "(1 − sensitivity) / specificity",
+        upper=None,
+        higher_is_better=False,
+    ),
+    _called(
+        "net_benefit",
+        "Net benefit",
+        "true positives / n − false positives / n × threshold odds, with the operating point's threshold as threshold "
+        "probability",
+        needs_probability=True,
+        accepts=("prevalence",),
+        lower=None,
+    ),
+    MetricInfo(
+        name="auroc",
+        title="AUROC",
+        definition="chance that a reference-positive case scores above a reference-negative one, ties counted one half",
+        family="auroc",
+    ),
+    MetricInfo(
+        name="partial_auroc",
+        title="Partial AUROC",
+        definition="area under the ROC curve over the declared range of specificity or sensitivity, standardised after "
+        "McClish to 0.5 for chance and 1 for a perfect score",
+        requires=("range",),
+        accepts=("over",),
+    ),
+    MetricInfo(
+        name="average_precision",
+        title="Average precision",
+        definition="area under the precision-recall curve as a step function",
+    ),
+    MetricInfo(
+        name="sensitivity_at_specificity",
+        title="Sensitivity at a fixed specificity",
+        definition="sensitivity read from the ROC curve at the declared specificity; a description of the curve, "
+        "not an operating point",
+        requires=("specificity",),
+    ),
+    MetricInfo(
+        name="specificity_at_sensitivity",
+        title="Specificity at a fixed sensitivity",
+        definition="specificity read from the ROC curve at the declared sensitivity; a description of the curve, "
+        "not an operating point",
+        requires=("sensitivity",),
+    ),
+    _calibration("brier", "Brier score", "mean squared difference of probability and outcome"),
+    _calibration("log_loss", "Log loss", "mean negative log-likelihood of the outcome, natural logarithm", upper=None),
+    _calibration(
+        "ece",
+        "Expected calibration error",
+        "mean absolute difference of observed share and mean probability over bins, weighted by their cases",
+        accepts=("bins",),
+    ),
+    _calibration(
+        "mce",
+        "Maximum calibration error",
+        "largest absolute difference of observed share and mean probability over bins",
+        accepts=("bins",),
+    ),
+    _calibration(
+        "calibration_slope",
+        "Calibration slope",
+        "slope of the outcome on the logit of the probability; 1 is ideal",
+        higher_is_better=None,
+        lower=None,
+        upper=None,
+    ),
+    _calibration(
+        "calibration_intercept",
+        "Calibration intercept",
+        "calibration in the large: intercept with the logit of the probability as offset; 0 is ideal",
+        higher_is_better=None,
+        lower=None,
+        upper=None,
+    ),
+    _calibration(
+        "observed_expected",
+        "Observed / expected ratio",
+        "reference-positive cases divided by the sum of probabilities; 1 is ideal",
+        higher_is_better=None,
+        upper=None,
+    ),
+    _calibration(
+        "ici", "Integrated calibration index", "mean absolute difference of probability and smoothed observed share"
+    ),
+    _calibration("e50", "E50", "median absolute difference of probability and smoothed observed share"),
+    _calibration("e90", "E90", "90th percentile of the absolute difference of probability and smoothed observed share"),
+    _calibration(
+        "spiegelhalter_z",
+        "Spiegelhalter z",
+        "standardised Brier score under perfect calibration; 0 is ideal",
+        higher_is_better=None,
+        lower=None,
+        upper=None,
+    ),
+    _mask("dice", "Dice coefficient", "2 × overlap / (size of device mask + size of reference mask)"),
+    _mask("iou", "Intersection over union", "overlap / union of device mask and reference mask"),
+    _mask(
+        "hd95",
+        "95 % Hausdorff distance",
+        "95th percentile of surface distances in millimetres",
+        higher_is_better=False,
+        upper=None,
+        requires=("maximum",),
+    ),
+    _mask(
+        "hd",
+        "Hausdorff distance",
+        "largest surface distance in millimetres",
+        higher_is_better=False,
+        upper=None,
+        requires=("maximum",),
+    ),
+    _mask(
+        "assd",
+        "Average symmetric surface distance",
+        "mean surface distance over both surfaces in millimetres",
+        higher_is_better=False,
+        upper=None,
+        requires=("maximum",),
+    ),
+    _mask("nsd", "Normalised surface Dice", "share of both surfaces within a tolerance in millimetres of the other"),
+    _mask(
+        "volume_error",
+        "Volume error",
+        "device volume − reference volume in millilitres",
+        higher_is_better=None,
+        lower=None,
+        upper=None,
+        requires=("maximum",),
+    ),
+)
+
+METRICS: Mapping[str, MetricInfo] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+
+# Names from other fields and packages; never accepted, only hinted at.
+_OTHER_WORDS = {
+    "auc": "auroc",
+    "roc_auc": "auroc",
+    "recall": "sensitivity",
+    "tpr": "sensitivity",
+    "precision": "ppv",
+    "tnr": "specificity",
+    "selectivity": "specificity",
+    "ppv_at_prevalence": "ppv",
+    "npv_at_prevalence": "npv",
+    "ap": "average_precision",
+    "auprc": "average_precision",
+    "brier_score": "brier",
+    "dsc": "dice",
+    "dice_score": "dice",
+    "jaccard": "iou",
+    "lr+": "lr_positive",
+    "lr-": "lr_negative",
+    "o/e": "observed_expected",
+    "nll": "log_loss",
+}
+
+
+def suggest_metric(name: str) -> str | None:
+    """The catalogue's name for what was probably meant, or None."""
+    known = _OTHER_WORDS.get(name.strip().lower())
+    if known:
+        return known
+    close = difflib.get_close_matches(name.strip().lower(), METRICS, n=1)
+    return close[0] if close else None

@@ -1,0 +1,52 @@
+"""What this version cannot carry out of a valid protocol: said before the run, so that nothing is silently left out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.schema import StudyProtocol
+
+_KINDS = ("standalone", "site_acceptance")
+_TASKS = ("binary",)
+_ANALYSES = ("calibration",)
+
+
+def unsupported(protocol: StudyProtocol, computable: Collection[str]) -> list[Problem]:
+    """Every part of the protocol that a run of this version would have to leave out; empty if it can do all of it.
+
+    Parameters
+    ----------
+    computable
+        Names of the metrics that the analyses of this version compute.
+    """
+    return list(_problems(protocol, computable))
+
+
+def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[Problem]:
+    not_yet = "not carried out by this version"
+    if protocol.kind not in _KINDS:
+        yield Problem(f"kind '{protocol.kind}' is {not_yet}", "kind", f"available: {', '.join(_KINDS)}")
+    if protocol.task.kind not in _TASKS:
+        yield Problem(f"task '{protocol.task.kind}' is {not_yet}", "task.kind", f"available: {', '.join(_TASKS)}")
+    else:
+        for i, endpoint in enumerate(protocol.endpoints):
+            if endpoint.metric not in computable:
+                yield Problem(f"metric '{endpoint.metric}' is {not_yet}", f"endpoints[{i}].metric")
+    for name in type(protocol.analyses).model_fields:
+        if name not in _ANALYSES and getattr(protocol.analyses, name) is not None:
+            yield Problem(f"analysis '{name}' is {not_yet}", f"analyses.{name}", "remove the block")
+    if protocol.comparisons:
+        yield Problem(f"comparison with a baseline is {not_yet}", "comparisons", "remove the list")
+    if protocol.decision_rule != "all_primary":
+        yield Problem(f"decision rule '{protocol.decision_rule}' is {not_yet}", "decision_rule", "use all_primary")
+    if protocol.multiplicity.method != "none":
+        yield Problem(
+            f"multiplicity method '{protocol.multiplicity.method}' is {not_yet}",
+            "multiplicity.method",
+            "with all_primary every primary criterion must be met, and no adjustment is needed",
+        )
+    if protocol.inference.precision != "package":
+        yield Problem(f"another precision than the package's is {not_yet}", "inference.precision", "use package")
+    if protocol.inference.backend != "package":
+        yield Problem(f"another backend than the package's is {not_yet}", "inference.backend", "use package")
