@@ -1,0 +1,1 @@
+"""Chest-radiograph phantoms: analytic anatomy, simulated scanners, invented patients, written as DICOM."""
