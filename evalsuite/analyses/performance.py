@@ -215,7 +215,7 @@ def _answer(
             estimates[i] = metric.direct(cuts[i], question.endpoint)
     elif todo:
         for view, indices in _group_by_view(views, todo):
-            made = _bootstrapped(protocol, population, resampling, question, view, [cells[i].mask for i in indices])
+            made = _bootstrapped(protocol, resampling, question, view, [cells[i].mask for i in indices])
             for i, estimate in zip(indices, made, strict=True):
                 estimates[i] = estimate
     for cell, c, estimate in zip(cells, cuts, estimates, strict=True):
@@ -251,7 +251,6 @@ def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[t
 
 def _bootstrapped(
     protocol: StudyProtocol,
-    population: Population,
     resampling: PatientDraw,
     question: Question,
     view: Scenario,
@@ -275,9 +274,7 @@ def _bootstrapped(
     return [row[0] for row in rows]
 
 
-def _not_assessable(
-    protocol: StudyProtocol, question: Question, view: Scenario, c: Cut, cell: Cell
-) -> Estimate | None:
+def _not_assessable(protocol: StudyProtocol, question: Question, view: Scenario, c: Cut, cell: Cell) -> Estimate | None:
     """Why there can be no estimate in this cell, or None."""
     metric = question.metric
     n = len(c.reference)
@@ -383,7 +380,7 @@ def _drawn(
 
 
 def _tests(protocol: StudyProtocol, findings: Sequence[Finding]) -> Iterator[TestOutcome]:
-    """One-sided exact binomial tests of criteria on proportions of independent cases, beside the interval that decides."""
+    """One-sided exact binomial tests of criteria on proportions of independent cases; the interval is what decides."""
     for endpoint in protocol.endpoints:
         criterion = endpoint.criterion
         if criterion is None or criterion.bound == "point" or not 0.0 < criterion.value < 1.0:
@@ -437,6 +434,9 @@ def _notes(
         missing = [i for i, level in enumerate(group.levels) if "missing" in level]
         lost = int(sum(group.mask(i).sum() for i in missing))
         if lost:
-            yield f"Stratum '{group.name}' is not recorded for {lost} of {population.n} cases; they form a group of their own."
+            yield (
+                f"Stratum '{group.name}' is not recorded for {lost} of {population.n} cases; "
+                "they form a group of their own."
+            )
     if "sample_weight" in frame.columns:
         yield "The case table has sampling weights; these estimates are of the set as it is, unweighted."

@@ -96,9 +96,7 @@ def _classify(
             hint=f"Sealed columns: {', '.join(map(str, frame.columns))}. Correct task.reference or lock the set again.",
         )
     cells = [str(c) for c in frame[column]]
-    status = (
-        [str(s) for s in frame["reference_status"]] if "reference_status" in frame.columns else [""] * len(cells)
-    )
+    status = [str(s) for s in frame["reference_status"]] if "reference_status" in frame.columns else [""] * len(cells)
     wanted = task.positive if isinstance(task.positive, list) else [task.positive]
     verdict_of = {
         text: "positive"
@@ -171,7 +169,7 @@ def build_population(
     if absent:
         raise InputError(
             f"The protocol's score needs outputs the model does not give: {', '.join(absent)}.",
-            hint=f"The model gives: {', '.join(sorted(outputs)) or 'none'}. Correct task.score or the model's contract.",
+            hint=f"The model gives: {', '.join(sorted(outputs)) or 'none'}. Correct task.score or the contract.",
         )
     columns = {name: predictions[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in expression.names}
     score = np.asarray(expression.evaluate(columns), dtype=np.float64)
@@ -210,7 +208,9 @@ def build_population(
     )
 
 
-def accounting(population: Population, strata: Mapping[str, Any]) -> list[tuple[CaseStatus, ReferenceClass, Any, int, int]]:
+def accounting(
+    population: Population, strata: Mapping[str, Any]
+) -> list[tuple[CaseStatus, ReferenceClass, Any, int, int]]:
     """Counts by status × reference class × stratum cell; every case is in the whole set's rows exactly once."""
     rows: list[tuple[CaseStatus, ReferenceClass, Any, int, int]] = []
     status = np.array(population.status)
@@ -252,14 +252,23 @@ def scenario(
     lost_output = ~p.has_output
     lost_reference = ~p.has_reference
 
-    if looks == "fit" and (include & (lost_output | lost_reference)).any() and (
-        (outputs != "exclude" and (include & lost_output).any())
-        or (references != "exclude" and (include & lost_reference).any())
+    if (
+        looks == "fit"
+        and (include & (lost_output | lost_reference)).any()
+        and (
+            (outputs != "exclude" and (include & lost_output).any())
+            or (references != "exclude" and (include & lost_reference).any())
+        )
     ):
         k = int((include & (lost_output | lost_reference)).sum())
         reason = f"{k} cases lack an output or a reference, for which a logistic recalibration has no worst case"
         return Scenario(
-            reference=positive, score=score, call=None, probability=None, include=include & p.has_output, undefined=reason
+            reference=positive,
+            score=score,
+            call=None,
+            probability=None,
+            include=include & p.has_output,
+            undefined=reason,
         )
 
     if references == "exclude":
@@ -309,8 +318,8 @@ def scenario(
 def _extreme_allocation(pos: Floats, neg: Floats, unknown: Floats, *, low_is_positive: bool) -> Bools:
     """Classes for cases without reference that make the AUROC smallest (or largest).
 
-    `pos`, `neg` are the sorted scores of the settled cases. The extreme allocation is a cut: all unknown scores below it
-    go to one class, the others to the other (exchanging two unknowns across the cut can only move the sum of pair
+    `pos`, `neg` are the sorted scores of the settled cases. The extreme allocation is a cut: all unknown scores below
+    it go to one class, the others to the other (exchanging two unknowns across the cut can only move the sum of pair
     comparisons back). All cuts are tried.
     """
     order = np.argsort(unknown, kind="stable")

@@ -1,0 +1,5 @@
+"""`python -m evalsuite` is the `evalsuite` command."""
+
+from evalsuite.cli import main
+
+main()

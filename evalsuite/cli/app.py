@@ -1,0 +1,385 @@
+"""The verbs of `evalsuite`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evalsuite.cli import show
+from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
+from evalsuite.cli.signals import stop_requested
+from evalsuite.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Validate deep learning in medical imaging: lock a test set, freeze a protocol, run a model, judge, report.",
+    epilog="Exit codes: 0 all criteria met · 1 not met or inconclusive · 2 usage, protocol or input error · "
+    "3 a lock, ledger, digest or signature is broken · 4 the model failed · 130 interrupted, resumable.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
+Actor = Annotated[str, typer.Option("--actor", envvar="EVALSUITE_ACTOR", help="who does this, for the ledger")]
+Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
+TestSet = Annotated[Path, typer.Option("--testset", help="the locked test set")]
+ModelPath = Annotated[Path, typer.Option("--model", help="a packaged model, or a table of recorded predictions")]
+Contract = Annotated[Path | None, typer.Option("--contract", help="contract of a model whose package has none")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="only the first N cases; the result is marked NOT EVIDENCE")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default the protocol's")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _default_actor() -> str:
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or "unnamed"
+
+
+def _who(actor: str, reason: str, role: str = "operator"):  # type: ignore[no-untyped-def]
+    from evalsuite.spine import Who
+
+    return Who(actor=actor or _default_actor(), role=role, now=_now, reason=reason, command=_command())
+
+
+def _command() -> str:
+    return " ".join(["evalsuite", *sys.argv[1:]])
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="folder to make")],
+    source: Annotated[str, typer.Option("--from", help="a shipped protocol")] = "generic_binary_standalone",
+    as_json: Json = False,
+) -> None:
+    """Scaffold a study: protocol, case-table template and the next steps."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import scaffold
+
+        made = scaffold(directory, source)
+        if as_json:
+            emit_json({"directory": str(directory), "files": [str(p) for p in made], "exit_code": 0})
+        else:
+            show.scaffolded(directory, made)
+
+
+@app.command()
+def lock(
+    cases: Annotated[Path, typer.Argument(help="case table, CSV or Parquet")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the locked set")],
+    reference: Annotated[str | None, typer.Option("--reference", help="columns to seal, separated by commas")] = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="a protocol that names the columns")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="copy the images into the set")] = False,
+    case_column: Annotated[str | None, typer.Option("--case-column", help="column of the case identifiers")] = None,
+    patient_column: Annotated[
+        str | None, typer.Option("--patient-column", help="column of the patient identifiers")
+    ] = None,
+    version: Annotated[str, typer.Option("--version", help="version of the set")] = "1",
+    set_id: Annotated[str | None, typer.Option("--id", help="name of the set; by default the folder's")] = None,
+    actor: Actor = "",
+    as_json: Json = False,
+) -> None:
+    """Seal a test set: digests of every file, the rows and the reference standard."""
+    with errors_as_exit_codes(as_json=as_json), stages() as on_stage:
+        from evalsuite.spine import lock as lock_set
+
+        testset = lock_set(
+            cases,
+            out=out,
+            reference=None if reference is None else [c.strip() for c in reference.split(",") if c.strip()],
+            protocol=protocol,
+            copy=copy,
+            case_column=case_column,
+            patient_column=patient_column,
+            version=version,
+            set_id=set_id,
+            who=_who(actor, "", role="custodian"),
+            on_progress=lambda done, total: on_stage("lock", done, total),
+        )
+    with errors_as_exit_codes(as_json=as_json):
+        if as_json:
+            emit_json({**show.testset_facts(testset), "path": str(out), "exit_code": 0})
+        else:
+            show.locked(testset, out)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="model package, test set, protocol, frozen protocol or run")],
+    testset: Annotated[Path | None, typer.Option("--testset", help="say whether it fits this set")] = None,
+    contract: Contract = None,
+    as_json: Json = False,
+) -> None:
+    """Say what something is, and whether it fits the others."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import inspect as inspect_path
+
+        found = inspect_path(path, testset=testset, contract=contract)
+        if as_json:
+            emit_json({**found, "exit_code": 0})
+        else:
+            show.inspected(found)
+
+
+@app.command()
+def freeze(
+    protocol: Annotated[str, typer.Argument(help="protocol file or the name of a shipped one")],
+    testset: TestSet,
+    model: ModelPath,
+    out: Annotated[Path, typer.Option("--out", help="folder of the frozen protocol")],
+    contract: Contract = None,
+    actor: Actor = "",
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Bind protocol, model digest and test set before the reference standard is opened."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import freeze as freeze_protocol
+
+        frozen = freeze_protocol(
+            protocol,
+            testset_path=testset,
+            model_path=model,
+            out=out,
+            contract=contract,
+            who=_who(actor, reason, "author"),
+        )
+        if as_json:
+            emit_json({**frozen, "path": str(out), "exit_code": 0})
+        else:
+            show.frozen(frozen, out, testset, model, contract)
+
+
+@app.command()
+def run(
+    protocol: Annotated[str, typer.Argument(help="protocol file, frozen protocol, or the name of a shipped one")],
+    testset: TestSet,
+    model: ModelPath,
+    out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
+    contract: Contract = None,
+    limit: Limit = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    threads: Threads = None,
+    actor: Actor = "",
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Predict, score, judge and report."""
+    with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
+        from evalsuite.spine import run as run_all
+
+        with stages() as on_stage:
+            result = run_all(
+                protocol,
+                testset_path=testset,
+                model_path=model,
+                out=out,
+                contract=contract,
+                limit=limit,
+                overrides=_overrides(device, batch_size, threads),
+                who=_who(actor, reason),
+                on_stage=on_stage,
+                should_stop=should_stop,
+            )
+        _finish(result, as_json)
+
+
+@app.command()
+def predict(
+    protocol: Annotated[str, typer.Argument(help="protocol file, frozen protocol, or the name of a shipped one")],
+    testset: TestSet,
+    model: ModelPath,
+    out: Annotated[Path, typer.Option("--out", help="run folder")],
+    contract: Contract = None,
+    limit: Limit = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    threads: Threads = None,
+    actor: Actor = "",
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Run the model only; the reference standard stays closed."""
+    with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
+        from evalsuite.spine import predict_stage
+
+        with stages() as on_stage:
+            folder = predict_stage(
+                protocol,
+                testset_path=testset,
+                model_path=model,
+                out=out,
+                contract=contract,
+                limit=limit,
+                overrides=_overrides(device, batch_size, threads),
+                who=_who(actor, reason),
+                on_stage=on_stage,
+                should_stop=should_stop,
+            )
+        if as_json:
+            emit_json({"run": str(folder.path), "predictions": str(folder.predictions), "exit_code": 0})
+        else:
+            show.predicted(folder.path)
+
+
+@app.command()
+def score(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with predictions")],
+    testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
+    actor: Actor = "",
+    as_json: Json = False,
+) -> None:
+    """Estimate and judge from sealed predictions; needs no model."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import score_stage
+
+        with stages() as on_stage:
+            result = score_stage(
+                run_folder, testset_path=testset, who=_who(actor, "", "statistician"), on_stage=on_stage
+            )
+        _finish(result, as_json)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")],
+    as_json: Json = False,
+) -> None:
+    """Write the PDF and HTML again; nothing is recomputed."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import report_stage
+
+        with stages() as on_stage:
+            result = report_stage(run_folder, on_stage=on_stage)
+        _finish(result, as_json)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="test set, run, frozen protocol, ledger or report")],
+    as_json: Json = False,
+) -> None:
+    """Recompute every digest and say what holds and what does not."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import verify as verify_path
+
+        with stages() as on_stage:
+            result = verify_path(path, on_progress=lambda done, total: on_stage("verify", done, total))
+        code = 0 if result.intact else 3
+        if as_json:
+            emit_json({**result.to_json(), "exit_code": code})
+        else:
+            show.verified(result)
+        raise SystemExit(code)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="protocols, metrics, models or analyses")],
+    as_json: Json = False,
+) -> None:
+    """What is installed."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import listing
+
+        title, rows = listing(what)
+        if as_json:
+            emit_json({what: rows, "exit_code": 0})
+        else:
+            show.table(title, rows)
+
+
+@app.command()
+def schema(
+    kind: Annotated[str | None, typer.Argument(help="a file kind; without it the kinds are listed")] = None,
+) -> None:
+    """Print the JSON Schema of a file kind."""
+    with errors_as_exit_codes():
+        from evalsuite.spine import schema_kinds, schema_of
+
+        if kind is None:
+            emit_json({"kinds": schema_kinds()})
+            return
+        if kind not in schema_kinds():
+            raise InputError(f"No file kind '{kind}'.", hint=f"Kinds: {', '.join(schema_kinds())}.")
+        emit_json(schema_of(kind))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this environment has, and what is missing."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine import examine
+
+        checks = examine()
+        code = 0 if all(c["status"] != "missing" for c in checks) else 2
+        if as_json:
+            emit_json({"checks": checks, "exit_code": code})
+        else:
+            show.table("Environment", checks)
+        raise SystemExit(code)
+
+
+def _overrides(device: str | None, batch_size: int | None, threads: int | None) -> dict[str, object]:
+    given = {"device": device, "batch_size": batch_size, "threads": threads}
+    return {k: v for k, v in given.items() if v is not None}
+
+
+def _finish(result, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    """Print the verdict and leave with its exit code."""
+    code = 0 if result.verdict.overall == "met" else 1
+    if as_json:
+        emit_json({**show.run_facts(result), "exit_code": code})
+    else:
+        show.verdict(result)
+    raise SystemExit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import evalsuite
+
+        typer.echo(f"evalsuite {evalsuite.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def start() -> None:
+    """Set what must be set before torch is imported, then run the verb."""
+    _restart_with_thread_settings()
+    app(prog_name="evalsuite")
+
+
+def _restart_with_thread_settings() -> None:
+    """OpenMP and the C allocator read their settings once, at start: set them and begin again."""
+    from evalsuite.inference.process import recommended_environment
+
+    verb = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
+    wanted = {k: v for k, v in recommended_environment().items() if k not in os.environ}
+    if verb not in ("run", "predict") or not wanted or os.environ.get("EVALSUITE_STARTED"):
+        return
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", "evalsuite", *sys.argv[1:]],
+        {**os.environ, **wanted, "EVALSUITE_STARTED": "1"},
+    )

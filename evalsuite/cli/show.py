@@ -1,0 +1,184 @@
+"""How results look on a terminal: verdicts in words, numbers with n and interval, and the next command to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from evalsuite.cli.console import stdout
+
+if TYPE_CHECKING:
+    from evalsuite.spine import RunResult, Verification
+    from evalsuite.testset import LockedTestSet
+    from evalsuite.types import Estimate
+
+_WORDS = {"met": "MET", "not_met": "NOT MET", "inconclusive": "INCONCLUSIVE"}
+_STYLES = {"met": "bold green", "not_met": "bold red", "inconclusive": "bold yellow"}
+
+
+def testset_facts(testset: LockedTestSet) -> dict[str, Any]:
+    """What a lock is, for JSON."""
+    return {
+        "set_id": testset.set_id,
+        "version": testset.version,
+        "root": testset.root,
+        "digest": testset.digest,
+        "n_cases": len(testset.cases),
+        "n_patients": len({c.patient_id for c in testset.cases}),
+        "n_files": len(testset.lock.get("files", [])),
+        "signed": testset.lock.get("signature") is not None,
+    }
+
+
+def run_facts(result: RunResult) -> dict[str, Any]:
+    """What a run came to, for JSON."""
+    verdict = result.verdict
+    return {
+        "overall": verdict.overall,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
+        "not_evidence_because": list(verdict.not_evidence_because),
+        "criteria": [c.to_json() for c in verdict.criteria],
+        "run": str(result.folder.path),
+        "report": str(result.folder.pdf) if result.folder.pdf.exists() else None,
+        "evidence_digest": verdict.evidence_digest,
+        "already_done": result.already_done,
+    }
+
+
+def _facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    console = stdout()
+    console.print(Text(title, style="bold"))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(Text(f"  {name:<{width}}  {value}"))
+
+
+def _next(*commands: str) -> None:
+    console = stdout()
+    console.print(Text("Next:", style="bold"))
+    for command in commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def scaffolded(directory: Path, made: Sequence[Path]) -> None:
+    _facts(f"Study scaffolded in {directory}", [(p.name, "written") for p in made])
+    _next(f"open {directory / 'README.md'} and follow its six steps")
+
+
+def locked(testset: LockedTestSet, out: Path) -> None:
+    facts = testset_facts(testset)
+    size = sum(int(f["size"]) for f in testset.lock.get("files", []))
+    _facts(
+        f"Test set {facts['set_id']}, version {facts['version']}, is locked in {out}",
+        [
+            ("cases", f"{facts['n_cases']} of {facts['n_patients']} patients"),
+            ("files", f"{facts['n_files']}, {size / 1e6:.1f} MB"),
+            ("identity", facts["root"]),
+            ("signature", "signed" if facts["signed"] else "unsigned"),
+        ],
+    )
+    _next(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
+
+
+def frozen(found: Mapping[str, Any], out: Path, testset: Path, model: Path, contract: Path | None) -> None:
+    _facts(
+        f"Protocol {found['protocol']} is frozen in {out}",
+        [
+            ("protocol", str(found["protocol_digest"])),
+            ("test set", str(found["testset_root"])),
+            ("model", str(found["model_digest"])),
+            ("ledger", f"entry {found['ledger_entry']}, {found['utc']}"),
+        ],
+    )
+    extra = f" --contract {contract}" if contract else ""
+    _next(f"evalsuite run {out} --testset {testset} --model {model}{extra} --out run-1")
+
+
+def predicted(path: Path) -> None:
+    _facts(f"Predictions are sealed in {path}", [("reference", "still closed")])
+    _next(f"evalsuite score {path}", f"evalsuite report {path}")
+
+
+def inspected(found: Mapping[str, Any]) -> None:
+    rows = []
+    for name, value in found.items():
+        if name == "kind":
+            continue
+        if isinstance(value, (list, tuple)):
+            shown = "\n".join(str(v) for v in value) if value else "none"
+        elif isinstance(value, Mapping):
+            shown = "\n".join(f"{k}: {v}" for k, v in value.items()) if value else "none"
+        else:
+            shown = "none" if value is None else str(value)
+        rows.append({"fact": name, "value": shown})
+    table(str(found["kind"]).capitalize(), rows)
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A plain table; nothing in a cell is read as markup."""
+    made = Table(title=title, title_justify="left", title_style="bold", show_lines=False)
+    for name in rows[0] if rows else ():
+        made.add_column(str(name), overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(str(v)) for v in row.values()))
+    stdout().print(made)
+
+
+def _estimate(e: Estimate) -> str:
+    if e.value is None:
+        return f"not estimable ({e.undefined})"
+    interval = f" ({e.low:.3f}–{e.high:.3f})" if e.low is not None and e.high is not None else ""
+    counts = f"{e.numerator:g}/{e.denominator:g} = " if e.numerator is not None and e.denominator is not None else ""
+    return f"{counts}{e.value:.3f}{interval}"
+
+
+def verdict(result: RunResult) -> None:
+    """The verdict in words, the criteria, where everything is, and what to do next."""
+    console = stdout()
+    found = result.verdict
+    if result.already_done:
+        console.print(Text("This run was finished before; nothing was run again."))
+    made = Table(title="Acceptance criteria", title_justify="left", title_style="bold")
+    for name in ("endpoint", "criterion", "estimate (interval)", "outcome"):
+        made.add_column(name, overflow="fold")
+    for c in found.criteria:
+        where = "".join(f", {k} = {v}" for k, v in c.stratum.items())
+        goal = f"{c.criterion.get('bound')} bound {c.criterion.get('op')} {c.criterion.get('value')}"
+        made.add_row(
+            Text(f"{c.endpoint}{where} ({c.role})"),
+            Text(goal),
+            Text(_estimate(c.estimate)),
+            Text(_WORDS[c.outcome], style=_STYLES[c.outcome]),
+        )
+    console.print(made)
+    line = Text("Verdict: ")
+    line.append(_WORDS[found.overall], style=_STYLES[found.overall])
+    console.print(line)
+    console.print(Text(f"  {found.reason}"))
+    if not found.evidence:
+        console.print(Text("  NOT EVIDENCE: " + "; ".join(found.not_evidence_because), style="bold yellow"))
+    for flag in found.flags:
+        console.print(Text(f"  Note: {flag}"))
+    folder = result.folder
+    rows = [("run folder", str(folder.path)), ("evidence", str(folder.evidence))]
+    if folder.pdf.exists():
+        rows[:0] = [("report", str(folder.pdf)), ("web page", str(folder.html))]
+    _facts("Where everything is", rows)
+    if folder.pdf.exists():
+        _next(f"evalsuite verify {folder.path}")
+    else:
+        _next(f"evalsuite report {folder.path}")
+
+
+def verified(result: Verification) -> None:
+    table(
+        f"{result.path} ({result.kind})",
+        [{"what": c.name, "state": c.status, "detail": c.detail} for c in result.checks],
+    )
+    word = "Intact: everything that can be checked holds." if result.intact else "BROKEN: see above."
+    stdout().print(Text(word, style="bold green" if result.intact else "bold red"))

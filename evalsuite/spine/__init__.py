@@ -1,0 +1,36 @@
+"""The spine: lock, freeze, predict, evaluate, judge, report, verify, composed from the parts."""
+
+from __future__ import annotations
+
+from evalsuite.spine.catalogue import examine, listing, schema_kinds, schema_of
+from evalsuite.spine.evaluate import evaluate, require_supported
+from evalsuite.spine.folder import RunFolder
+from evalsuite.spine.inspect import inspect
+from evalsuite.spine.prepare import freeze, lock, scaffold
+from evalsuite.spine.run import RunResult, Who, predict_stage, report_stage, run, score_stage
+from evalsuite.spine.steps import predict, write_report
+from evalsuite.spine.verify import Verification, verify
+
+__all__ = [
+    "RunFolder",
+    "RunResult",
+    "Verification",
+    "Who",
+    "evaluate",
+    "examine",
+    "freeze",
+    "inspect",
+    "listing",
+    "lock",
+    "predict",
+    "predict_stage",
+    "report_stage",
+    "require_supported",
+    "run",
+    "scaffold",
+    "schema_kinds",
+    "schema_of",
+    "score_stage",
+    "verify",
+    "write_report",
+]

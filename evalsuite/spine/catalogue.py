@@ -1,0 +1,123 @@
+"""What is installed: protocols, metrics, model formats, analyses, file schemas, and the state of the environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import InputError
+from evalsuite.protocol.jsonschema import SCHEMAS, json_schema
+from evalsuite.protocol.load import load_protocol, shipped_protocols
+from evalsuite.protocol.metrics import METRICS
+
+_FORMATS = (
+    ("torchscript", ".ts, .pt", "torch", "TorchScript"),
+    ("exported", ".pt2", "torch", "torch.export program"),
+    ("onnx", ".onnx", "onnxruntime", "ONNX graph"),
+    ("bundle", "folder", "monai", "MONAI bundle"),
+    ("recorded", ".csv, .parquet", "pyarrow", "recorded predictions"),
+)
+
+
+def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
+    """Title and rows of `evalsuite list`. InputError for anything but protocols, metrics, models, analyses."""
+    if what == "protocols":
+        rows = []
+        for name in shipped_protocols():
+            p = load_protocol(name)
+            rows.append({"name": name, "version": p.version, "task": p.task.kind, "title": p.title})
+        return "Shipped protocols", rows
+    if what == "metrics":
+        from evalsuite.analyses.metrics import COMPUTABLE
+
+        return "Metrics", [
+            {"name": m.name, "title": m.title, "analysis": m.analysis, "definition": m.definition}
+            for m in METRICS.values()
+            if m.name in COMPUTABLE
+        ]
+    if what == "models":
+        return "Model formats", [
+            {"format": name, "files": files, "what": text, "available": _has(package)}
+            for name, files, package, text in _FORMATS
+        ]
+    if what == "analyses":
+        return "Analyses", [
+            {"name": "performance", "what": "binary index tests: discrimination, calls, predictive values"},
+            {
+                "name": "calibration",
+                "what": "binary index tests: Brier, intercept, slope, calibration error, reliability",
+            },
+            {
+                "name": "missing_data",
+                "what": "every endpoint under every assumption about missing outputs and references",
+            },
+        ]
+    raise InputError(f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models or analyses.")
+
+
+def _has(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return f"no: install evalsuite[{'onnx' if package == 'onnxruntime' else package}]"
+
+
+def schema_kinds() -> list[str]:
+    """File kinds with a published JSON Schema."""
+    return sorted([*SCHEMAS, "contract"])
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """JSON Schema of a file kind."""
+    if kind == "contract":
+        from evalsuite.models.contract import Contract
+
+        return Contract.model_json_schema(by_alias=True)
+    return dict(json_schema(kind))
+
+
+def examine() -> list[dict[str, str]]:
+    """What this environment has; `status` is "ok", "optional" or "missing"."""
+    rows = [{"what": "Python", "status": "ok", "detail": sys.version.split()[0]}]
+    for package, needed in (
+        ("torch", True),
+        ("monai", True),
+        ("pydicom", True),
+        ("imagecodecs", True),
+        ("weasyprint", True),
+        ("onnxruntime", False),
+    ):
+        try:
+            rows.append({"what": package, "status": "ok", "detail": importlib.metadata.version(package)})
+        except importlib.metadata.PackageNotFoundError:
+            rows.append({"what": package, "status": "missing" if needed else "optional", "detail": "not installed"})
+    rows.append(_layout())
+    rows.append(_accelerator())
+    free = shutil.disk_usage(Path.cwd()).free
+    rows.append(
+        {"what": "free disk here", "status": "ok" if free > 2**30 else "missing", "detail": f"{free / 2**30:.1f} GiB"}
+    )
+    return rows
+
+
+def _layout() -> dict[str, str]:
+    try:
+        import weasyprint
+    except OSError:
+        return {
+            "what": "text layout (Pango)",
+            "status": "missing",
+            "detail": "install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0",
+        }
+    return {"what": "text layout (Pango)", "status": "ok", "detail": f"found by weasyprint {weasyprint.__version__}"}
+
+
+def _accelerator() -> dict[str, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        return {"what": "accelerator", "status": "ok", "detail": torch.cuda.get_device_name(0)}
+    return {"what": "accelerator", "status": "optional", "detail": "no CUDA device: models run on the processor"}

@@ -1,0 +1,98 @@
+"""Evidence from its three locked inputs: protocol, test set, predictions. Nothing else goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from evalsuite.errors import ProtocolError
+from evalsuite.protocol.load import protocol_digest
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.protocol.support import unsupported
+from evalsuite.types import Evidence
+
+if TYPE_CHECKING:
+    from evalsuite.inference.predictions import Predictions
+    from evalsuite.testset import LockedTestSet
+
+OnStep = Callable[[int, int], None]
+
+
+def require_supported(protocol: StudyProtocol) -> None:
+    """ProtocolError listing everything this version cannot run, rather than leaving any of it out."""
+    from evalsuite.analyses.metrics import COMPUTABLE
+
+    problems = unsupported(protocol, COMPUTABLE)
+    if problems:
+        raise ProtocolError(
+            f"Protocol {protocol.id} {protocol.version} asks for what this version does not do.",
+            problems=problems,
+            hint="Nothing is left out silently: remove these parts, or use a version that has them.",
+        )
+
+
+def evaluate(
+    protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, *, on_step: OnStep | None = None
+) -> Evidence:
+    """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
+
+    The reference standard is opened here (its digest is checked first). The same inputs give the same evidence, to the
+    byte once written as canonical JSON.
+
+    Raises
+    ------
+    ProtocolError
+        If the protocol asks for what this version does not do.
+    InputError
+        If the reference is ambiguous, or the score names an output the model does not give.
+    IntegrityError
+        If the sealed reference differs from its lock.
+    """
+    import numpy
+    import scipy
+
+    import evalsuite
+    from evalsuite.analyses.performance import evaluate_binary
+    from evalsuite.testset import open_reference
+
+    require_supported(protocol)
+    frame = open_reference(testset).reset_index(drop=True)
+    table = predictions.table
+    device = table[(table["rater"] == "device") & table["condition"].isna()].reset_index(drop=True)
+    case_id = tuple(str(c) for c in device["case_id"])
+    in_set = {case.case_id: i for i, case in enumerate(testset.cases)}
+    rows = [in_set[c] for c in case_id if c in in_set]
+    frame = frame.iloc[rows].reset_index(drop=True)
+    patient_id = tuple(testset.cases[i].patient_id for i in rows)
+    results = evaluate_binary(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=device, on_step=on_step
+    )
+    notes = list(results.notes)
+    if testset.lock.get("columns", {}).get("patient") is None:
+        notes.append(
+            "The case table has no patient identifier: every case is taken to be a patient of its own, and intervals "
+            "are too narrow if that is not so."
+        )
+    if len(device) < len(testset.cases):
+        notes.append(f"Only the first {len(device)} of {len(testset.cases)} cases were run.")
+    others = sorted({str(r) for r in table["rater"]} - {"device"})
+    if others:
+        notes.append(f"Predictions of {len(others)} further raters are recorded; this analysis is of the device alone.")
+    return Evidence(
+        protocol={"id": protocol.id, "version": protocol.version, "digest": protocol_digest(protocol)},
+        testset={
+            "set_id": testset.set_id,
+            "version": testset.version,
+            "root": testset.root,
+            "n_cases": len(testset.cases),
+            "n_patients": len({c.patient_id for c in testset.cases}),
+        },
+        model={k: predictions.model.get(k) for k in ("name", "format", "digest", "contract_digest")},
+        predictions={"digest": predictions.digest, "n_cases": len(device), "outputs": list(predictions.outputs)},
+        software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},
+        findings=results.findings,
+        curves=results.curves,
+        accounting=results.accounting,
+        tests=results.tests,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,109 @@
+"""What the ledger of a test set says about a run: was the protocol frozen first, and how often was the set used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.protocol.load import protocol_digest
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.record import ledger
+
+if TYPE_CHECKING:
+    from evalsuite.spine.run import Who
+
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceStatus:
+    """Whether a run counts as evidence. `reasons` is empty if it does; `frozen` is the ledger entry that proves it."""
+
+    frozen: Mapping[str, Any] | None
+    reasons: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"frozen": self.frozen, "reasons": list(self.reasons), "flags": list(self.flags)}
+
+
+def path_of(store: Path) -> Path:
+    """Where the ledger of a test set lies."""
+    return store / LEDGER
+
+
+def entries(store: Path) -> tuple[ledger.Entry, ...]:
+    """The ledger's entries, its chain verified. LedgerError if it does not hold."""
+    return ledger.read(path_of(store))
+
+
+def add(store: Path, action: str, who: Who, objects: Mapping[str, str], *, reason: str) -> ledger.Entry:
+    """Append to the set's ledger; written and synced before this returns."""
+    return ledger.append(
+        path_of(store), action=action, actor=who.actor, role=who.role, utc=who.now(), reason=reason, objects=objects
+    )
+
+
+def uses(found: Sequence[ledger.Entry]) -> int:
+    """How many runs were started on the set, finished or not. A resumed run is one use."""
+    return sum(e.action == "run_started" for e in found)
+
+
+def evidence_status(
+    found: Sequence[ledger.Entry],
+    *,
+    protocol: StudyProtocol,
+    root: str,
+    model_digest: str,
+    limit: int | None,
+) -> EvidenceStatus:
+    """Judge the process, not the numbers: frozen before unblinding, unchanged since, and complete."""
+    digest = protocol_digest(protocol)
+    reasons: list[str] = []
+    flags: list[str] = []
+    frozen = next(
+        (
+            e
+            for e in found
+            if e.action == "frozen"
+            and e.objects.get("protocol") == digest
+            and e.objects.get("testset") == root
+            and e.objects.get("model") == model_digest
+        ),
+        None,
+    )
+    if frozen is None:
+        reasons.append("the protocol was not frozen for this model and test set before the run")
+    before = frozen.seq if frozen is not None else len(found) + 1
+    # The same question put to the same model with other settings after the answers had been seen is post hoc.
+    changed = [
+        e
+        for e in found
+        if e.action == "unblinded"
+        and e.seq < before
+        and e.objects.get("model") == model_digest
+        and e.objects.get("protocol_id") == protocol.id
+        and e.objects.get("protocol") != digest
+    ]
+    if changed:
+        reasons.append(
+            f"the protocol was changed after the reference standard had been opened for this model (ledger entry "
+            f"{changed[-1].seq})"
+        )
+    if limit is not None:
+        reasons.append(f"only the first {limit} cases were run (--limit)")
+    used = uses(found)
+    maximum = protocol.reuse_policy.max_uses_per_case
+    if used >= maximum:
+        flags.append(
+            f"the test set was used {used} times before this run; the protocol's limit is {maximum} uses per case"
+        )
+    return EvidenceStatus(
+        frozen=None
+        if frozen is None
+        else {"utc": frozen.utc, "ledger_seq": frozen.seq, "digest": frozen.objects.get("freeze", "")},
+        reasons=tuple(reasons),
+        flags=tuple(flags),
+    )

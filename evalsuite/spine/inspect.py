@@ -1,0 +1,121 @@
+"""Say what a path is (model, test set, protocol, frozen protocol, run) and whether it fits the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import EvalsuiteError
+from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.protocol.support import unsupported
+from evalsuite.record.canonical import read_json
+from evalsuite.spine.folder import RunFolder
+
+
+def inspect(path: Path, *, testset: Path | None = None, contract: Path | None = None) -> dict[str, Any]:
+    """Facts about `path` as a mapping with a `kind`. Opens no reference standard and runs no model."""
+    if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
+        return _testset(path)
+    if path.is_dir() and RunFolder(path).record.exists():
+        return _run(RunFolder(path))
+    is_protocol = (path.is_dir() and (path / "freeze.json").exists()) or (
+        not path.exists() and str(path) in shipped_protocols()
+    )
+    if is_protocol or (path.suffix in (".yaml", ".yml") and path.is_file()):
+        return _protocol(path, testset)
+    return _model(path, contract, testset)
+
+
+def _testset(path: Path) -> dict[str, Any]:
+    from evalsuite.testset import open_testset
+
+    found = open_testset(path)
+    lock = found.lock
+    return {
+        "kind": "test set",
+        "set_id": found.set_id,
+        "version": found.version,
+        "root": found.root,
+        "locked_utc": lock.get("created_utc"),
+        "signed": lock.get("signature") is not None,
+        "n_cases": len(found.cases),
+        "n_patients": len({c.patient_id for c in found.cases}),
+        "n_files": len(lock.get("files", [])),
+        "n_bytes": sum(int(f["size"]) for f in lock.get("files", [])),
+        "columns": lock.get("columns", {}),
+        "attributes": lock.get("attributes", {}),
+        "intact": True,
+    }
+
+
+def _run(folder: RunFolder) -> dict[str, Any]:
+    record = read_json(folder.record)
+    verdict = read_json(folder.verdict) if folder.verdict.exists() else None
+    return {
+        "kind": "run",
+        "run_id": record["run"]["id"],
+        "protocol": f"{record['protocol']['id']} {record['protocol']['version']}",
+        "model": record["model"]["name"],
+        "test set": f"{record['testset']['set_id']} {record['testset']['version']}",
+        "evidence": record["evidence_status"]["evidence"],
+        "overall": None if verdict is None else verdict["overall"],
+        "started_utc": record["run"]["started_utc"],
+        "finished_utc": record["run"]["finished_utc"],
+    }
+
+
+def _protocol(path: Path, testset: Path | None) -> dict[str, Any]:
+    from evalsuite.analyses.metrics import COMPUTABLE
+
+    protocol = load_protocol(path)
+    found: dict[str, Any] = {
+        "kind": "protocol",
+        "id": protocol.id,
+        "version": protocol.version,
+        "title": protocol.title,
+        "study kind": protocol.kind,
+        "task": protocol.task.kind,
+        "endpoints": [f"{e.name} ({e.metric}, {e.role})" for e in protocol.endpoints],
+        "strata": [s.name for s in protocol.strata],
+        "digest": protocol_digest(protocol),
+        "not supported": [str(p) for p in unsupported(protocol, COMPUTABLE)],
+    }
+    if testset is not None:
+        found["fits"] = _protocol_fits(protocol, testset)
+    return found
+
+
+def _protocol_fits(protocol: StudyProtocol, testset: Path) -> list[str]:
+    """What the set lacks for this protocol; names of columns only, no cell is read."""
+    from evalsuite.testset import open_testset
+
+    lock = open_testset(testset, verify=False).lock
+    columns = lock.get("columns", {})
+    known = {str(c) for value in columns.values() for c in (value if isinstance(value, list) else [value]) if c}
+    known |= {f"dicom:{k}" for k in lock.get("attributes", {})} | set(lock.get("attributes", {}))
+    reference = protocol.task.reference
+    needed = [*(reference if isinstance(reference, list) else [reference])]
+    needed += [s.column for s in protocol.strata if s.column is not None]
+    return [f"the set has no column '{c}'" for c in needed if c not in known]
+
+
+def _model(path: Path, contract: Path | None, testset: Path | None) -> dict[str, Any]:
+    from evalsuite.models.open import inspect_model
+
+    found = {"kind": "model", **inspect_model(path)}
+    if testset is not None:
+        found["fits"] = _model_fits(path, contract, testset)
+    return found
+
+
+def _model_fits(path: Path, contract: Path | None, testset: Path) -> list[str]:
+    from evalsuite.inference.probe import check_contract
+    from evalsuite.models.open import open_model
+    from evalsuite.testset import open_testset
+
+    try:
+        check_contract(open_model(path, contract=contract), open_testset(testset, verify=False))
+    except EvalsuiteError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,147 @@
+"""Before a run: scaffold a study, lock its test set, freeze its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import InputError, OutputError
+from evalsuite.protocol import freeze as freezing
+from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
+from evalsuite.protocol.template import case_table_template
+from evalsuite.record.files import atomic_write
+from evalsuite.spine import history
+from evalsuite.spine.evaluate import require_supported
+
+if TYPE_CHECKING:
+    from evalsuite.spine.run import Who
+    from evalsuite.testset import LockedTestSet
+
+_NEXT_STEPS = """# {title}
+
+1. Edit `protocol.yaml`: intended use, endpoints, acceptance criteria, strata. Every key is explained in the field
+   reference (`protocols/README.md`); `evalsuite inspect protocol.yaml` lists every problem at once.
+2. Fill `cases.csv`: one row per case, image paths relative to it. The two rows in it are examples.
+3. Seal the test set: `evalsuite lock cases.csv --protocol protocol.yaml --out testset`
+4. Freeze, before anyone sees a result:
+   `evalsuite freeze protocol.yaml --testset testset --model MODEL --out frozen`
+5. Run: `evalsuite run frozen --testset testset --model MODEL --out run-1`
+6. Read `run-1/report.pdf`; check it at any later time with `evalsuite verify run-1`.
+"""
+
+
+def scaffold(directory: Path, source: str) -> list[Path]:
+    """Write protocol.yaml, cases.csv and README.md into a new or empty folder; returns their paths.
+
+    Raises InputError for a name that is not shipped, OutputError where the folder is taken or cannot be written.
+    """
+    shipped = shipped_protocols()
+    path = Path(source)
+    if source not in shipped and not path.is_file():
+        raise InputError(f"No shipped protocol or file '{source}'.", hint=f"Shipped: {', '.join(shipped)}.")
+    protocol = load_protocol(source)
+    text = (path if path.is_file() else shipped[source]).read_bytes()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OutputError(f"{directory} already holds something.", hint="Choose a new or empty folder.")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make {directory}: {error.strerror}.") from error
+    files = {
+        "protocol.yaml": text,
+        "cases.csv": case_table_template(protocol).encode(),
+        "README.md": _NEXT_STEPS.format(title=protocol.title).encode(),
+    }
+    for name, data in files.items():
+        atomic_write(directory / name, data)
+    return [directory / name for name in files]
+
+
+def lock(
+    cases: Path,
+    *,
+    out: Path,
+    who: Who,
+    reference: Sequence[str] | None = None,
+    protocol: str | Path | None = None,
+    copy: bool = False,
+    case_column: str | None = None,
+    patient_column: str | None = None,
+    version: str = "1",
+    set_id: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LockedTestSet:
+    """Seal a test set; the columns come from `protocol` where one is given, else from the arguments."""
+    from evalsuite.testset import lock_testset
+
+    study = None if protocol is None else load_protocol(protocol)
+    return lock_testset(
+        cases,
+        out,
+        reference=reference,
+        protocol=study,
+        case_column=case_column or ("case_id" if study is None else study.unit.case),
+        patient_column=patient_column or ("patient_id" if study is None else study.unit.cluster),
+        copy=copy,
+        set_id=set_id,
+        set_version=version,
+        actor=who.actor,
+        utc=who.now(),
+        on_progress=on_progress,
+    )
+
+
+def freeze(
+    protocol: str | Path,
+    *,
+    testset_path: Path,
+    model_path: Path,
+    out: Path,
+    who: Who,
+    contract: Path | None = None,
+) -> dict[str, Any]:
+    """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
+
+    The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
+    freezing it would promise a verdict that no run can give.
+    """
+    from evalsuite.models.open import open_model
+    from evalsuite.testset import open_testset
+
+    study = load_protocol(protocol)
+    require_supported(study)
+    testset = open_testset(testset_path)
+    model = open_model(model_path, contract=contract)
+    frozen = freezing.freeze(
+        study,
+        out=out,
+        utc=who.now(),
+        testset_root=testset.root,
+        testset_id=testset.set_id,
+        testset_version=testset.version,
+        model_digest=model.digest,
+        contract_digest=model.contract_digest,
+    )
+    entry = history.add(
+        testset_path,
+        "frozen",
+        who,
+        {
+            "protocol": protocol_digest(study),
+            "protocol_id": study.id,
+            "testset": testset.root,
+            "model": model.digest,
+            "freeze": frozen.digest,
+        },
+        reason=who.reason or "protocol frozen before unblinding",
+    )
+    return {
+        "protocol": f"{study.id} {study.version}",
+        "protocol_digest": frozen.protocol_digest,
+        "testset_root": frozen.testset_root,
+        "model_digest": frozen.model_digest,
+        "digest": frozen.digest,
+        "ledger_entry": entry.seq,
+        "utc": frozen.utc,
+    }
