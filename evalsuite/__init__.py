@@ -31,7 +31,24 @@ _HOME = {
     "write_report": "evalsuite.spine",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = [
+    "Estimate",
+    "EvalsuiteError",
+    "Evidence",
+    "Finding",
+    "StudyProtocol",
+    "Verdict",
+    "__version__",
+    "evaluate",
+    "judge",
+    "load_protocol",
+    "lock_testset",
+    "open_model",
+    "open_testset",
+    "predict",
+    "run",
+    "write_report",
+]
 
 if TYPE_CHECKING:
     from evalsuite.errors import EvalsuiteError

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: what, where (a path inside the file, a row, a file name), and a hint on how to fix it."""
+    """One thing that is wrong: what, where (a path inside the file, a row, a file name), and how to fix it."""
 
     what: str
     where: str = ""

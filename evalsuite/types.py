@@ -1,4 +1,4 @@
-"""The values every part of the suite speaks in: estimates, findings, evidence, verdicts. Frozen, and JSON on both sides."""
+"""The values every part of the suite speaks in: estimates, findings, evidence, verdicts; frozen, and JSON both ways."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Stratum = Mapping[str, str]
 class Estimate:
     """A number that may appear in a report: never without its n, its interval and its method.
 
-    Exactly one of `value` and `undefined` is given. `low` and `high` are both given or both absent; where a value has no
-    interval, `interval_undefined` says why. `level` is the two-sided confidence level (0.95), so a one-sided 97.5 % bound
-    is one end of a 95 % interval. Counts that do not apply are None.
+    Exactly one of `value` and `undefined` is given. `low` and `high` are both given or both absent; where a value has
+    no interval, `interval_undefined` says why. `level` is the two-sided confidence level (0.95), so a one-sided 97.5 %
+    bound is one end of a 95 % interval. Counts that do not apply are None.
 
     Raises
     ------
@@ -196,8 +196,8 @@ VERDICT_SCHEMA = "evalsuite/verdict/1"
 class Evidence:
     """All that was found, and from what: a pure function of protocol, locked test set and predictions.
 
-    `protocol`, `testset`, `model`, `predictions` identify the inputs (id, version, digest, counts); `software` names the
-    versions of what computed the numbers. No times, paths, hosts or run ids: the same inputs give the same bytes.
+    `protocol`, `testset`, `model`, `predictions` identify the inputs (id, version, digest, counts); `software` names
+    the versions of what computed the numbers. No times, paths, hosts or run ids: the same inputs give the same bytes.
     `notes` are facts a reader must know (cases without patient_id, a stratum column that is constant).
     """
 
@@ -249,7 +249,8 @@ class Evidence:
 class CriterionResult:
     """One acceptance criterion, the estimate it was judged on, and the outcome with its reason.
 
-    `criterion` is the criterion as the protocol states it: {"bound", "op", "value", …}. `stratum` is `{}` for the whole set.
+    `criterion` is the criterion as the protocol states it: {"bound", "op", "value", …}. `stratum` is `{}` for the
+    whole set.
     """
 
     endpoint: str

@@ -5,17 +5,26 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 from evalsuite.errors import Problem, ProtocolError
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
-from evalsuite.protocol.schema import Endpoint, StratumSpec, StudyProtocol
+from evalsuite.protocol.schema import (
+    AurocInterval,
+    BootstrapInterval,
+    Endpoint,
+    ProportionInterval,
+    StratumSpec,
+    StudyProtocol,
+)
 
 # Stands in for a name that could not be read; whatever refers to names is then not checked.
 UNREADABLE = "\ufffd"
 
-_PROPORTION_INTERVALS = ("clopper-pearson", "wilson", "agresti-coull", "jeffreys")
-_AUROC_INTERVALS = ("delong", "logit-delong")
+_PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
+_AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
+_BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 _SETTINGS = ("prevalence", "sensitivity", "specificity", "range", "over", "bins", "maximum")
 _MAX_ALPHA = 0.025
 
@@ -170,21 +179,19 @@ def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, pat
         yield Problem(
             f"metric '{info.name}' needs a probability", f"{path}.metric", "task.probability says the score is none"
         )
-    interval = endpoint.interval
-    if interval is None:
-        return
-    if (interval in _PROPORTION_INTERVALS and info.family != "proportion") or (
-        interval in _AUROC_INTERVALS and info.family != "auroc"
-    ):
-        yield Problem(
-            f"interval '{interval}' does not fit '{info.name}'", f"{path}.interval", "remove it for the default"
-        )
-    elif info.family == "proportion" and interval not in _PROPORTION_INTERVALS:
-        hint = f"one of: {', '.join(_PROPORTION_INTERVALS)}"
-        yield Problem(f"interval '{interval}' is not one for proportions", f"{path}.interval", hint)
-    elif info.family == "auroc" and interval not in _AUROC_INTERVALS:
-        hint = f"one of: {', '.join(_AUROC_INTERVALS)}"
-        yield Problem(f"interval '{interval}' is not one for AUROC", f"{path}.interval", hint)
+    if endpoint.interval is not None and endpoint.interval not in intervals_for(endpoint, info):
+        hint = f"one of: {', '.join(intervals_for(endpoint, info))}; or leave it out for the default"
+        yield Problem(f"interval '{endpoint.interval}' does not fit '{info.name}'", f"{path}.interval", hint)
+
+
+def intervals_for(endpoint: Endpoint, info: MetricInfo) -> tuple[str, ...]:
+    """Interval methods that may be named for this metric."""
+    if info.family == "auroc":
+        return (*_AUROC_INTERVALS, *_BOOTSTRAP_INTERVALS)
+    # A predictive value at a declared prevalence is no proportion of cases.
+    if info.family == "proportion" and endpoint.prevalence is None:
+        return (*_PROPORTION_INTERVALS, *_BOOTSTRAP_INTERVALS)
+    return _BOOTSTRAP_INTERVALS
 
 
 def _criterion(endpoint: Endpoint, info: MetricInfo | None, path: str) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from evalsuite.errors import IntegrityError, OutputError
 from evalsuite.protocol.load import dump_protocol, parse_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json, read_json
-from evalsuite.record.digest import digest_json, sha256_bytes
+from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
 from evalsuite.record.files import atomic_write
 
 FROZEN_SCHEMA = "evalsuite/frozen/1"
@@ -38,8 +38,8 @@ class Frozen:
     protocol: StudyProtocol
     protocol_digest: str
     testset_root: str
-    testset_id: str
-    testset_version: str
+    set_id: str
+    set_version: str
     model_digest: str
     contract_digest: str | None
     utc: str
@@ -53,10 +53,11 @@ def freeze(
     out: Path,
     utc: str,
     testset_root: str,
-    testset_id: str,
-    testset_version: str,
     model_digest: str,
+    set_id: str = "",
+    set_version: str = "",
     contract_digest: str | None = None,
+    protocol_path: Path | None = None,
 ) -> Frozen:
     """Write the folder `out` with the normalised protocol and freeze.json, which binds it to test set and model.
 
@@ -68,6 +69,9 @@ def freeze(
         Time of freezing, ISO 8601 in UTC.
     contract_digest
         None for recorded predictions, which have no contract.
+    protocol_path
+        The file the protocol was loaded from; its digest as written, comments included, is recorded beside the normalised
+        one. None, or a name that is no file, where there is none.
 
     Raises
     ------
@@ -82,8 +86,11 @@ def freeze(
             "version": protocol.version,
             "digest": protocol_digest(protocol),
             "file_sha256": sha256_bytes(text),
+            "source_sha256": sha256_file(protocol_path)
+            if protocol_path is not None and protocol_path.is_file()
+            else None,
         },
-        "testset": {"root": testset_root, "set_id": testset_id, "version": testset_version},
+        "testset": {"root": testset_root, "set_id": set_id, "version": set_version},
         "model": {"digest": model_digest, "contract_digest": contract_digest},
         "utc": utc,
         "software": {"evalsuite": importlib.metadata.version("evalsuite")},
@@ -156,8 +163,8 @@ def _frozen(protocol: StudyProtocol, content: Mapping[str, Any]) -> Frozen:
         protocol=protocol,
         protocol_digest=content["protocol"]["digest"],
         testset_root=content["testset"]["root"],
-        testset_id=content["testset"]["set_id"],
-        testset_version=content["testset"]["version"],
+        set_id=content["testset"]["set_id"],
+        set_version=content["testset"]["version"],
         model_digest=content["model"]["digest"],
         contract_digest=content["model"].get("contract_digest"),
         utc=content["utc"],

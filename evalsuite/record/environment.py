@@ -93,7 +93,7 @@ def _describe_torch() -> dict[str, Any] | None:
     return {
         "version": str(torch.__version__),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if devices else None,
+        "cudnn": torch.backends.cudnn.version() if devices else None,  # type: ignore[no-untyped-call]
         "threads": torch.get_num_threads(),
         "devices": devices,
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),

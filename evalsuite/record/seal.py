@@ -31,7 +31,7 @@ class Check:
 
 def walk_files(folder: Path) -> Iterator[str]:
     """Paths of all files under `folder` (links to files too), relative to it, with `/`, in sorted order."""
-    found = []
+    found: list[str] = []
     for parent, _, names in os.walk(folder):
         prefix = os.path.relpath(parent, folder).replace(os.sep, "/")
         found.extend(name if prefix == "." else f"{prefix}/{name}" for name in names)

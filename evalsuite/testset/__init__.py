@@ -1,0 +1,20 @@
+"""The test set: its case table, its lock, its groups of cases, and the reference standard that stays closed until scoring."""
+
+from evalsuite.testset.lock import lock_testset
+from evalsuite.testset.open import open_reference, open_testset
+from evalsuite.testset.strata import StratumLabels, assign_strata
+from evalsuite.testset.table import read_table
+from evalsuite.testset.types import Case, LockedTestSet
+from evalsuite.testset.verify import verify_testset
+
+__all__ = [
+    "Case",
+    "LockedTestSet",
+    "StratumLabels",
+    "assign_strata",
+    "lock_testset",
+    "open_reference",
+    "open_testset",
+    "read_table",
+    "verify_testset",
+]

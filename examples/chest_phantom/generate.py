@@ -24,7 +24,8 @@ from phantom.render import render  # noqa: E402
 from PIL import Image  # noqa: E402
 
 COLUMNS = (
-    "case_id", "patient_id", "study_id", "image", "site", "acquired_at", "sex", "age", "nodule", "nodule_size_mm", "marker",
+    "case_id", "patient_id", "study_id", "image", "site", "acquired_at", "sex", "age", "nodule", "nodule_size_mm",
+    "marker",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Projected anatomy of a chest phantom: how many millimetres of tissue, air and bone each ray of the X-ray beam crosses.
+"""Projected anatomy of a chest phantom: how many millimetres of tissue, air and bone each X-ray crosses.
 
 Every structure has an analytic line integral along the beam (parallel projection, anterior-posterior):
 
@@ -230,62 +230,16 @@ def splat(x: NDArray[np.float64], z: NDArray[np.float64], mass: NDArray[np.float
     col = x / SPACING_MM + (SIZE - 1) / 2 + 1.0
     row = -z / SPACING_MM + (SIZE - 1) / 2 + 1.0
     keep = (col >= 0) & (col < SIZE + 1) & (row >= 0) & (row < SIZE + 1)
-    col, row, mass = col[keep], row[keep], mass[keep] / SPACING_MM**2
-    c0, r0 = col.astype(np.int64), row.astype(np.int64)
-    fc, fr = col - c0, row - r0
+    mass = np.where(keep, mass / SPACING_MM**2, 0.0)
+    c0 = np.clip(col, 0, SIZE).astype(np.int64)
+    r0 = np.clip(row, 0, SIZE).astype(np.int64)
+    right, down = mass * (col - c0), row - r0
+    left = mass - right
     width = SIZE + 2
     index = r0 * width + c0
     out = np.zeros(width * width)
-    for shift, weight in (
-        (0, (1 - fr) * (1 - fc)),
-        (1, (1 - fr) * fc),
-        (width, fr * (1 - fc)),
-        (width + 1, fr * fc),
-    ):
-        out += np.bincount(index + shift, weights=mass * weight, minlength=width * width)[: width * width]
+    np.add.at(out, index, left * (1.0 - down))
+    np.add.at(out, index + 1, right * (1.0 - down))
+    np.add.at(out, index + width, left * down)
+    np.add.at(out, index + width + 1, right * down)
     return out.reshape(width, width)[1:-1, 1:-1].astype(np.float32)
-
-
-def project(body: Body) -> Thickness:
-    """Line integrals of the whole chest for one patient and pose."""
-    from .skeleton import skeleton
-    from .vessels import airways, parenchyma, vessels
-
-    x, z = grid()
-    x = x - np.float32(body.shift_x)
-    x = x - np.float32(body.lean) * z  # a slightly rotated or leaning patient
-    cage = thorax(body)
-    lungs = lung(x, z, cage, side=1) + lung(x, z, cage, side=-1)
-    trunk_mm = trunk(x, z, body, cage)
-    core = heart(x, z, body, cage)
-    air = np.maximum(lungs - core, 0.12 * lungs)
-    floor = (cage.dome_left + cage.dome_right) / 2
-    s = body.scale
-    breast = np.zeros_like(trunk_mm)
-    for side in (-1, 1):
-        if body.sex == "F":
-            breast += mound(
-                x, z, cx=side * 76 * s, cz=floor + (16 - 10 * body.breast) * s, ax=(56 + 8 * body.breast) * s,
-                az=(46 + 14 * body.breast) * s, depth=(22 + 24 * body.breast) * s,
-            )  # fmt: skip
-        else:
-            breast += mound(x, z, cx=side * 88 * s, cz=floor + 92 * s, ax=64 * s, az=44 * s, depth=22 * s)
-    gas = airways(x, z, body, cage)
-    tree = vessels(body, cage)
-    texture = parenchyma(body)
-    lung_mm = air * (1.0 + 0.12 * texture)
-    lesion = np.zeros_like(trunk_mm)
-    for nodule in body.nodules:
-        r = nodule.diameter_mm / 2
-        stretch = np.sqrt(nodule.elongation)
-        lesion += np.float32(nodule.density) * ellipsoid(
-            x, z, cx=nodule.x, cz=nodule.z, ax=r * stretch, az=r / stretch, depth=r, angle=nodule.angle
-        )
-    soft = np.maximum(trunk_mm - np.minimum(air, 0.94 * trunk_mm) - gas, 0.0) + breast
-    inside = np.minimum(air / 30.0, 1.0)
-    return Thickness(
-        soft=(soft + tree * inside).astype(np.float32),
-        lung=np.maximum(lung_mm, 0.0).astype(np.float32),
-        bone=skeleton(x, z, body, cage),
-        nodule=lesion.astype(np.float32),
-    )

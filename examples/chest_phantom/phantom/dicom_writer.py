@@ -92,8 +92,8 @@ def dataset(study: Study, radiograph: Radiograph, *, seed: int) -> Dataset:
     ds.RescaleType = "US"
     ds.LossyImageCompression = "00"
     ds.AcquisitionContextSequence = []
-    ds.AnatomicRegionSequence = [_code("51185008", "SCT", "Chest")]
-    view = ("399348003", "antero-posterior") if unit.view == "AP" else ("399300004", "postero-anterior")
+    ds.AnatomicRegionSequence = [_code("816094009", "SCT", "Chest")]
+    view = ("399348003", "antero-posterior") if unit.view == "AP" else ("272479007", "postero-anterior")
     ds.ViewCodeSequence = [_code(view[0], "SCT", view[1])]
     ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
     ds.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"

@@ -99,7 +99,8 @@ def patient_studies(patient: int, *, seed: int, profile: Profile) -> tuple[Study
         sex=sex, age_years=age, scale=(0.99 if sex == "M" else 0.925) * float(rng.normal(1.0, 0.03)),
         girth=float(np.clip(rng.normal(1.0, 0.085), 0.82, 1.28)),
         heart_width=float(np.clip(rng.normal(0.96, 0.07) + 0.0018 * (age - 55), 0.78, 1.25)),
-        inspiration=0.6, lean=0.0, shift_x=0.0, shift_z=0.0, rib_contrast=float(np.clip(rng.normal(1.0, 0.1), 0.7, 1.3)),
+        inspiration=0.6, lean=0.0, shift_x=0.0, shift_z=0.0,
+        rib_contrast=float(np.clip(rng.normal(1.0, 0.1), 0.7, 1.3)),
         breast=float(rng.uniform(0.0, 1.0)), vessel_seed=int(rng.integers(1 << 31)),
     )  # fmt: skip
     nodules = _nodules(rng, body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .anatomy import project
+from .chest import project
 from .lettering import burn
 from .patients import Study
 from .scanner import MAX_VALUE, expose, process
