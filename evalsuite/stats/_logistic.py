@@ -1,0 +1,107 @@
+"""Logistic recalibration: how a model's log-odds relate to what happened, with honest standard errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogisticFit:
+    """Maximum-likelihood coefficients `(k,)`, their model-based covariance, their patient-robust one, the deviance."""
+
+    coefficients: FloatArray
+    covariance: FloatArray
+    robust: FloatArray | None
+    log_likelihood: float
+
+
+def fit_logistic(
+    outcome: BoolArray,
+    design: FloatArray,
+    offset: FloatArray,
+    *,
+    cluster: IntArray | None = None,
+) -> LogisticFit | None:
+    """Newton-Raphson fit of `logit P = design @ b + offset`; None where no finite maximum exists.
+
+    The robust covariance is the cluster sandwich with the factor `G / (G - 1)` (patients), as R's
+    `sandwich::vcovCL(type = "HC0", cadjust = TRUE)`.
+    """
+    y = outcome.astype(np.float64)
+    b = np.zeros(design.shape[1])
+    likelihood = log_likelihood(y, design @ b + offset)
+    for _ in range(100):
+        fitted = expit(design @ b + offset)
+        gradient = design.T @ (y - fitted)
+        information = (design.T * (fitted * (1.0 - fitted))) @ design
+        if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
+            return None
+        step = np.linalg.solve(information, gradient)
+        halvings = 0
+        while (better := log_likelihood(y, design @ (b + step) + offset)) < likelihood - 1e-12 * abs(likelihood):
+            step = step / 2.0
+            halvings += 1
+            if halvings > 50:
+                return None
+        b, likelihood = b + step, better
+        if np.abs(b).max() > 1e6:
+            return None
+        if float(np.abs(step).max()) <= 1e-12 * max(1.0, float(np.abs(b).max())):
+            return _finish(y, design, offset, b, likelihood, cluster)
+    return None
+
+
+def _finish(
+    y: FloatArray,
+    design: FloatArray,
+    offset: FloatArray,
+    b: FloatArray,
+    likelihood: float,
+    cluster: IntArray | None,
+) -> LogisticFit:
+    fitted = expit(design @ b + offset)
+    covariance = np.linalg.inv((design.T * (fitted * (1.0 - fitted))) @ design)
+    robust = None
+    if cluster is not None:
+        patients = int(cluster.max()) + 1
+        if patients > 1:
+            scores = design * (y - fitted)[:, None]
+            per_patient = np.stack(
+                [np.bincount(cluster, weights=column, minlength=patients) for column in scores.T], axis=1
+            )
+            meat = per_patient.T @ per_patient * (patients / (patients - 1.0))
+            robust = covariance @ meat @ covariance
+    return LogisticFit(coefficients=b, covariance=covariance, robust=robust, log_likelihood=likelihood)
+
+
+def log_likelihood(y: FloatArray, eta: FloatArray) -> float:
+    """Bernoulli log-likelihood at linear predictor `eta`, stable for large |eta|."""
+    return float(-(np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))).sum())
+
+
+def profile_interval(
+    outcome: BoolArray, offset: FloatArray, centre: float, best: float, half_width: float, threshold: float
+) -> tuple[float, float] | None:
+    """Ends where the log-likelihood of an intercept beside `offset` has dropped by `threshold` from `best`."""
+    from scipy.optimize import brentq
+
+    y = outcome.astype(np.float64)
+
+    def drop(a: float) -> float:
+        return best - log_likelihood(y, offset + a) - threshold
+
+    ends = []
+    for sign in (-1.0, 1.0):
+        reach = half_width
+        while drop(centre + sign * reach) < 0.0:
+            reach *= 2.0
+            if reach > 1e6 or not math.isfinite(reach):
+                return None
+        ends.append(float(brentq(drop, centre, centre + sign * reach, xtol=1e-12)))
+    return ends[0], ends[1]

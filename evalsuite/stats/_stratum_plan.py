@@ -1,0 +1,297 @@
+"""A stratum prepared once so that thousands of resamples cost little: sums per patient and presorted ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
+from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums, evaluate
+from evalsuite.stats._rank import Placements, placements
+
+ROW_ELEMENTS = 120_000
+"""Cases times replicates worked on at once in the rank statistics: small enough to stay in cache."""
+BRUTE_FORCE_ELEMENTS = 200_000_000
+"""Up to this many patients times positives-plus-negatives, average precision is recomputed per left-out patient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseArrays:
+    """All cases of the evaluation, checked. `patient` are codes of the draw."""
+
+    reference: BoolArray
+    patient: IntArray
+    n_patients: int
+    score: FloatArray | None
+    call: BoolArray | None
+    probability: FloatArray | None
+    bin_index: IntArray | None
+    n_bins: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankPlan:
+    """Positives and negatives of a stratum, each sorted by rising score.
+
+    `below`, `through`: how many negatives score less than, and at most as much as, each positive. `first_tied`:
+    index of the first positive with the same score. `*_patient` index the stratum's own patients.
+    """
+
+    positive_patient: IntArray
+    negative_patient: IntArray
+    below: IntArray
+    through: IntArray
+    first_tied: IntArray
+    any_ties: bool
+    ranks: Placements
+    within: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StratumPlan:
+    """One stratum: `patients (p,)` codes of the draw, `features (p, f)` fixed-point sums per patient, ranks if needed.
+
+    Features are integers times `scale`, small enough that any weighted sum stays below 2^53: sums are exact, so they do
+    not depend on the order of addition, the number of threads or the linear-algebra library.
+    """
+
+    n_cases: int
+    patients: IntArray
+    features: FloatArray
+    scale: FloatArray
+    names: tuple[str, ...]
+    n_bins: int
+    rank: RankPlan | None
+    infinite_log_loss: bool
+
+
+def build_plan(cases: CaseArrays, mask: BoolArray, metrics: Sequence[str]) -> StratumPlan:
+    """Prepare one stratum for the metrics asked for."""
+    index = np.flatnonzero(mask)
+    reference = cases.reference[index]
+    patients, local = np.unique(cases.patient[index], return_inverse=True)
+    local = local.reshape(-1)
+    columns: dict[str, FloatArray] = {"n": np.ones(index.size), "positive": reference.astype(np.float64)}
+    infinite = False
+    if cases.call is not None and any(m in CALL_METRICS for m in metrics):
+        call = cases.call[index]
+        columns["tp"] = (call & reference).astype(np.float64)
+        columns["fp"] = (call & ~reference).astype(np.float64)
+    if cases.probability is not None:
+        p = cases.probability[index]
+        if "brier" in metrics:
+            columns["brier"] = (p - reference) ** 2
+        if "observed_expected" in metrics:
+            columns["probability"] = p
+        if "log_loss" in metrics:
+            loss = case_log_loss(reference, p)
+            infinite = bool(np.isinf(loss).any())
+            columns["log_loss"] = np.zeros(index.size) if infinite else loss
+    sums = [np.bincount(local, weights=c, minlength=patients.size) for c in columns.values()]
+    names = [*columns]
+    n_bins = 0
+    if cases.bin_index is not None and cases.probability is not None and ("ece" in metrics or "mce" in metrics):
+        n_bins = cases.n_bins
+        flat = local * n_bins + cases.bin_index[index]
+        size = patients.size * n_bins
+        gap = reference - cases.probability[index]
+        for name, weights in (("bin_n", None), ("bin_gap", gap)):
+            table = np.bincount(flat, weights=weights, minlength=size).astype(np.float64).reshape(-1, n_bins)
+            sums.extend(table.T)
+            names.append(name)
+    features, scale = _fixed_point(np.stack(sums, axis=1), cases.n_patients)
+    rank = None
+    if cases.score is not None and any(m in RANK_METRICS for m in metrics) and 0 < reference.sum() < reference.size:
+        rank = _rank_plan(reference, cases.score[index], local, patients.size)
+    return StratumPlan(
+        n_cases=int(index.size),
+        patients=patients,
+        features=features,
+        scale=scale,
+        names=tuple(names),
+        n_bins=n_bins,
+        rank=rank,
+        infinite_log_loss=infinite,
+    )
+
+
+def case_log_loss(reference: BoolArray, probability: FloatArray) -> FloatArray:
+    """Minus the log of the probability given to what happened; infinite where that was 0, never clipped."""
+    given = np.where(reference, probability, 1.0 - probability)
+    # log1p keeps the digits of probabilities near 1 for negatives' complements.
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(reference, -np.log(given), -np.log1p(-probability)))
+
+
+def _fixed_point(table: FloatArray, draws: int) -> tuple[FloatArray, FloatArray]:
+    largest = np.abs(table).max(axis=0, initial=0.0)
+    whole = (table == np.rint(table)).all(axis=0)
+    room = np.floor(52.0 - np.log2(np.maximum(largest, 1e-300) * max(1, draws)))
+    power = np.where(whole | (largest == 0.0), 0.0, np.clip(room, -60.0, 60.0))
+    return np.rint(np.ldexp(table, power.astype(np.int64))), np.ldexp(1.0, -power.astype(np.int64))
+
+
+def _rank_plan(reference: BoolArray, score: FloatArray, local: IntArray, patients: int) -> RankPlan:
+    ranks = placements(reference, score)
+    pos, neg = np.flatnonzero(reference), np.flatnonzero(~reference)
+    pos, neg = pos[np.argsort(score[pos], kind="stable")], neg[np.argsort(score[neg], kind="stable")]
+    pos_score, neg_score = score[pos], score[neg]
+    below = np.searchsorted(neg_score, pos_score, "left")
+    through = np.searchsorted(neg_score, pos_score, "right")
+    within = np.zeros(patients)
+    if patients < reference.size:
+        within = _pairs_within_patients(reference, score, local, patients)
+    return RankPlan(
+        positive_patient=local[pos],
+        negative_patient=local[neg],
+        below=below,
+        through=through,
+        first_tied=np.searchsorted(pos_score, pos_score, "left"),
+        any_ties=bool((below != through).any()),
+        ranks=ranks,
+        within=within,
+    )
+
+
+def _pairs_within_patients(reference: BoolArray, score: FloatArray, local: IntArray, patients: int) -> FloatArray:
+    """Twice the number of (positive > negative) pairs, ties one half, inside each patient."""
+    dense = np.unique(score, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    order = np.lexsort((dense, local))
+    who, rank, truth = local[order], dense[order], reference[order]
+    before = np.concatenate([[0], np.cumsum(~truth)])
+    # Index of the patient's first case, and of the first and one-past-last case of the patient's tie group.
+    start = np.searchsorted(who, who, "left")
+    key = who * (int(dense.max()) + 1) + rank
+    tie_start, tie_stop = np.searchsorted(key, key, "left"), np.searchsorted(key, key, "right")
+    twice = before[tie_start] + before[tie_stop] - 2 * before[start]
+    return np.asarray(np.bincount(who[truth], weights=twice[truth].astype(np.float64), minlength=patients))
+
+
+def weighted_sums(plan: StratumPlan, weights: npt.NDArray[np.float64]) -> Sums:
+    """Sums for each row of `weights (r, p)`, times each of the stratum's patients is counted."""
+    return sums_of(plan, weights @ plan.features)
+
+
+def sums_of(plan: StratumPlan, fixed: FloatArray) -> Sums:
+    """Name the columns of `(r, f)` fixed-point sums."""
+    real = fixed * plan.scale
+    named: dict[str, FloatArray] = {}
+    column = 0
+    for name in plan.names:
+        width = plan.n_bins if name.startswith("bin_") else 1
+        named[name] = (
+            real[:, column] if width == 1 and not name.startswith("bin_") else real[:, column : column + width]
+        )
+        column += width
+    return Sums(**named)
+
+
+def rank_values(plan: RankPlan, counts: npt.NDArray[np.int32], metrics: Sequence[str]) -> dict[str, FloatArray]:
+    """AUROC and average precision for each row of `counts (r, p)`; NaN where a class is absent."""
+    rows = counts.shape[0]
+    out = {m: np.full(rows, np.nan) for m in metrics if m in RANK_METRICS}
+    step = max(1, ROW_ELEMENTS // (plan.negative_patient.size + plan.positive_patient.size))
+    for start in range(0, rows, step):
+        part = slice(start, min(start + step, rows))
+        block = counts[part]
+        positive = np.take(block, plan.positive_patient, axis=1)
+        negative = np.zeros((block.shape[0], plan.negative_patient.size + 1), dtype=np.int32)
+        np.cumsum(np.take(block, plan.negative_patient, axis=1), axis=1, out=negative[:, 1:])
+        below = np.take(negative, plan.below, axis=1)
+        n_positive = positive.sum(axis=1, dtype=np.float64)
+        n_negative = negative[:, -1].astype(np.float64)
+        if "auroc" in out:
+            through = np.take(negative, plan.through, axis=1) if plan.any_ties else below
+            # Products of integers summed in float64: exact below 2^53, that is up to some 10^7 cases.
+            twice = np.einsum("ij,ij->i", positive, below + through, dtype=np.float64)
+            pairs = 2.0 * n_positive * n_negative
+            out["auroc"][part] = np.divide(twice, pairs, out=np.full(twice.shape, np.nan), where=pairs > 0.0)
+        if "average_precision" in out:
+            out["average_precision"][part] = _average_precision(plan, positive, below, n_positive, n_negative)
+    return out
+
+
+def _average_precision(
+    plan: RankPlan,
+    positive: npt.NDArray[np.int32],
+    below: npt.NDArray[np.int32],
+    n_positive: FloatArray,
+    n_negative: FloatArray,
+) -> FloatArray:
+    # Positives and negatives at or above each positive's score.
+    passed = np.zeros((positive.shape[0], positive.shape[1] + 1), dtype=np.float64)
+    np.cumsum(positive, axis=1, out=passed[:, 1:])
+    tp = n_positive[:, None] - np.take(passed, plan.first_tied, axis=1)
+    called = tp + (n_negative[:, None] - below)
+    precision = np.divide(tp, called, out=np.zeros_like(tp), where=called > 0.0)
+    total = (positive * precision).sum(axis=1)
+    defined = (n_positive > 0.0) & (n_negative > 0.0)
+    return np.asarray(np.divide(total, n_positive, out=np.full(total.shape, np.nan), where=defined))
+
+
+def jackknife(plan: StratumPlan, metric: str, *, prevalence: float | None = None) -> FloatArray:
+    """`(p,)` values with each patient of the stratum left out; NaN where the metric is then undefined.
+
+    Closed form from sums and placements, except average precision: recomputed per patient up to
+    `BRUTE_FORCE_ELEMENTS`, beyond that linearised by its influence function (BCa needs only the skewness).
+    """
+    if metric == "auroc" and plan.rank is not None:
+        return _auroc_jackknife(plan.rank, plan.patients.size)
+    if metric == "average_precision" and plan.rank is not None:
+        return _average_precision_jackknife(plan.rank, plan.patients.size)
+    left_out = sums_of(plan, plan.features.sum(axis=0) - plan.features)
+    return evaluate(metric, left_out, prevalence=prevalence)
+
+
+def _auroc_jackknife(plan: RankPlan, patients: int) -> FloatArray:
+    m, n = plan.positive_patient.size, plan.negative_patient.size
+    m_i = np.bincount(plan.positive_patient, minlength=patients)
+    n_i = np.bincount(plan.negative_patient, minlength=patients)
+    # Placements of positives come sorted by score here, like positive_patient.
+    above = np.bincount(plan.positive_patient, weights=plan.below + plan.through, minlength=patients)
+    passed = np.concatenate([[0], np.cumsum(np.bincount(plan.below, minlength=n + 1))])
+    upto = np.concatenate([[0], np.cumsum(np.bincount(plan.through, minlength=n + 1))])
+    # Negative j (0-based, sorted) is below positive i if j < below_i, tied or below if j < through_i.
+    j = np.arange(n)
+    outranked = (m - passed[j + 1]) + (m - upto[j + 1])
+    beaten = np.bincount(plan.negative_patient, weights=outranked.astype(np.float64), minlength=patients)
+    twice = float((plan.below + plan.through).sum())
+    pairs = 2.0 * (m - m_i) * (n - n_i)
+    left = twice - above - beaten + plan.within
+    return np.asarray(np.divide(left, pairs, out=np.full(patients, np.nan), where=pairs > 0.0))
+
+
+def _average_precision_jackknife(plan: RankPlan, patients: int) -> FloatArray:
+    cases = plan.positive_patient.size + plan.negative_patient.size
+    if patients * cases <= BRUTE_FORCE_ELEMENTS:
+        values = np.empty(patients)
+        step = max(1, 1_000_000 // patients)
+        for start in range(0, patients, step):
+            stop = min(start + step, patients)
+            counts = np.ones((stop - start, patients), dtype=np.int32)
+            counts[np.arange(stop - start), np.arange(start, stop)] = 0
+            values[start:stop] = rank_values(plan, counts, ["average_precision"])["average_precision"]
+        return values
+    return _average_precision_influence(plan, patients)
+
+
+def _average_precision_influence(plan: RankPlan, patients: int) -> FloatArray:
+    """Linear approximation of the delete-one values: minus the derivative of AP with respect to a patient's weight."""
+    m, n = plan.positive_patient.size, plan.negative_patient.size
+    tp = (m - plan.first_tied).astype(np.float64)
+    called = tp + (n - plan.below)
+    area = float((tp / called).sum()) / m
+    # Sums over positives that score at most as much as a given rank: prefix sums over rising score.
+    gain = np.concatenate([[0.0], np.cumsum((called - tp) / called**2)])
+    loss = np.concatenate([[0.0], np.cumsum(tp / called**2)])
+    last_tied = np.searchsorted(plan.first_tied, plan.first_tied, "right")
+    positive = (tp / called + gain[last_tied] - area) / m
+    # Positives with score <= the j-th negative's: those whose `below` is at most j.
+    reach = np.searchsorted(plan.below, np.arange(n), "right")
+    negative = -loss[reach] / m
+    per_patient = np.bincount(plan.positive_patient, weights=positive, minlength=patients)
+    per_patient += np.bincount(plan.negative_patient, weights=negative, minlength=patients)
+    return np.asarray(area - per_patient, dtype=np.float64)
