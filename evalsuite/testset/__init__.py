@@ -1,4 +1,4 @@
-"""The test set: its case table, its lock, its groups of cases, and the reference standard that stays closed until scoring."""
+"""The test set: its case table, its lock, its groups of cases, and its sealed reference standard."""
 
 from evalsuite.testset.lock import lock_testset
 from evalsuite.testset.open import open_reference, open_testset

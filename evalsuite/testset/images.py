@@ -1,0 +1,137 @@
+"""From the cells of a case table to the files they name: one image, or a folder that holds a DICOM series."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalsuite.errors import Problem
+from evalsuite.record.seal import walk_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Where a copied file lies that the table names as ../x: a folder name no table uses by chance.
+_PARENT = "__parent__"
+_SAMPLE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A path column: its cells relative to the table's folder ("" where empty), and what is wrong with them."""
+
+    cells: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def path_columns(frame: pd.DataFrame, folder: Path, never: Iterable[str]) -> list[str]:
+    """Columns whose cells name files or folders.
+
+    `image` always is one. Any other column is one when at least half of its distinct non-empty cells (of 64 evenly
+    spaced ones, where there are more) name an existing file, or a folder that no second case of the column names. So a
+    forgotten file shows as missing instead of turning its column into text, and a word that happens to be the name of a
+    folder does not.
+    """
+    never = set(never)
+    found = []
+    for name in frame.columns:
+        candidate = name not in never and not name.startswith("dicom:")
+        if name == "image" or (candidate and _names_files(frame[name], folder)):
+            found.append(name)
+    return found
+
+
+def _names_files(column: pd.Series[str], folder: Path) -> bool:
+    counts = column[column != ""].value_counts(sort=False)
+    step = max(1, -(-len(counts) // _SAMPLE))
+    sample = list(counts.items())[::step]
+    hits = 0
+    for cell, n in sample:
+        path = folder / _relative(str(cell), folder)
+        hits += _is_file(path) or (n == 1 and _is_folder(path))
+    return hits > 0 and 2 * hits >= len(sample)
+
+
+def resolve(cells: Sequence[str], case_ids: Sequence[str], column: str, folder: Path) -> Resolved:
+    """Paths of one column relative to `folder`, and a problem for every file that is not there."""
+    known: dict[str, tuple[str, str]] = {}
+    paths, problems = [], []
+    for cell, case_id in zip(cells, case_ids, strict=True):
+        if cell not in known:
+            known[cell] = _resolve_cell(cell, folder) if cell.strip() else ("", "")
+        path, fault = known[cell]
+        paths.append(path)
+        if fault:
+            problems.append(Problem(what=f"{path}: {fault}", where=f"case {case_id}, column {column!r}"))
+    return Resolved(cells=tuple(paths), problems=tuple(problems))
+
+
+def _resolve_cell(cell: str, folder: Path) -> tuple[str, str]:
+    relative = _relative(cell, folder)
+    path = folder / relative
+    if not _is_file(path) and not _is_folder(path) and "\\" in cell:
+        # a table written on Windows
+        relative = _relative(cell.replace("\\", "/"), folder)
+        path = folder / relative
+    if _is_folder(path):
+        names = walk_files(path)
+        if next(names, None) is None:
+            return relative, "the folder is empty"
+        return relative, ""
+    if not _is_file(path):
+        return relative, "no such file"
+    return relative, "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def _relative(cell: str, folder: Path) -> str:
+    text = os.path.relpath(cell, folder) if os.path.isabs(cell) else os.path.normpath(cell)
+    return text.replace(os.sep, "/")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return os.path.isfile(path)
+    except ValueError:  # a text with a null character
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return os.path.isdir(path)
+    except ValueError:
+        return False
+
+
+def expand(paths: Iterable[str], locate: Callable[[str], Path]) -> dict[str, tuple[str, ...]]:
+    """Files each path stands for: itself, or all files inside the folder, sorted by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        if path and path not in found:
+            place = locate(path)
+            found[path] = tuple(f"{path}/{name}" for name in walk_files(place)) if place.is_dir() else (path,)
+    return found
+
+
+def stored_name(path: str) -> str:
+    """Name of a file below the image root of a copied set: as in the table, `..` as a folder of its own name."""
+    return "/".join(_PARENT if part == ".." else part for part in path.split("/"))
+
+
+def files_of(paths: Iterable[str], files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Which locked files each path stands for: itself, or all locked files below it. `files` is sorted."""
+    wanted = {p for p in paths if p}
+    known = set(files)
+    below: dict[str, list[str]] = {p: [] for p in wanted if p not in known}
+    if below:
+        for name in files:
+            parent = name
+            while "/" in parent:
+                parent = parent.rsplit("/", 1)[0]
+                if parent in below:
+                    below[parent].append(name)
+            if "." in below:
+                below["."].append(name)
+    return {p: (p,) if p in known else tuple(below[p]) for p in wanted}

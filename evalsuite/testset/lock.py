@@ -1,0 +1,339 @@
+"""Sealing a test set: every file, row and reference label gets a digest, so that any later change shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import CaseTableError, InputError, Problem
+from evalsuite.record import ledger
+from evalsuite.record.canonical import canonical_json, write_json
+from evalsuite.record.digest import in_threads, sha256_bytes, sha256_file
+from evalsuite.record.files import atomic_write, output_error, sync_folder, writing
+from evalsuite.testset import manifest
+from evalsuite.testset.attributes import Attributes, attribute_problems, collect
+from evalsuite.testset.columns import (
+    DICOM_PREFIX,
+    OPEN_COLUMNS,
+    Roles,
+    Wanted,
+    assign_roles,
+    cell_problems,
+    column_problems,
+    what_is_wanted,
+)
+from evalsuite.testset.images import expand, path_columns, resolve, stored_name
+from evalsuite.testset.open import open_testset
+from evalsuite.testset.table import FIRST_ROW, read_table, suggest
+from evalsuite.testset.types import LockedTestSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evalsuite.protocol.schema import StudyProtocol
+
+OnProgress = Callable[[int, int], None]
+
+
+def lock_testset(
+    cases: Path,
+    out: Path,
+    *,
+    reference: Sequence[str] | None = None,
+    protocol: StudyProtocol | None = None,
+    case_column: str = "case_id",
+    patient_column: str = "patient_id",
+    copy: bool = False,
+    set_id: str | None = None,
+    set_version: str = "1",
+    actor: str,
+    utc: str,
+    on_progress: OnProgress | None = None,
+) -> LockedTestSet:
+    """Lock the case table `cases` and the files it names into the new folder `out`.
+
+    Parameters
+    ----------
+    cases
+        CSV or Parquet, one row per case. Paths in it are relative to its folder, or absolute.
+    out
+        A folder that does not exist yet, or is empty. It appears whole, when everything has succeeded.
+    reference, protocol
+        Which columns are sealed; without both, all but the open ones (see `assign_roles`). A protocol also names the
+        case and patient columns, and DICOM attributes to read.
+    copy
+        Copy the files into `out/files`; otherwise they stay where they are.
+    set_id
+        Name of the set; by default the name of `out`.
+    actor, utc
+        Who locks, and the time, for lock file and ledger.
+    on_progress
+        Called with bytes done and bytes in all.
+
+    Raises
+    ------
+    CaseTableError
+        If the table is empty, or columns, case ids or files are not what they should be (everything listed at once).
+    InputError
+        If `out` holds something already, or lies inside a folder that is part of the test set.
+    OutputError
+        If `out` cannot be written: permission, disk full.
+    """
+    cases, out = Path(cases), Path(out)
+    _require_free(out)
+    frame = read_table(cases)
+    if frame.empty:
+        raise CaseTableError(f"{cases} has no rows", hint="A test set needs at least one case.")
+    folder = Path(os.path.abspath(cases)).parent
+    wanted = what_is_wanted(
+        reference=reference, protocol=protocol, case_column=case_column, patient_column=patient_column
+    )
+    frame, roles = _checked(frame, folder, wanted, cases)
+    members = expand(_path_cells(frame, roles), lambda p: folder / p)
+    _require_outside(out, folder, members)
+    names = sorted({name for files in members.values() for name in files})
+    attributes = _attributes(frame, roles, wanted, members, folder, cases)
+    _require_attributes(frame, wanted, attributes, cases)
+
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        staging.chmod(0o755)
+    try:
+        files = _digest_files(names, folder, staging / manifest.FILES_NAME if copy else None, cases, on_progress)
+        rows = frame[list(roles.unsealed)]
+        sealed = frame[list(roles.sealed)].assign(**{n: list(cells) for n, cells in attributes.columns.items()})
+        rows_bytes, sealed_bytes = manifest.parquet_bytes(rows), manifest.parquet_bytes(sealed)
+        lock: dict[str, Any] = {
+            "schema": manifest.LOCK_SCHEMA,
+            "set_id": set_id if set_id is not None else out.name,
+            "version": set_version,
+            "created_utc": utc,
+            "files": files,
+            "merkle_root": manifest.files_root(files),
+            "rows": manifest.table_entry(rows, rows_bytes),
+            "reference": manifest.table_entry(sealed, sealed_bytes),
+            "counts": _counts(frame, roles, files),
+            "columns": {**roles.to_json(), "dicom": list(attributes.columns)},
+            "unit": {"case_column": roles.case, "patient_column": roles.patient},
+            "attributes": attributes.completeness(),
+            "reuse_policy": _reuse_policy(protocol),
+            "protocol": _protocol_entry(protocol),
+            "copied": copy,
+            "signature": None,
+        }
+        lock["root"] = manifest.set_root(lock)
+        atomic_write(staging / manifest.CASES_NAME, rows_bytes)
+        atomic_write(staging / manifest.REFERENCE_NAME, sealed_bytes)
+        _write_location(staging, out, folder, copy)
+        data = canonical_json(lock)
+        atomic_write(staging / manifest.LOCK_NAME, data)
+        ledger.append(
+            staging / manifest.LEDGER_NAME,
+            action="locked",
+            actor=actor,
+            role="custodian",
+            utc=utc,
+            reason="test set locked",
+            objects={"testset_lock": sha256_bytes(data), "testset_root": lock["root"]},
+        )
+        with writing(out):
+            if out.is_dir():
+                out.rmdir()
+            os.rename(staging, out)
+            sync_folder(out.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return open_testset(out, verify=False)
+
+
+def _require_free(out: Path) -> None:
+    try:
+        if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+            return
+    except OSError as e:
+        raise output_error(out, e) from e
+    if (out / manifest.LOCK_NAME).exists():
+        raise InputError(
+            f"{out} holds a locked test set already",
+            hint="A lock is never overwritten: choose another folder for the new version.",
+        )
+    raise InputError(f"{out} exists and is not empty", hint="Choose a folder that does not exist yet.")
+
+
+def _checked(frame: pd.DataFrame, folder: Path, wanted: Wanted, cases: Path) -> tuple[pd.DataFrame, Roles]:
+    """The table with its paths in one form, and its columns' roles; CaseTableError with everything that is wrong."""
+    problems = column_problems(list(frame.columns), wanted)
+    problems += cell_problems(frame, wanted.case)
+    problems += attribute_problems(wanted.attributes)
+    never = {wanted.case, wanted.patient, "reference_status", *OPEN_COLUMNS}
+    paths = path_columns(frame, folder, never)
+    roles = assign_roles(list(frame.columns), paths, wanted)
+    ids = [f"in row {i + FIRST_ROW}" for i in range(len(frame))]
+    if wanted.case in frame.columns:
+        ids = frame[wanted.case].tolist()
+    replaced = {}
+    missing = 0
+    for column in paths:
+        resolved = resolve(frame[column].tolist(), ids, column, folder)
+        replaced[column] = list(resolved.cells)
+        problems += resolved.problems
+        missing += len(resolved.problems)
+    if problems:
+        raise CaseTableError(
+            f"{cases} has {len(problems)} problem{'s' if len(problems) > 1 else ''}",
+            problems=problems,
+            hint="Paths are relative to the folder of the table." if missing else "",
+        )
+    return frame.assign(**replaced), roles
+
+
+def _path_cells(frame: pd.DataFrame, roles: Roles) -> list[str]:
+    return [cell for column in (*roles.images, *roles.files) for cell in frame[column].tolist()]
+
+
+def _require_outside(out: Path, folder: Path, members: dict[str, tuple[str, ...]]) -> None:
+    place = Path(os.path.realpath(out))
+    for path, files in members.items():
+        series = Path(os.path.realpath(folder / path))
+        if files != (path,) and (place == series or series in place.parents):
+            raise InputError(f"{out} lies inside {path}, which is part of the test set", hint="Choose another folder.")
+
+
+def _attributes(
+    frame: pd.DataFrame,
+    roles: Roles,
+    wanted: Wanted,
+    members: dict[str, tuple[str, ...]],
+    folder: Path,
+    cases: Path,
+) -> Attributes:
+    columns = [frame[c].tolist() for c in sorted(roles.images, key=lambda c: (c != "image", c))]
+    first = [[folder / members[cell][0] for cell in row if cell] for row in zip(*columns, strict=True)]
+    found = collect(first, wanted.attributes)
+    clash = [c for c in found.columns if c in frame.columns]
+    if clash:
+        raise CaseTableError(
+            f"{cases} has columns named like attributes that are read from its DICOM files",
+            problems=[Problem(what=f"column {c!r}") for c in clash],
+            hint="Rename the columns.",
+        )
+    return found
+
+
+def _require_attributes(frame: pd.DataFrame, wanted: Wanted, attributes: Attributes, cases: Path) -> None:
+    known = (*frame.columns, *attributes.columns)
+    absent = [f"{DICOM_PREFIX}{k}" for k in wanted.attributes if f"{DICOM_PREFIX}{k}" not in known]
+    if absent:
+        raise CaseTableError(
+            f"{cases} names no DICOM file to read attributes from, and has no such columns",
+            problems=[
+                Problem(what=f"no column {c!r}", where="protocol", hint=suggest(c, frame.columns)) for c in absent
+            ],
+            hint="Add the columns to the table, or take the strata out of the protocol.",
+        )
+
+
+def _digest_files(
+    names: Sequence[str], folder: Path, target: Path | None, cases: Path, on_progress: OnProgress | None
+) -> list[dict[str, Any]]:
+    """Entries {path, size, sha256} in the order of `names`; the files are copied below `target` in the same reading."""
+    unreadable: list[Problem] = []
+    total = 0
+    for name in names:
+        try:
+            name.encode("utf-8")
+            total += (folder / name).stat().st_size
+        except UnicodeEncodeError:
+            unreadable.append(Problem(what=f"{name!a}: the file's name is not UTF-8"))
+        except OSError as e:
+            unreadable.append(Problem(what=f"{name}: {e.strerror}"))
+    mutex = threading.Lock()
+    done = 0
+
+    def report(n: int) -> None:
+        nonlocal done
+        with mutex:
+            done += n
+            if on_progress is not None:
+                on_progress(done, total)
+
+    def one(name: str) -> dict[str, Any] | None:
+        source = folder / name
+        size = 0
+
+        def count(n: int) -> None:
+            nonlocal size
+            size += n
+            report(n)
+
+        copy_to = None
+        if target is not None:
+            copy_to = target / stored_name(name)
+            with writing(copy_to):
+                copy_to.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            digest = sha256_file(source, on_bytes=count, copy_to=copy_to)
+        except OSError as e:
+            if copy_to is not None and os.access(source, os.R_OK):
+                raise output_error(copy_to, e) from e
+            with mutex:
+                unreadable.append(Problem(what=f"{name}: {e.strerror}"))
+            return None
+        return {"path": name, "size": size, "sha256": digest}
+
+    entries = in_threads(one, names) if not unreadable else []
+    if unreadable:
+        raise CaseTableError(
+            f"{cases} names files that cannot be read", problems=sorted(unreadable, key=str), hint="Check permissions."
+        )
+    if target is not None:
+        with writing(target):
+            target.mkdir(exist_ok=True)
+    return [entry for entry in entries if entry is not None]
+
+
+def _counts(frame: pd.DataFrame, roles: Roles, files: Sequence[dict[str, Any]]) -> dict[str, int]:
+    n = len(frame)
+    without_patient = n if roles.patient is None else int((frame[roles.patient].str.strip() == "").sum())
+    patients = n
+    if roles.patient is not None:
+        patients = int(frame[roles.patient][frame[roles.patient].str.strip() != ""].nunique()) + without_patient
+    with_image = sum(any(row) for row in zip(*(frame[c].tolist() for c in roles.images), strict=True))
+    return {
+        "cases": n,
+        "patients": patients,
+        "cases_without_patient": without_patient,
+        "cases_with_image": with_image,
+        "files": len(files),
+        "bytes": sum(f["size"] for f in files),
+    }
+
+
+def _reuse_policy(protocol: StudyProtocol | None) -> dict[str, Any]:
+    from evalsuite.protocol.schema import ReusePolicy
+
+    policy = protocol.reuse_policy if protocol is not None else ReusePolicy()
+    return {"max_uses_per_case": policy.max_uses_per_case, "on_excess": policy.on_excess}
+
+
+def _protocol_entry(protocol: StudyProtocol | None) -> dict[str, str] | None:
+    if protocol is None:
+        return None
+    from evalsuite.protocol.load import protocol_digest
+
+    return {"id": protocol.id, "version": protocol.version, "digest": protocol_digest(protocol)}
+
+
+def _write_location(staging: Path, out: Path, folder: Path, copy: bool) -> None:
+    # relative, so that set and images can move together; both sides without links, or ".." would lead elsewhere
+    root = manifest.FILES_NAME if copy else os.path.relpath(os.path.realpath(folder), os.path.realpath(out))
+    write_json(
+        staging / manifest.LOCATION_NAME, {"schema": manifest.LOCATION_SCHEMA, "root": root.replace(os.sep, "/")}
+    )

@@ -1,0 +1,152 @@
+"""The lock file's shape, and the digests that bind files, rows and reference standard into one identity."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import LockError
+from evalsuite.record.canonical import canonical_json, parse_json
+from evalsuite.record.digest import digest_json, merkle_root, sha256_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOCK_SCHEMA = "evalsuite/testset/1"
+LOCK_NAME = "testset.lock.json"
+CASES_NAME = "cases.parquet"
+REFERENCE_NAME = "reference.parquet"
+LOCATION_NAME = "location.json"
+LEDGER_NAME = "ledger.jsonl"
+FILES_NAME = "files"
+LOCATION_SCHEMA = "evalsuite/location/1"
+OWN_NAMES = (LOCK_NAME, CASES_NAME, REFERENCE_NAME, LOCATION_NAME, LEDGER_NAME)
+
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_ROLE_LISTS = ("image", "unsealed", "sealed", "reference_files", "dicom")
+_KEYS = {
+    "schema": str,
+    "set_id": str,
+    "version": str,
+    "created_utc": str,
+    "files": list,
+    "merkle_root": str,
+    "rows": dict,
+    "reference": dict,
+    "counts": dict,
+    "columns": dict,
+    "unit": dict,
+    "attributes": dict,
+    "reuse_policy": dict,
+    "protocol": (dict, type(None)),
+    "copied": bool,
+    "signature": (dict, type(None)),
+    "root": str,
+}
+
+
+def table_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 of a table's logical content: column names and cells, whatever the file format or library version."""
+    return digest_json({"columns": list(frame.columns), "cells": [frame[c].tolist() for c in frame.columns]})
+
+
+def files_root(files: Sequence[Mapping[str, Any]]) -> str:
+    """Merkle root (RFC 6962) over the canonical JSON of the entries {path, sha256, size}."""
+    return merkle_root([canonical_json(entry) for entry in files])
+
+
+def set_root(lock: Mapping[str, Any]) -> str:
+    """The set's identity: binds files, rows, reference, the columns' roles and the reuse policy; not time or place."""
+    return digest_json(
+        {
+            "schema": "evalsuite/testset-root/1",
+            "merkle_root": lock["merkle_root"],
+            "rows": lock["rows"]["digest"],
+            "reference": lock["reference"]["digest"],
+            "columns": lock["columns"],
+            "reuse_policy": lock["reuse_policy"],
+        }
+    )
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """A text table as Parquet: the same content gives the same bytes with the same library version."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({c: pa.array(frame[c].tolist(), type=pa.string()) for c in frame.columns})
+    target = io.BytesIO()
+    pq.write_table(table, target, compression="zstd", version="2.6")
+    return target.getvalue()
+
+
+def parquet_frame(data: bytes, name: str) -> pd.DataFrame:
+    """Read back what `parquet_bytes` wrote. LockError if it is damaged."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        cells = {n: table.column(i).to_pylist() for i, n in enumerate(table.column_names)}
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise LockError(f"{name} is damaged: it is no Parquet file any more", hint="Restore the file.") from e
+    if not all(isinstance(cell, str) for column in cells.values() for cell in column):
+        raise LockError(f"{name} is not a table of texts", hint="Restore the file.")
+    return pd.DataFrame(cells, index=pd.RangeIndex(table.num_rows), columns=table.column_names, dtype="str")
+
+
+def table_entry(frame: pd.DataFrame, data: bytes) -> dict[str, str]:
+    """A table's entry in the lock: its logical digest and the SHA-256 of its file."""
+    return {"digest": table_digest(frame), "sha256": sha256_bytes(data)}
+
+
+def parse_lock(data: bytes, name: str = LOCK_NAME) -> dict[str, Any]:
+    """Read a lock file and check that it is whole and agrees with itself.
+
+    Raises
+    ------
+    LockError
+        If it is not canonical JSON, lacks a field, or its Merkle root or root does not follow from its content.
+    """
+    lock = parse_json(data, name, error=LockError)
+    if not isinstance(lock, dict) or not _has_shape(lock):
+        raise LockError(f"{name} does not have the fields of a lock", hint="The file is damaged: restore it.")
+    try:
+        intact = canonical_json(lock) == data
+        roots = files_root(lock["files"]) == lock["merkle_root"] and set_root(lock) == lock["root"]
+    except ValueError:
+        intact = roots = False
+    if not roots:
+        raise LockError(f"{name} was changed: its root does not follow from its content", hint="Restore the file.")
+    if not intact:
+        raise LockError(f"{name} was changed: it is not in the form it was written in", hint="Restore the file.")
+    return lock
+
+
+def _has_shape(lock: dict[str, Any]) -> bool:
+    if set(lock) != set(_KEYS) or not all(isinstance(lock[k], t) for k, t in _KEYS.items()):  # type: ignore[arg-type]
+        return False
+    paths: list[Any] = [f.get("path") for f in lock["files"] if isinstance(f, dict)]
+    columns, unit = lock["columns"], lock["unit"]
+    return (
+        lock["schema"] == LOCK_SCHEMA
+        and len(paths) == len(lock["files"])
+        and all(isinstance(p, str) for p in paths)
+        and all(a < b for a, b in itertools.pairwise(paths))
+        and all(set(f) == {"path", "size", "sha256"} and _is_digest(f["sha256"]) for f in lock["files"])
+        and all(type(f["size"]) is int and f["size"] >= 0 for f in lock["files"])
+        and all(set(lock[k]) == {"digest", "sha256"} for k in ("rows", "reference"))
+        and set(columns) == {"case", "patient", *_ROLE_LISTS}
+        and isinstance(columns["case"], str)
+        and isinstance(columns["patient"], str | None)
+        and all(isinstance(columns[k], list) and all(isinstance(c, str) for c in columns[k]) for k in _ROLE_LISTS)
+        and unit == {"case_column": columns["case"], "patient_column": columns["patient"]}
+    )
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and _HEX64.fullmatch(value) is not None

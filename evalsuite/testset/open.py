@@ -1,0 +1,342 @@
+"""Opening a locked test set: everything is compared with the lock first, and whatever differs is named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import EvalsuiteError, InputError, LockError, Problem
+from evalsuite.record import ledger
+from evalsuite.record.canonical import read_json
+from evalsuite.record.digest import hash_files, sha256_bytes
+from evalsuite.record.seal import Check, walk_files
+from evalsuite.testset import manifest
+from evalsuite.testset.columns import weight
+from evalsuite.testset.images import files_of, stored_name
+from evalsuite.testset.types import Case, LockedTestSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """All that was found when a set was compared with its lock. `cases` is None where the rows are damaged."""
+
+    path: Path
+    lock: Mapping[str, Any]
+    digest: str
+    root: Path | None
+    cases: pd.DataFrame | None
+    checks: tuple[Check, ...]
+    problems: tuple[Problem, ...]
+
+
+def open_testset(path: Path, *, verify: bool = True, on_progress: OnProgress | None = None) -> LockedTestSet:
+    """Open a locked test set after comparing all of it with its lock; the reference standard stays closed.
+
+    Parameters
+    ----------
+    path
+        The folder `lock_testset` wrote.
+    verify
+        False leaves out only the hashing of the image files; that they are there, their sizes, the tables and the
+        ledger are checked all the same.
+    on_progress
+        Called with bytes hashed and bytes in all.
+
+    Raises
+    ------
+    InputError
+        If there is no locked test set at `path`.
+    LockError
+        If anything was changed, removed or added; every file is named in `problems`.
+    """
+    seen = examine(Path(path), hash_images=verify, on_progress=on_progress)
+    if seen.problems or seen.cases is None or seen.root is None:
+        raise _differs(seen)
+    return _build(seen, seen.cases, seen.root)
+
+
+def open_reference(testset: LockedTestSet) -> pd.DataFrame:
+    """Open the reference standard and all columns to stratify by, as text, in the order of `testset.cases`.
+
+    Columns: the open ones without image paths, the sealed ones, and `dicom:…` attributes. An empty cell of the patient
+    column is filled with the id under which the case counts as a patient of its own.
+
+    Raises
+    ------
+    LockError
+        If a table differs from the lock under which the set was opened.
+    """
+    rows = _table(testset.path, testset.lock, "rows", manifest.CASES_NAME)
+    sealed = _table(testset.path, testset.lock, "reference", manifest.REFERENCE_NAME)
+    columns = testset.lock["columns"]
+    frame: pd.DataFrame = rows.drop(columns=columns["image"])
+    if columns["patient"] is not None:
+        frame[columns["patient"]] = [case.patient_id for case in testset.cases]
+    for name in sealed.columns:
+        frame[name] = sealed[name]
+    return frame
+
+
+def examine(path: Path, *, hash_images: bool, on_progress: OnProgress | None = None) -> Examination:
+    """Compare a set with its lock. Raises only when there is no readable lock to compare with."""
+    lock, digest = _read_lock(path)
+    problems: list[Problem] = []
+    checks = [Check(name="lock", status="holds", detail=f"root {lock['root']}")]
+
+    def add(name: str, found: list[Problem], detail: str) -> None:
+        problems.extend(found)
+        text = "; ".join(str(p) for p in found) if found else detail
+        checks.append(Check(name=name, status="broken" if found else "holds", detail=text))
+
+    cases: pd.DataFrame | None = None
+    for name, key, file in (
+        ("case rows", "rows", manifest.CASES_NAME),
+        ("reference standard", "reference", manifest.REFERENCE_NAME),
+    ):
+        found = []
+        try:
+            frame = _table(path, lock, key, file)
+            if key == "rows":
+                cases = _sound_rows(frame, lock)
+            elif len(frame) != lock["counts"]["cases"]:
+                raise LockError(f"{file} does not have one row per case")
+        except LockError as e:
+            found = [Problem(what=e.message)]
+        add(name, found, f"{lock['counts']['cases']} rows as locked")
+
+    root, location_problems = _image_root(path)
+    changed: list[Problem] = []
+    extra = _extra_in_set(path, lock)
+    if root is not None and (lock["files"] or lock["copied"]):
+        place = _locator(root, lock)
+        changed = _compare_files(lock, place, hash_images, on_progress)
+        if cases is not None:
+            extra += _extra_in_series(lock, cases, place)
+    add("files", location_problems + changed, f"{len(lock['files'])} files as locked")
+    if lock["files"] and not hash_images and checks[-1].status == "holds":
+        checks[-1] = Check(name="files", status="not checked", detail="present with the locked sizes; not hashed")
+    add("no extra files", extra, "nothing was added")
+    entries, ledger_problems = _check_ledger(path, digest)
+    add("ledger", ledger_problems, f"{entries} entries")
+    checks.append(Check(name="signature", status="absent", detail="the lock is not signed"))
+    return Examination(
+        path=path,
+        lock=lock,
+        digest=digest,
+        root=root,
+        cases=cases,
+        checks=tuple(checks),
+        problems=tuple(problems),
+    )
+
+
+def _read_lock(path: Path) -> tuple[dict[str, Any], str]:
+    file = path / manifest.LOCK_NAME
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as e:
+        if any((path / name).exists() for name in manifest.OWN_NAMES):
+            raise LockError(f"{file} is missing", hint="Restore the file, or lock the test set again.") from e
+        raise InputError(
+            f"{path} is not a locked test set", hint="Make one with: evalsuite lock CASES --out SET"
+        ) from e
+    except OSError as e:
+        raise InputError(f"{file} cannot be read ({e.strerror})", hint="Check the permissions.") from e
+    return manifest.parse_lock(data, str(file)), sha256_bytes(data)
+
+
+def _table(path: Path, lock: Mapping[str, Any], key: str, file: str) -> pd.DataFrame:
+    try:
+        data = (path / file).read_bytes()
+    except FileNotFoundError as e:
+        raise LockError(f"{file} is missing", hint="Restore the file.") from e
+    except OSError as e:
+        raise LockError(f"{file} cannot be read ({e.strerror})", hint="Check the permissions.") from e
+    found = sha256_bytes(data)
+    if found != lock[key]["sha256"]:
+        raise LockError(
+            f"{file} differs from the locked copy: {_digests(lock[key]['sha256'], found)}", hint="Restore the file."
+        )
+    frame = manifest.parquet_frame(data, file)
+    if manifest.table_digest(frame) != lock[key]["digest"]:
+        raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
+    return frame
+
+
+def _sound_rows(frame: pd.DataFrame, lock: Mapping[str, Any]) -> pd.DataFrame:
+    columns = lock["columns"]
+    needed = {columns["case"], *columns["image"]} | ({columns["patient"]} - {None})
+    if not needed <= set(frame.columns) or len(frame) != lock["counts"].get("cases"):
+        raise LockError(f"{manifest.CASES_NAME} does not fit the columns and counts of its lock")
+    return frame
+
+
+def _image_root(path: Path) -> tuple[Path | None, list[Problem]]:
+    try:
+        location = read_json(path / manifest.LOCATION_NAME, error=LockError)
+    except LockError as e:
+        return None, [Problem(what=e.message)]
+    root = location.get("root") if isinstance(location, dict) else None
+    if not isinstance(root, str) or not root or "\0" in root or location.get("schema") != manifest.LOCATION_SCHEMA:
+        return None, [Problem(what=f"{manifest.LOCATION_NAME} does not say where the images are")]
+    return Path(os.path.normpath(os.path.realpath(path) + os.sep + root)), []
+
+
+def _locator(root: Path, lock: Mapping[str, Any]) -> Callable[[str], Path]:
+    if lock["copied"]:
+        return lambda name: root / stored_name(name)
+    return lambda name: root / name
+
+
+def _compare_files(
+    lock: Mapping[str, Any], place: Callable[[str], Path], hash_images: bool, on_progress: OnProgress | None
+) -> list[Problem]:
+    problems: dict[str, Problem] = {}
+    to_hash: dict[Path, str] = {}
+    expected = {f["path"]: f for f in lock["files"]}
+    for name, entry in expected.items():
+        path = place(name)
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except OSError as e:
+            problems[name] = Problem(what=f"{name} cannot be read ({e.strerror})")
+            continue
+        if size is None:
+            problems[name] = Problem(what=f"{name} is missing")
+        elif hash_images:
+            to_hash[path] = name
+        elif size != entry["size"]:
+            problems[name] = Problem(what=f"{name} differs from the locked copy: {entry['size']} bytes, found {size}")
+    total = sum(expected[name]["size"] for name in to_hash.values())
+    done = 0
+    mutex = threading.Lock()
+
+    def report(n: int) -> None:
+        nonlocal done
+        with mutex:
+            done += n
+            if on_progress is not None:
+                on_progress(min(done, total), total)
+
+    def failed(path: Path, cause: OSError) -> None:
+        problems[to_hash[path]] = Problem(what=f"{to_hash[path]} cannot be read ({cause.strerror})")
+
+    for path, digest in hash_files(to_hash, on_bytes=report, on_error=failed).items():
+        name = to_hash[path]
+        if digest != expected[name]["sha256"]:
+            what = f"{name} differs from the locked copy: {_digests(expected[name]['sha256'], digest)}"
+            problems[name] = Problem(what=what)
+    return [problems[name] for name in expected if name in problems]
+
+
+def _extra_in_set(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
+    known = set(manifest.OWN_NAMES)
+    if lock["copied"]:
+        known |= {f"{manifest.FILES_NAME}/{stored_name(f['path'])}" for f in lock["files"]}
+    return [
+        Problem(what=f"{name} is not part of the locked test set") for name in walk_files(path) if name not in known
+    ]
+
+
+def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callable[[str], Path]) -> list[Problem]:
+    if lock["copied"]:
+        return []  # the set's own folder was searched as a whole
+    files = {f["path"] for f in lock["files"]}
+    series = {cell for c in lock["columns"]["image"] for cell in cases[c].tolist() if cell and cell not in files}
+    extra = {
+        name
+        for s in series
+        for found in walk_files(place(s))
+        if (name := os.path.normpath(f"{s}/{found}")) not in files
+    }
+    return [Problem(what=f"{name} is not part of the locked test set") for name in sorted(extra)]
+
+
+def _check_ledger(path: Path, digest: str) -> tuple[int, list[Problem]]:
+    try:
+        entries = ledger.read(path / manifest.LEDGER_NAME)
+    except EvalsuiteError as e:
+        return 0, [Problem(what=e.message)]
+    if not entries or entries[0].action != "locked" or entries[0].objects.get("testset_lock") != digest:
+        return len(entries), [
+            Problem(what=f"{manifest.LEDGER_NAME} does not begin with this lock: one of the two was changed")
+        ]
+    return len(entries), []
+
+
+def _digests(locked: str, found: str) -> str:
+    return f"locked sha256 {locked[:4]}…{locked[-4:]}, found {found[:4]}…{found[-4:]}"
+
+
+def _differs(seen: Examination) -> LockError:
+    lock = seen.lock
+    name = f"test set {lock['set_id']} {lock['version']} (locked {lock['created_utc']})"
+    hint = "Restore what is named, or lock a new version: evalsuite lock CASES --out NEW_SET"
+    if all(p.what.endswith(" is missing") for p in seen.problems) and len(seen.problems) == len(lock["files"]):
+        hint = f"If the images were moved, say where in {manifest.LOCATION_NAME}: 'root', relative to the set."
+    if len(seen.problems) == 1:
+        return LockError(f"{seen.problems[0]}", problems=[Problem(what=name)], hint=hint)
+    return LockError(f"{name} differs from its lock in {len(seen.problems)} places", problems=seen.problems, hint=hint)
+
+
+def _build(seen: Examination, frame: pd.DataFrame, root: Path) -> LockedTestSet:
+    lock = seen.lock
+    columns = lock["columns"]
+    n = len(frame)
+
+    def texts(name: str | None) -> list[str]:
+        return frame[name].tolist() if name in frame.columns else [""] * n
+
+    ids = frame[columns["case"]].tolist()
+    place = _locator(root, lock)
+    image_cells = {c: frame[c].tolist() for c in columns["image"]}
+    named = (cell for cells in image_cells.values() for cell in cells)
+    members = files_of(named, [f["path"] for f in lock["files"]])
+    paths = {cell: tuple(place(name) for name in names) for cell, names in members.items()}
+    cases = tuple(
+        Case(
+            case_id=case_id,
+            patient_id=patient,
+            study_id=study,
+            site=site,
+            acquired_at=acquired,
+            sample_weight=weight(sample_weight),
+            images={c: paths[cells[i]] for c, cells in image_cells.items() if cells[i]},
+        )
+        for i, (case_id, patient, study, site, acquired, sample_weight) in enumerate(
+            zip(
+                ids,
+                _patients(ids, texts(columns["patient"])),
+                texts("study_id"),
+                texts("site"),
+                texts("acquired_at"),
+                texts("sample_weight"),
+                strict=True,
+            )
+        )
+    )
+    return LockedTestSet(
+        path=seen.path,
+        lock=lock,
+        root=lock["root"],
+        digest=seen.digest,
+        set_id=lock["set_id"],
+        version=lock["version"],
+        cases=cases,
+        has_images=any(case.images for case in cases),
+    )
+
+
+def _patients(ids: list[str], patients: list[str]) -> list[str]:
+    """Patient ids; a case without one is a patient of its own, under an id that no other patient has."""
+    named = {p for p in patients if p.strip()}
+    return [p if p.strip() else (c if c not in named else f"case:{c}") for c, p in zip(ids, patients, strict=True)]
