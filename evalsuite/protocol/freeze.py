@@ -70,8 +70,8 @@ def freeze(
     contract_digest
         None for recorded predictions, which have no contract.
     protocol_path
-        The file the protocol was loaded from; its digest as written, comments included, is recorded beside the normalised
-        one. None, or a name that is no file, where there is none.
+        The file the protocol was loaded from; its digest as written, comments included, is recorded beside the
+        normalised one. None, or a name that is no file, where there is none.
 
     Raises
     ------
