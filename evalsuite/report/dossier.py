@@ -1,0 +1,226 @@
+"""The report's view model: selects, sorts and words what evidence and verdict hold; computes no statistic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.report import sections_record as about_run
+from evalsuite.report import sections_results as results
+from evalsuite.report import sections_strata as groups
+from evalsuite.report import sections_study as study
+from evalsuite.report.format import format_count, format_utc
+from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
+from evalsuite.report.material import Material
+from evalsuite.report.text import clean, given, short_digest
+from evalsuite.report.view import Block, Cover, Dossier, Figure, FigurePair, Item, Section, Summary, Table
+from evalsuite.types import Evidence, Verdict
+
+KINDS = {
+    "standalone": "Standalone performance",
+    "comparison": "Comparison",
+    "reader_study": "Reader study",
+    "drift_audit": "Drift audit",
+    "site_acceptance": "Site acceptance",
+}
+_MOST_CRITERIA = 9
+
+
+def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict, record: Mapping[str, Any]) -> Dossier:
+    """Everything a report says, as ready-to-place strings, tables and drawings, in reading order.
+
+    A pure function of its arguments: no clock, no file but the report's own fonts, no statistic. What is missing in
+    `record` is printed as "not recorded"; text from outside is made printable (see `evalsuite.report.text.clean`).
+    """
+    m = Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record)
+    sections = (
+        study.intended_use(m),
+        study.model_identity(m),
+        study.pre_specification(m),
+        study.test_set(m),
+        study.case_flow(m),
+        study.methods(m),
+        results.primary_results(m),
+        results.performance(m),
+        results.calibration(m),
+        groups.strata(m),
+        groups.missing(m),
+        about_run.limitations(m),
+        about_run.environment(m),
+        about_run.reproducibility(m),
+        about_run.ledger(m),
+        about_run.glossary(m),
+    )
+    identifier = report_id(m)
+    return Dossier(
+        report_id=identifier,
+        title=clean(protocol.title, longest=300),
+        language="en",
+        author=given(m.recorded("run.actor"), "not recorded"),
+        subject=f"{KINDS[protocol.kind]} evaluation report {identifier}",
+        created=str(m.recorded("run.finished_utc", "1970-01-01T00:00:00Z")),
+        banner=_banner(m),
+        footer_digest=verdict.evidence_digest,
+        cover=_cover(m, identifier),
+        summary=_summary(m),
+        how_to_read=_how_to_read(m),
+        sections=_numbered(sections),
+    )
+
+
+def report_id(material: Material) -> str:
+    """An identifier that changes with the run, the evidence and the verdict, and with nothing else."""
+    run = str(material.recorded("run.id", ""))
+    text = "\n".join([run, material.verdict.evidence_digest, material.verdict.overall, str(material.verdict.evidence)])
+    return f"ES-{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
+
+
+def _banner(m: Material) -> str | None:
+    if m.verdict.evidence:
+        return None
+    reasons = [clean(r, longest=110).rstrip(".") for r in m.verdict.not_evidence_because]
+    text = reasons[0] if reasons else "no reason recorded"
+    return f"NOT EVIDENCE — {text}" + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
+
+
+def _status(m: Material) -> str:
+    return "FINAL" if m.verdict.evidence else "DRAFT — NOT EVIDENCE"
+
+
+def _cover(m: Material, identifier: str) -> Cover:
+    p, e = m.protocol, m.evidence
+    model_name = given(e.model.get("name"), m.text("model.name"))
+    frozen = m.recorded("protocol.frozen")
+    control = (
+        Item(name="Report", value=identifier, mono=True),
+        Item(name="Status", value=_status(m), tone="neutral" if m.verdict.evidence else "warning"),
+        Item(name="Protocol", value=f"{clean(p.id, longest=100)}, version {clean(p.version, longest=40)}"),
+        Item(name="Protocol SHA-256", value=given(e.protocol.get("digest"), "not recorded"), mono=True),
+        Item(
+            name="Protocol frozen",
+            value=format_utc(frozen.get("utc")) if isinstance(frozen, Mapping) else "not frozen",
+            tone="neutral" if isinstance(frozen, Mapping) else "warning",
+        ),
+        Item(name="Model", value=clean(model_name, longest=120)),
+        Item(name="Model SHA-256", value=given(e.model.get("digest"), "not recorded"), mono=True),
+        Item(name="Test set", value=f"{m.set_name}, {_cases(m)}"),
+        Item(name="Test-set root", value=given(e.testset.get("root"), "not recorded"), mono=True),
+        Item(name="Test set locked", value=format_utc(m.recorded("testset.locked_utc"))),
+        Item(
+            name="Executed",
+            value=f"{format_utc(m.recorded('run.started_utc'))} to {format_utc(m.recorded('run.finished_utc'))}",
+        ),
+        Item(name="Responsible", value=f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}"),
+        Item(name="Software", value=f"evalsuite {m.text('software.evalsuite')}"),
+        Item(name="Evidence SHA-256", value=m.verdict.evidence_digest, mono=True),
+    )
+    return Cover(
+        kicker=f"{KINDS[p.kind]} · evaluation report",
+        title=clean(p.title, longest=160),
+        subtitle=f"{clean(model_name, longest=100)} on {m.set_name}",
+        verdict=judgement(m),
+        status=_status(m),
+        control=control,
+    )
+
+
+def _cases(m: Material) -> str:
+    cases = format_count(m.n_cases) if m.n_cases is not None else "unknown number of"
+    patients = m.recorded("testset.n_patients")
+    tail = f" of {format_count(patients)} patients" if isinstance(patients, int) else ""
+    return f"{cases} cases{tail}"
+
+
+def _summary(m: Material) -> Summary:
+    total = m.count()
+    without = {s: m.count(status=s) for s in ("rejected", "failed", "indeterminate")}
+    unsettled = m.count(status="reference_equivocal") + m.count(status="reference_missing")
+    parts = ", ".join(f"{format_count(k)} {name}" for name, k in without.items() if k)
+    lost = f"{format_count(sum(without.values()))} of {format_count(total)} cases without a usable output"
+    lost += f" ({parts})" if parts else ""
+    lost += f"; {format_count(unsettled)} without an established reference standard"
+    policy = m.protocol.missing_outputs.primary.replace("_", " ")
+    worst = groups.worst_groups(m)
+    items = study.open_items(m)
+    flags = [clean(f, longest=150) for f in m.verdict.flags]
+    facts = [
+        Item(
+            name="Least favourable groups",
+            value="\n".join(clean(w, longest=200) for w in worst) or "No assessable group.",
+        ),
+        Item(name="Missing and failed", value=f"{lost}. Primary analysis: {policy}."),
+        Item(name="Evidence status", value=_evidence_status(m), tone="neutral" if m.verdict.evidence else "warning"),
+        Item(
+            name="Flags",
+            value="\n".join(flags[:3]) + (f"\nand {len(flags) - 3} more (Primary results)" if len(flags) > 3 else "")
+            if flags
+            else "None.",
+        ),
+        Item(name="Open items", value=clean("; ".join(items), longest=260) + "." if items else "None."),
+    ]
+    results_ = ranked(m)
+    return Summary(
+        verdict=judgement(m),
+        table=criteria_table(
+            m, results_, label="Table ES-1", caption="Acceptance criteria", most=_MOST_CRITERIA, reasons=False
+        ),
+        facts=tuple(facts),
+        conclusion=conclusion(m),
+    )
+
+
+def _evidence_status(m: Material) -> str:
+    if not m.verdict.evidence:
+        return "Not evidence: " + "; ".join(clean(r, longest=140) for r in m.verdict.not_evidence_because[:3]) + "."
+    frozen = m.recorded("protocol.frozen")
+    when = f"protocol frozen {format_utc(frozen.get('utc'))}" if isinstance(frozen, Mapping) else "protocol frozen"
+    uses = m.recorded("testset.uses")
+    reuse = (
+        f"use number {format_count(uses)} of this test set" if isinstance(uses, int) else "earlier uses not recorded"
+    )
+    return f"Counts as evidence: {when}; {reuse}."
+
+
+def _how_to_read(m: Material) -> tuple[str, ...]:
+    return (
+        "A criterion is met when the named bound of its interval clears the goal, not met when the opposite bound lies on "
+        "the wrong side of it, and inconclusive otherwise. A verdict is always a word and a mark: ● met, ■ not met, "
+        "△ inconclusive.",
+        "Proportions are printed as n/N, per cent and interval; other estimates as value and interval. What cannot be "
+        "estimated is printed with its reason, never as zero.",
+        f"Identifiers such as f-0012 name a finding by its place in the attached evidence.json (SHA-256 "
+        f"{short_digest(m.verdict.evidence_digest)}). The report computes nothing: every number is in that file.",
+    )
+
+
+def _numbered(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Number sections, tables and figures in reading order."""
+    tables = figures = 0
+    done: list[Section] = []
+    for position, section in enumerate(sections, start=1):
+        blocks: list[Block] = []
+        for block in section.blocks:
+            if isinstance(block, Table) and not block.label:
+                tables += 1
+                blocks.append(replace(block, label=f"Table {tables}"))
+            elif isinstance(block, Figure):
+                figures += 1
+                blocks.append(replace(block, label=f"Figure {figures}"))
+            elif isinstance(block, FigurePair):
+                figures += 2
+                blocks.append(
+                    FigurePair(
+                        left=replace(block.left, label=f"Figure {figures - 1}"),
+                        right=replace(block.right, label=f"Figure {figures}"),
+                    )
+                )
+            else:
+                blocks.append(block)
+        done.append(replace(section, number=str(position), blocks=tuple(blocks)))
+    return tuple(done)
+
+
+__all__ = ["Dossier", "build_dossier", "short_digest"]

@@ -1,0 +1,168 @@
+"""Figures of performance: ROC and precision-recall curves, score histogram and reliability diagram, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalsuite.report import svg
+from evalsuite.report.svg import BLUE, BLUE_LIGHT, HAIR, INK, LINE, MUTED, ORANGE_LIGHT, RULE, SMALL, STRONG, Frame
+from evalsuite.types import Curve
+
+HALF = 308.0
+UNIT_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_MOST_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """An operating point on a plot: where it lies, its name, and its intervals in both directions."""
+
+    name: str
+    x: float
+    y: float
+    x_interval: tuple[float, float] | None = None
+    y_interval: tuple[float, float] | None = None
+
+
+def thin(points: Sequence[tuple[float, float]], most: int = _MOST_POINTS) -> list[tuple[float, float]]:
+    """At most about `most` of the points, ends included: more would be invisible and slow to print."""
+    if len(points) <= most:
+        return list(points)
+    step = (len(points) - 1) / (most - 1)
+    return [points[round(i * step)] for i in range(most)]
+
+
+def _band(curve: Curve, frame: Frame) -> list[str]:
+    if curve.low is None or curve.high is None:
+        return []
+    upper = thin([(frame.x(x), frame.y(v)) for x, v in zip(curve.x, curve.high, strict=True)])
+    lower = thin([(frame.x(x), frame.y(v)) for x, v in zip(curve.x, curve.low, strict=True)])
+    return [svg.polygon([*upper, *reversed(lower)], fill=BLUE_LIGHT)]
+
+
+def _marks(marks: Sequence[Mark], frame: Frame) -> list[str]:
+    parts: list[str] = []
+    for mark in marks:
+        x, y = frame.x(mark.x), frame.y(mark.y)
+        if mark.x_interval:
+            parts.append(
+                svg.line(frame.x(mark.x_interval[0]), y, frame.x(mark.x_interval[1]), y, stroke=INK, width=LINE)
+            )
+        if mark.y_interval:
+            parts.append(
+                svg.line(x, frame.y(mark.y_interval[0]), x, frame.y(mark.y_interval[1]), stroke=INK, width=LINE)
+            )
+        parts.append(svg.circle(x, y, 3.6, fill="#ffffff", stroke=INK, width=LINE))
+        label = svg.fit(mark.name, 120, SMALL)
+        right = x + 10 + svg.text_width(label, SMALL) <= frame.right
+        parts.append(
+            svg.text(
+                x + 9 if right else x - 9, y + 14, label, size=SMALL, anchor="start" if right else "end", halo=True
+            )
+        )
+    return parts
+
+
+def roc(curve: Curve, *, band: Curve | None, marks: Sequence[Mark], legend: str, alt: str) -> str:
+    """ROC curve with its band, chance line and operating points."""
+    frame = Frame(left=52, top=10, width=244, height=244)
+    parts = frame.axes(x_title="1 − specificity", y_title="Sensitivity", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
+    parts += _band(band or curve, frame)
+    parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
+    points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    parts += _marks(marks, frame)
+    parts.append(svg.text(frame.right - 8, frame.bottom - 10, legend, anchor="end", bold=True, halo=True))
+    return svg.drawing(HALF, 296, parts, title=alt)
+
+
+def precision_recall(curve: Curve, *, prevalence: float | None, legend: str, alt: str) -> str:
+    """Positive predictive value against sensitivity, with the set's prevalence as the line of no skill."""
+    frame = Frame(left=52, top=10, width=244, height=244)
+    parts = frame.axes(
+        x_title="Sensitivity", y_title="Positive predictive value", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS
+    )
+    parts += _band(curve, frame)
+    if prevalence is not None:
+        y = frame.y(prevalence)
+        parts.append(svg.line(frame.left, y, frame.right, y, stroke=MUTED, dash="3 3"))
+    points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    parts.append(svg.text(frame.left + 8, frame.bottom - 10, legend, bold=True, halo=True))
+    return svg.drawing(HALF, 296, parts, title=alt)
+
+
+def histogram(
+    positive: Curve | None, negative: Curve | None, *, thresholds: Sequence[tuple[str, float]], x_title: str, alt: str
+) -> str:
+    """Counts of cases by score: reference-positive cases upwards (dark), reference-negative ones downwards (light)."""
+    curves = [c for c in (positive, negative) if c is not None and c.x]
+    low = min((min(c.x) for c in curves), default=0.0)
+    high = max((max(c.x) for c in curves), default=1.0)
+    longest = max((len(c.x) for c in curves), default=1)
+    half_bin = (high - low) / (2 * (longest - 1)) if longest > 1 else 0.5
+    low, high = low - half_bin, high + half_bin
+    if -1e-9 <= low + 1e-6 and low < 0.06 and 0.94 < high < 1.0 + 1e-6:
+        low, high = min(low, 0.0), 1.0
+    top = max((max(c.y) for c in [positive] if c is not None and c.y), default=0.0)
+    bottom = max((max(c.y) for c in [negative] if c is not None and c.y), default=0.0)
+    top, bottom = max(top, 1.0) * 1.06, max(bottom, 1.0) * 1.06
+    frame = Frame(left=52, top=10, width=244, height=244, x_range=(low, high), y_range=(-bottom, top))
+    ticks = svg.nice_ticks(-bottom, top, about=6)
+    parts = frame.axes(
+        x_title=svg.fit(x_title, 240), y_title="Cases", x_ticks=svg.nice_ticks(low, high), y_ticks=ticks,
+        y_labels=[svg.tick_text(abs(t)) for t in ticks],
+    )  # fmt: skip
+    for curve, sign, fill, stroke in ((positive, 1, BLUE, BLUE), (negative, -1, ORANGE_LIGHT, "#a04700")):
+        if curve is None:
+            continue
+        for centre, count in zip(curve.x, curve.y, strict=True):
+            if count <= 0:
+                continue
+            x1, x2 = frame.x(centre - half_bin), frame.x(centre + half_bin)
+            y1, y2 = frame.y(max(sign * count, 0)), frame.y(min(sign * count, 0))
+            parts.append(svg.rect(x1 + 0.4, y1, x2 - x1 - 0.8, y2 - y1, fill=fill, stroke=stroke, line_width=0.4))
+    parts.append(svg.line(frame.left, frame.y(0), frame.right, frame.y(0), stroke=INK, width=HAIR))
+    for index, (name, value) in enumerate(thresholds):
+        if not low <= value <= high:
+            continue
+        x = frame.x(value)
+        parts.append(svg.line(x, frame.top, x, frame.bottom, stroke=INK, width=LINE, dash="4 3"))
+        label = svg.fit(name, 110, SMALL)
+        right = x + 6 + svg.text_width(label, SMALL) <= frame.right
+        parts.append(
+            svg.text(x + 5 if right else x - 5, frame.bottom - 8 - 12 * (index % 3), label, size=SMALL,
+                     anchor="start" if right else "end", halo=True)
+        )  # fmt: skip
+    parts.append(svg.text(frame.left + 8, frame.top + 15, "reference positive ↑", size=SMALL, halo=True))
+    parts.append(svg.text(frame.left + 8, frame.bottom - 8, "reference negative ↓", size=SMALL, halo=True))
+    return svg.drawing(HALF, 296, parts, title=alt)
+
+
+def reliability(curve: Curve, *, alt: str) -> str:
+    """Observed proportion against predicted probability per bin, with intervals, and how many cases each bin has."""
+    frame = Frame(left=52, top=10, width=244, height=196)
+    parts = frame.axes(x_title="", y_title="Observed proportion", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
+    parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
+    centres = [(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)]
+    if curve.low is not None and curve.high is not None:
+        for (x, _), low, high in zip(centres, curve.low, curve.high, strict=True):
+            parts.append(svg.line(x, frame.y(low), x, frame.y(high), stroke=BLUE, width=LINE))
+            parts.append(svg.line(x - 3, frame.y(low), x + 3, frame.y(low), stroke=BLUE, width=LINE))
+            parts.append(svg.line(x - 3, frame.y(high), x + 3, frame.y(high), stroke=BLUE, width=LINE))
+    parts.append(svg.path(centres, stroke=BLUE, width=HAIR))
+    parts += [svg.circle(x, y, 3.2, fill=BLUE) for x, y in centres]
+    counts = curve.n if isinstance(curve.n, tuple) else ()
+    top, height = frame.bottom + 20, 28.0
+    most = max(counts, default=0)
+    parts.append(svg.line(frame.left, top + height, frame.right, top + height, stroke=RULE))
+    for (x, _), count in zip(centres, counts, strict=False):
+        tall = height * count / most if most else 0.0
+        parts.append(svg.rect(x - 5, top + height - tall, 10, tall, fill=BLUE_LIGHT, stroke=BLUE, line_width=0.4))
+    if counts:
+        parts.append(svg.text(frame.left - 7, top + height, "0", size=SMALL, anchor="end", fill=MUTED))
+        parts.append(svg.text(frame.left - 7, top + 7, f"{most}", size=SMALL, anchor="end", fill=MUTED))
+    title = "Predicted probability (bars: cases per bin)" if counts else "Predicted probability"
+    parts.append(svg.text(frame.left + frame.width / 2, top + height + 15, title, anchor="middle"))
+    return svg.drawing(HALF, 296, parts, title=alt)

@@ -1,0 +1,141 @@
+"""Verdict and acceptance criteria in words: what was asked, what was found, and why it is judged as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalsuite.report.format import (
+    OUTCOME_MARKS,
+    OUTCOME_WORDS,
+    format_criterion,
+    format_fraction,
+    format_interval,
+    format_level,
+    format_stratum,
+    format_unit,
+    format_value,
+)
+from evalsuite.report.material import ROLE_ORDER, Material, anchor, metric_title
+from evalsuite.report.text import clean, given, sentence
+from evalsuite.report.view import Cell, Column, Judgement, Row, Table
+from evalsuite.types import CriterionResult, Outcome
+
+RULES = {
+    "all_primary": "every primary criterion must be met",
+    "any_primary": "at least one primary criterion must be met, with intervals adjusted for multiplicity",
+    "gatekeeping": "primary criteria are judged in a fixed order; the first that is not met ends the sequence",
+}
+_OVERALL = {
+    "met": "Acceptance criteria met",
+    "not_met": "Acceptance criteria not met",
+    "inconclusive": "Inconclusive",
+}
+
+
+def judgement(material: Material) -> Judgement:
+    """The overall verdict in words."""
+    verdict = material.verdict
+    return Judgement(
+        word=_OVERALL[verdict.overall],
+        mark=OUTCOME_MARKS[verdict.overall],
+        tone=verdict.overall,
+        reason=sentence(clean(verdict.reason, longest=400)),
+    )
+
+
+def ranked(material: Material) -> list[CriterionResult]:
+    """Criteria in reading order: primary before secondary, the whole set before its groups."""
+    order = material.endpoint_order
+    return sorted(
+        material.verdict.criteria,
+        key=lambda c: (ROLE_ORDER.get(c.role, 9), bool(c.stratum), order.get(c.endpoint, 999)),
+    )
+
+
+def outcome_cell(outcome: Outcome) -> Cell:
+    return Cell(text=f"{OUTCOME_MARKS[outcome]} {OUTCOME_WORDS[outcome]}", kind="verdict", tone=outcome)
+
+
+def digits_for(result: CriterionResult) -> int:
+    """Decimals that keep the judged bound and the goal apart: 3, or as many more as it takes (6 at most)."""
+    goal, estimate = result.criterion.get("value"), result.estimate
+    bound = {"lower": estimate.low, "upper": estimate.high}.get(str(result.criterion.get("bound")), estimate.value)
+    if not isinstance(goal, int | float) or bound is None or bound == goal:
+        return 3
+    return next((d for d in range(3, 7) if round(bound, d) != round(float(goal), d)), 6)
+
+
+def criterion_words(result: CriterionResult, *, subject: bool = False) -> str:
+    """ "lower 95 % bound > 0.85"."""
+    title = metric_title(result.metric) if subject else ""
+    return format_criterion(result.criterion, level=result.estimate.level, metric=result.metric, title=title)
+
+
+def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
+    found = None if result.stratum else material.find(result.endpoint)
+    where = "" if not result.stratum else format_stratum(result.stratum)
+    point = f"at {clean(result.operating_point, longest=60)}" if result.operating_point else ""
+    estimate, digits = result.estimate, digits_for(result)
+    cells = [
+        Cell(
+            text=clean(result.endpoint, longest=90),
+            sub=" · ".join(part for part in (metric_title(result.metric), point, where) if part),
+            link=anchor(found[0]) if found else None,
+        ),
+        Cell(
+            text=criterion_words(result),
+            sub="placeholder goal, still to be justified" if result.criterion.get("placeholder") else "",
+        ),
+    ]
+    if estimate.value is None:
+        cells += [Cell(text=format_value(result.metric, estimate), kind="muted"), Cell(text="–", kind="number")]
+    else:
+        cells += [
+            Cell(
+                text=format_value(result.metric, estimate, digits=digits),
+                sub=format_fraction(estimate) or format_unit(estimate),
+                kind="number",
+            ),
+            Cell(text=format_interval(result.metric, estimate, digits=digits), kind="number"),
+        ]
+    if reasons:
+        cells.append(Cell(text=clean(estimate.method, longest=120), kind="muted"))
+    cells.append(outcome_cell(result.outcome))
+    return Row(cells=tuple(cells))
+
+
+def criteria_table(
+    material: Material, results: Sequence[CriterionResult], *, label: str, caption: str, most: int, reasons: bool
+) -> Table:
+    """Criteria with estimate, interval and outcome. Rows over `most` are left to the full table, which is said."""
+    rows = [_row(material, result, reasons=reasons) for result in results[:most]]
+    notes = []
+    if len(results) > most:
+        notes.append(f"{len(results) - most} more criteria are in the section “Primary results”.")
+    level = format_level(material.level)
+    notes.append(f"Intervals are two-sided {level}; a lower or upper bound is one end of that interval.")
+    notes.append(material.set_note)
+    columns = [
+        Column(title="Endpoint", width=25 if reasons else 27),
+        Column(title="Acceptance criterion", width=21 if reasons else 23),
+        Column(title="Estimate", align="right", width=13 if reasons else 15),
+        Column(title=material.interval_title, align="right", width=14 if reasons else 17),
+    ]
+    if reasons:
+        columns.append(Column(title="Interval method", width=13))
+    columns.append(Column(title="Verdict", width=14 if reasons else 18))
+    return Table(label=label, caption=caption, columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
+
+
+def conclusion(material: Material) -> str:
+    """One line a reader may quote."""
+    verdict = material.verdict
+    subject = f"{given(material.evidence.model.get('name') or material.recorded('model.name'), 'The model')}"
+    words = {
+        "met": "met the acceptance criteria of",
+        "not_met": "did not meet the acceptance criteria of",
+        "inconclusive": "was evaluated without a conclusive result under",
+    }[verdict.overall]
+    line = f"{clean(subject, longest=80)} {words} protocol {clean(material.protocol.id, longest=80)} "
+    line += f"version {clean(material.protocol.version, longest=30)} on {material.set_name}."
+    return line if verdict.evidence else f"{line} This run does not count as evidence."

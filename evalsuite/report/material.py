@@ -1,0 +1,160 @@
+"""What a report is made from, with the look-ups every section needs: find, sort and name; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.report.format import format_count, format_level, format_utc
+from evalsuite.report.text import clean, given, short_digest
+from evalsuite.types import CriterionResult, Curve, CurveKind, Evidence, Finding, Stratum, Verdict
+
+ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Protocol, evidence, verdict and run record of one report."""
+
+    protocol: StudyProtocol
+    evidence: Evidence
+    verdict: Verdict
+    record: Mapping[str, Any]
+
+    def recorded(self, path: str, default: Any = None) -> Any:
+        """The run record's entry at a dotted path, or `default` where any step is absent or null."""
+        value: Any = self.record
+        for key in path.split("."):
+            if not isinstance(value, Mapping) or value.get(key) is None:
+                return default
+            value = value[key]
+        return value
+
+    def text(self, path: str, missing: str = "not recorded") -> str:
+        """The run record's entry at a dotted path, ready to print."""
+        value = self.recorded(path)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int):
+            return format_count(value)
+        return given(value, missing)
+
+    def findings(self, *, overall: bool | None = None, analysis: str | None = None) -> Iterator[tuple[int, Finding]]:
+        """Findings with their position in the evidence. `analysis` None: all but the missing-data analyses."""
+        for index, finding in enumerate(self.evidence.findings):
+            if analysis is None and finding.analysis == "missing_data":
+                continue
+            if analysis is not None and finding.analysis != analysis:
+                continue
+            if overall is None or overall == (not finding.stratum):
+                yield index, finding
+
+    def find(self, endpoint: str, stratum: Stratum | None = None) -> tuple[int, Finding] | None:
+        """The primary finding of an endpoint in a stratum."""
+        wanted = dict(stratum or {})
+        for index, finding in self.findings():
+            if finding.endpoint == endpoint and dict(finding.stratum) == wanted and finding.condition is None:
+                return index, finding
+        return None
+
+    def curves(self, kind: CurveKind, *, series: str | None = None) -> list[Curve]:
+        """Curves of the whole set of one kind."""
+        return [
+            c
+            for c in self.evidence.curves
+            if c.kind == kind and not c.stratum and (series is None or c.series == series)
+        ]
+
+    @property
+    def level(self) -> float:
+        """The two-sided confidence level of the intervals printed."""
+        primary = next((f.estimate.level for _, f in self.findings(overall=True)), None)
+        return primary if primary is not None else self.protocol.confidence.level
+
+    @property
+    def interval_title(self) -> str:
+        return f"{format_level(self.level)} CI"
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The protocol's endpoint of this name, None for rows of the standard table."""
+        return next((e for e in self.protocol.endpoints if e.name == name), None)
+
+    @property
+    def endpoint_order(self) -> dict[str, int]:
+        """Endpoint names in reading order: primary first, then as the protocol lists them."""
+        ranked = sorted(enumerate(self.protocol.endpoints), key=lambda item: (ROLE_ORDER.get(item[1].role, 9), item[0]))
+        return {endpoint.name: rank for rank, (_, endpoint) in enumerate(ranked)}
+
+    @property
+    def set_name(self) -> str:
+        name = given(self.evidence.testset.get("set_id") or self.recorded("testset.set_id"), "test set")
+        version = given(self.evidence.testset.get("version") or self.recorded("testset.version"), "")
+        return f"{clean(name, longest=80)} version {clean(version, longest=40)}" if version else name
+
+    @property
+    def set_note(self) -> str:
+        """Which test set a table was made on: printed under every table of results."""
+        root = self.evidence.testset.get("root") or self.recorded("testset.root")
+        locked = self.recorded("testset.locked_utc")
+        when = f", locked {format_utc(locked)[:10]}" if locked else ""
+        return f"Test set: {self.set_name}{when}, root {short_digest(root)}"
+
+    @property
+    def n_cases(self) -> int | None:
+        value = self.recorded("testset.n_cases") or self.evidence.testset.get("n_cases")
+        return int(value) if isinstance(value, int) else None
+
+    def count(self, *, status: str | None = None, reference: str | None = None) -> int:
+        """Cases of the whole set with this status and this class of the reference standard."""
+        return sum(
+            a.n
+            for a in self.evidence.accounting
+            if not a.stratum
+            and (status is None or a.status == status)
+            and (reference is None or a.reference == reference)
+        )
+
+
+def anchor(index: int) -> str:
+    """The identifier of a finding in the report: its place in evidence.json."""
+    return f"f-{index:04d}"
+
+
+def metric_title(metric: str) -> str:
+    """ "AUROC", "Sensitivity": the catalogue's title, or the name itself."""
+    info = METRICS.get(metric)
+    return info.title if info else clean(metric, longest=80).replace("_", " ")
+
+
+def higher_is_better(metric: str) -> bool | None:
+    info = METRICS.get(metric)
+    return info.higher_is_better if info else None
+
+
+def bounds(metric: str) -> tuple[float | None, float | None]:
+    info = METRICS.get(metric)
+    return (info.lower, info.upper) if info else (None, None)
+
+
+def question(finding: Finding | CriterionResult, *, several_points: bool) -> str:
+    """ "Sensitivity at screening": the metric and, where it matters, the operating point."""
+    title = metric_title(finding.metric)
+    if finding.operating_point and several_points:
+        return f"{title} at {clean(finding.operating_point, longest=60)}"
+    return title
+
+
+def stratum_name(stratum: Stratum) -> tuple[str, ...]:
+    """Which stratum a cell belongs to: its keys, several for a cross."""
+    return tuple(stratum)
+
+
+def in_groups(rows: Sequence[tuple[int, Finding]]) -> dict[tuple[str, ...], list[tuple[int, Finding]]]:
+    """Findings of strata by stratum, in the evidence's order."""
+    groups: dict[tuple[str, ...], list[tuple[int, Finding]]] = {}
+    for index, finding in rows:
+        groups.setdefault(stratum_name(finding.stratum), []).append((index, finding))
+    return groups

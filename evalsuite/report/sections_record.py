@@ -1,0 +1,284 @@
+"""Sections about the run: limitations, environment, reproducibility, ledger and glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
+from evalsuite.report.material import Material, metric_title
+from evalsuite.report.sections_study import open_items
+from evalsuite.report.text import clean, given, sentence
+from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
+
+_MOST_NAMED = 8
+
+
+def limitations(material: Material) -> Section:
+    """Limitations the evidence itself shows; a person adds those it cannot show."""
+    blocks: list[Block] = [Bullets(items=tuple(limitation_statements(material)))]
+    notes = tuple(sentence(clean(n)) for n in material.evidence.notes[:40])
+    if notes:
+        blocks += [Heading(text="Notes of the analysis", id="analysis-notes"), Bullets(items=notes)]
+    items = open_items(material)
+    if items:
+        blocks += [
+            Heading(text="Open items", id="open-items"),
+            Bullets(items=tuple(sentence(item) for item in items)),
+        ]
+    return Section(id="limitations", number="", title="Limitations and open items", code="R25", blocks=tuple(blocks))
+
+
+def limitation_statements(material: Material) -> list[str]:
+    m = material
+    said: list[str] = []
+    if m.recorded("protocol.frozen") is None:
+        said.append(
+            "The protocol was not frozen: nothing proves that it, the model and the test set were fixed before the "
+            "reference standard was opened."
+        )
+    for reason in m.verdict.not_evidence_because:
+        text = sentence(clean(reason))
+        if "frozen" not in text.lower():
+            said.append(f"Not evidence: {text}")
+    if not m.recorded("testset.signed", False):
+        said.append("The lock of the test set is unsigned: it shows any change, but not who made it.")
+    limit = m.recorded("limit")
+    if limit is not None:
+        said.append(f"Only the first {format_count(limit)} cases were run (--limit).")
+    without = sum(m.count(status=s) for s in ("rejected", "failed", "indeterminate"))
+    total = m.count()
+    if without:
+        said.append(
+            f"{format_count(without)} of {format_count(total)} cases have no usable output; see “Missing and failed cases” "
+            "for the estimates under other assumptions."
+        )
+    unsettled = sum(m.count(status=s) for s in ("reference_equivocal", "reference_missing"))
+    if unsettled:
+        said.append(f"{format_count(unsettled)} of {format_count(total)} cases have no established reference standard.")
+    said += _groups(m)
+    if len({a.stratum.get("site") for a in m.evidence.accounting if "site" in a.stratum}) == 1:
+        said.append("All cases come from one site: results may not carry over to others.")
+    elif not any("site" in a.stratum for a in m.evidence.accounting):
+        said.append("Performance by site was not examined: the protocol declares no stratum named site.")
+    prevalence = next((f.estimate for _, f in m.findings(overall=True) if f.metric == "prevalence"), None)
+    if prevalence is not None and prevalence.value is not None:
+        said.append(
+            f"The target condition is present in {format_number(100 * prevalence.value, 1)} % of the analysed cases. "
+            "Predictive values and calibration hold at this prevalence only; where the set is enriched they do not "
+            "describe clinical use."
+        )
+    said.append(
+        "The score of the device alone was evaluated. Effects on readers, workflow and patients were not examined."
+    )
+    return said
+
+
+def _groups(m: Material) -> list[str]:
+    limit = m.protocol.small_strata.flag_below
+    primary = {e.name for e in m.protocol.endpoints if e.role == "primary"}
+    undefined: list[str] = []
+    small: list[str] = []
+    for _, finding in m.findings(overall=False):
+        if finding.endpoint not in primary or finding.condition is not None:
+            continue
+        name = format_stratum(finding.stratum)
+        e = finding.estimate
+        if e.value is None:
+            if name not in undefined:
+                undefined.append(name)
+        elif any(c is not None and c < limit for c in (e.n_positive, e.n_negative)) and name not in small:
+            small.append(name)
+    said = []
+    if undefined:
+        said.append(f"Not assessable for at least one primary endpoint: {_named(undefined)}.")
+    small = [s for s in small if s not in undefined]
+    if small:
+        said.append(f"Small groups, with wide intervals (fewer than {limit} positives or negatives): {_named(small)}.")
+    return said
+
+
+def _named(names: list[str]) -> str:
+    shown = "; ".join(names[:_MOST_NAMED])
+    return f"{shown}; and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
+
+
+def environment(material: Material) -> Section:
+    m = material
+    items = [
+        Item(name="evalsuite", value=m.text("software.evalsuite")),
+        Item(name="Python", value=m.text("software.python")),
+        Item(name="Operating system", value=m.text("platform.os")),
+        Item(name="Processor", value=f"{m.text('platform.cpu')} ({m.text('platform.n_cpu')} logical)"),
+        Item(name="GPU", value=m.text("platform.gpu", "none used or none recorded")),
+    ]
+    inference = m.recorded("inference")
+    if isinstance(inference, Mapping):
+        items += [
+            Item(name="Inference device", value=_device(m)),
+            Item(name="Precision, backend", value=f"{m.text('inference.precision')}, {m.text('inference.backend')}"),
+            Item(
+                name="Batch size, threads",
+                value=f"{m.text('inference.batch_size')}, {m.text('inference.threads')} "
+                f"({m.text('inference.decoders')} decoders)",
+            ),
+            Item(name="Sandbox", value=m.text("inference.sandbox", "none")),
+            Item(name="Throughput", value=_throughput(m)),
+        ]
+    blocks: list[Block] = [Facts(items=tuple(items))]
+    packages = m.recorded("software.packages")
+    if isinstance(packages, Mapping) and packages:
+        names = sorted(packages)
+        half = (len(names) + 1) // 2
+        rows = []
+        for i in range(min(half, 40)):
+            pair = [names[i]] + ([names[i + half]] if i + half < len(names) else [])
+            cells = [cell for name in pair for cell in (Cell(text=clean(name)), Cell(text=clean(packages[name])))]
+            cells += [Cell(text="")] * (4 - len(cells))
+            rows.append(Row(cells=tuple(cells)))
+        blocks.append(
+            Table(
+                label="",
+                caption="Software packages",
+                columns=(
+                    Column(title="Package", width=30),
+                    Column(title="Version", width=20),
+                    Column(title="Package", width=30),
+                    Column(title="Version"),
+                ),
+                rows=tuple(rows),
+                compact=True,
+            )
+        )
+    return Section(id="environment", number="", title="Environment", code="R27", blocks=tuple(blocks))
+
+
+def _device(m: Material) -> str:
+    device, name = m.text("inference.device"), m.text("inference.device_name", "")
+    return f"{device} ({name})" if name and name != device else device
+
+
+def _throughput(m: Material) -> str:
+    rate, wall = m.recorded("inference.cases_per_s"), m.recorded("inference.wall_s")
+    if not isinstance(rate, int | float) or not isinstance(wall, int | float):
+        return "not recorded"
+    latency = m.recorded("inference.latency_ms.p95")
+    tail = f", 95th percentile of latency {format_number(latency, 1)} ms" if isinstance(latency, int | float) else ""
+    return f"{format_number(rate, 1)} cases per second, {format_number(wall, 1)} s in all{tail}"
+
+
+def reproducibility(material: Material) -> Section:
+    m = material
+    items = [
+        Item(name="Command", value=clean(m.recorded("run.command", "not recorded"), longest=1000), mono=True),
+        Item(name="Seed", value=str(m.protocol.seed)),
+        Item(name="Run", value=m.text("run.id"), mono=True),
+        Item(
+            name="Started, finished",
+            value=f"{format_utc(m.recorded('run.started_utc'))}, {format_utc(m.recorded('run.finished_utc'))}",
+        ),
+        Item(name="Resumed", value=_times(m.recorded("run.resumed", 0))),
+    ]
+    digests = [
+        ("Evidence", m.verdict.evidence_digest),
+        ("Protocol", m.evidence.protocol.get("digest")),
+        ("Test-set root", m.evidence.testset.get("root")),
+        ("Model package", m.evidence.model.get("digest")),
+        ("Predictions", m.evidence.predictions.get("digest")),
+    ]
+    items += [Item(name=f"{name} SHA-256", value=given(value, "not recorded"), mono=True) for name, value in digests]
+    rerun = m.recorded("rerun")
+    words = (
+        sentence(clean(rerun.get("result", rerun) if isinstance(rerun, Mapping) else rerun))
+        if rerun is not None
+        else "No rerun was recorded."
+    )
+    blocks: list[Block] = [
+        Facts(items=tuple(items)),
+        Prose(
+            paragraphs=(
+                f"Rerun: {words} The evidence is a pure function of protocol, locked test set and predictions: the same "
+                "three give the same bytes of evidence.json and the digest above. It is attached to this file, with the "
+                "protocol and the verdict, so that every number can be read by a program and computed again.",
+            )
+        ),
+    ]
+    return Section(id="reproducibility", number="", title="Reproducibility", code="R28", blocks=tuple(blocks))
+
+
+def _times(value: object) -> str:
+    if not isinstance(value, int) or value == 0:
+        return "no"
+    return "once" if value == 1 else f"{value} times"
+
+
+def ledger(material: Material) -> Section:
+    m = material
+    items = [
+        Item(name="Entries", value=m.text("ledger.count")),
+        Item(name="Head SHA-256", value=m.text("ledger.head"), mono=True),
+        Item(name="Acting person", value=f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}"),
+    ]
+    blocks: list[Block] = [
+        Facts(items=tuple(items)),
+        Prose(
+            paragraphs=(
+                "The ledger is a chain of entries, each containing the digest of the one before; cutting, reordering or "
+                "changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the run "
+                "folder (ledger.jsonl).",
+            )
+        ),
+    ]
+    entries = m.recorded("ledger.entries")
+    if isinstance(entries, list) and entries:
+        rows = tuple(
+            Row(
+                cells=(
+                    Cell(text=given(e.get("seq"), "–"), kind="number"),
+                    Cell(text=format_utc(e.get("utc"))),
+                    Cell(text=given(e.get("actor"), "–"), sub=given(e.get("role"), "")),
+                    Cell(text=given(e.get("action"), "–"), sub=given(e.get("reason"), "")),
+                )
+            )
+            for e in entries[-30:]
+            if isinstance(e, Mapping)
+        )
+        blocks.append(
+            Table(
+                label="",
+                caption="Last entries of the ledger",
+                columns=(
+                    Column(title="No.", align="right", width=8),
+                    Column(title="Time", width=24),
+                    Column(title="Who", width=24),
+                    Column(title="What and why"),
+                ),
+                rows=rows,
+                compact=True,
+            )
+        )
+    return Section(id="ledger", number="", title="Ledger", code="R29", blocks=tuple(blocks))
+
+
+def glossary(material: Material) -> Section:
+    used: dict[str, str] = {}
+    for finding in material.evidence.findings:
+        info = METRICS.get(finding.metric)
+        used.setdefault(metric_title(finding.metric), sentence(info.definition) if info else "Defined by the protocol.")
+    words = {
+        "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value in at "
+        "least 95 of 100 such studies.",
+        "Design effect": "How much the variance grows because several cases come from one patient.",
+        "Not assessable": "Too few positives or negatives in the group for an estimate to be shown.",
+        "Worst case": "Every missing outcome counted against the device.",
+    }
+    items = {**dict(sorted(used.items())), **words}
+    rows = tuple(Row(cells=(Cell(text=name, kind="head"), Cell(text=text))) for name, text in items.items())
+    table = Table(
+        label="",
+        caption="Terms and metrics used in this report",
+        columns=(Column(title="Term", width=30), Column(title="Meaning")),
+        rows=rows,
+        compact=True,
+    )
+    return Section(id="glossary", number="", title="Glossary", code="R34", blocks=(table,))

@@ -1,0 +1,207 @@
+"""The view model of a report: ready-to-place strings, tables and figures, in reading order; nothing left to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+CellKind = Literal["text", "number", "verdict", "digest", "muted", "head"]
+Tone = Literal["met", "not_met", "inconclusive", "neutral", "warning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of a table. `sub` is a second, smaller line; `anchor` an id of its own, `link` the id it points to."""
+
+    text: str
+    sub: str = ""
+    kind: CellKind = "text"
+    tone: Tone = "neutral"
+    anchor: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column: heading, alignment and share of the table's width in per cent (0: whatever is left)."""
+
+    title: str
+    align: Literal["left", "right", "center"] = "left"
+    width: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of cells. A `group` row has one cell, spans the table, and titles the rows below it."""
+
+    cells: tuple[Cell, ...]
+    anchor: str | None = None
+    group: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A captioned table; `notes` state unit, method and test set below it."""
+
+    label: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    compact: bool = False
+    block: Literal["table"] = "table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A vector drawing with its caption. `alt` says in words what the drawing shows."""
+
+    label: str
+    caption: str
+    svg: str
+    alt: str
+    notes: tuple[str, ...] = ()
+    block: Literal["figure"] = "figure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigurePair:
+    """Two drawings side by side."""
+
+    left: Figure
+    right: Figure
+    block: Literal["pair"] = "pair"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A named fact. `mono` for digests and commands."""
+
+    name: str
+    value: str
+    mono: bool = False
+    tone: Tone = "neutral"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Named facts, one per line."""
+
+    items: tuple[Item, ...]
+    block: Literal["facts"] = "facts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prose:
+    """Paragraphs."""
+
+    paragraphs: tuple[str, ...]
+    block: Literal["prose"] = "prose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bullets:
+    """A list of statements."""
+
+    items: tuple[str, ...]
+    block: Literal["bullets"] = "bullets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A boxed statement a reader must not miss."""
+
+    title: str
+    text: str
+    tone: Tone = "warning"
+    block: Literal["notice"] = "notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+    id: str
+    block: Literal["heading"] = "heading"
+
+
+Block = Table | Figure | FigurePair | Facts | Prose | Bullets | Notice | Heading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A numbered section and its blocks. `code` is the section's name in the report's specification (R12)."""
+
+    id: str
+    number: str
+    title: str
+    code: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict in words, its mark (a shape, for readers without colour) and why."""
+
+    word: str
+    mark: str
+    tone: Tone
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """The first page."""
+
+    kicker: str
+    title: str
+    subtitle: str
+    verdict: Judgement
+    status: str
+    control: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The page a busy reviewer acts on."""
+
+    verdict: Judgement
+    table: Table
+    facts: tuple[Item, ...]
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dossier:
+    """A whole report, ready to place."""
+
+    report_id: str
+    title: str
+    language: str
+    author: str
+    subject: str
+    created: str
+    banner: str | None
+    footer_digest: str
+    cover: Cover
+    summary: Summary
+    how_to_read: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The dossier as plain JSON values, for golden comparisons."""
+        plain = _plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
