@@ -10,9 +10,7 @@ from evalsuite.imaging.image import Image, ImageSpec, Window
 __all__ = ["Image", "ImageError", "ImageSpec", "Window", "read_image"]
 
 
-def read_image(
-    path: Path, *, frame: int | None = None, window: Window = None, spec: ImageSpec | None = None
-) -> Image:
+def read_image(path: Path, *, frame: int | None = None, window: Window = None, spec: ImageSpec | None = None) -> Image:
     """Decode one image file.
 
     Parameters

@@ -1,0 +1,149 @@
+"""MONAI bundles: contract from the metadata, pre- and post-processing as declared, and no expression ever evaluated.
+
+A bundle's configuration may hold Python (`$…`). The suite reads the configuration as data, translates the transforms it
+knows into its own preprocessing, and refuses what it does not know rather than leave it out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evalsuite.errors import ContractError, ModelLoadError, Problem
+from evalsuite.models.bundle_transforms import Translated, translate_postprocessing, translate_preprocessing
+from evalsuite.models.contract import Contract, build_contract
+
+NETWORKS = ("models/model.ts", "models/model.pt2", "models/model.onnx")
+INFERENCE = ("inference.json", "inference.yaml", "inference.yml")
+_PLAIN_INFERERS = {"SimpleInferer"}
+
+
+def network_file(bundle: Path) -> Path:
+    """The self-contained network of a bundle.
+
+    Raises
+    ------
+    ModelLoadError
+        If it has weights only: building the network would need the bundle's Python.
+    """
+    for name in NETWORKS:
+        if (bundle / name).is_file():
+            return bundle / name
+    raise ModelLoadError(
+        f"bundle {bundle.name} has no models/model.ts: its network would have to be built by code in its configuration",
+        hint="Export it once where you trust it: python -m monai.bundle ckpt_export … --filepath models/model.ts",
+    )
+
+
+def bundle_contract(bundle: Path) -> tuple[Contract, tuple[str, ...]]:
+    """The contract of a bundle folder: metadata and inference configuration together, and notes on what was not used.
+
+    Raises
+    ------
+    ContractError
+        If the metadata describe no network input and output, or a transform is not among those the suite knows.
+    """
+    metadata = _read(bundle / "configs" / "metadata.json")
+    path = next((bundle / "configs" / n for n in INFERENCE if (bundle / "configs" / n).is_file()), None)
+    return metadata_contract(metadata, inference=_read(path) if path else None, where=f"{bundle.name}/configs")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
+        raise ContractError(f"{path.parent.name}/{path.name} is not valid JSON or YAML") from None
+    if not isinstance(data, dict):
+        raise ContractError(f"{path.parent.name}/{path.name} is not a mapping of keys to values")
+    return data
+
+
+def metadata_contract(
+    metadata: Mapping[str, Any], *, inference: Mapping[str, Any] | None, where: str
+) -> tuple[Contract, tuple[str, ...]]:
+    """A contract from MONAI metadata (`network_data_format`) and, where there is one, the inference configuration."""
+    formats = metadata.get("network_data_format")
+    if not isinstance(formats, Mapping) or not formats.get("inputs") or not formats.get("outputs"):
+        raise ContractError(
+            f"{where}: metadata.json describes no network inputs and outputs (network_data_format)",
+            hint="Add them, or give a contract with --contract FILE.",
+        )
+    problems: list[Problem] = []
+    notes: list[str] = []
+    pre, post = Translated(), Translated()
+    if inference is None:
+        notes.append("The bundle has no inference configuration: pixels map linearly to the metadata's value_range.")
+    else:
+        _check_inferer(inference, problems)
+        pre = translate_preprocessing(inference, problems)
+        post = translate_postprocessing(inference, problems)
+        if not pre.present:
+            notes.append("The bundle declares no preprocessing: pixels map linearly to the metadata's value_range.")
+    data = {
+        "name": str(metadata.get("name") or metadata.get("task") or ""),
+        "version": str(metadata.get("version", "")),
+        "task": str(metadata.get("task", "")),
+        "inputs": [_input(name, spec, pre) for name, spec in formats["inputs"].items()],
+        "outputs": [_output(name, spec, post, problems) for name, spec in formats["outputs"].items()],
+    }
+    if problems:
+        n = len(problems)
+        raise ContractError(
+            f"{where}: {n} thing{'s' * (n != 1)} in the bundle cannot be translated",
+            problems=problems,
+            hint="Give a contract that says the same with --contract FILE.",
+        )
+    return build_contract(data, where=where), (*notes, *pre.notes, *post.notes)
+
+
+def _check_inferer(inference: Mapping[str, Any], problems: list[Problem]) -> None:
+    inferer = inference.get("inferer")
+    if isinstance(inferer, Mapping):
+        name = str(inferer.get("_target_", "")).rsplit(".", 1)[-1]
+        if name not in _PLAIN_INFERERS:
+            problems.append(Problem(what=f"inferer {name} is not supported", where="inferer"))
+
+
+def _input(name: str, spec: Mapping[str, Any], pre: Translated) -> dict[str, Any]:
+    channels = spec.get("num_channels")
+    spatial = [n if isinstance(n, int) else None for n in spec.get("spatial_shape", [None, None])]
+    data: dict[str, Any] = {"name": name, "shape": [channels if isinstance(channels, int) else None, *spatial]}
+    if str(spec.get("format", "")).upper() == "RGB" or channels == 3:
+        data["colour"] = "RGB"
+    elif channels == 1:
+        data["colour"] = "L"
+    if "value_range" in spec:
+        data["value_range"] = spec["value_range"]
+    data.update(pre.settings)
+    return data
+
+
+def _output(name: str, spec: Mapping[str, Any], post: Translated, problems: list[Problem]) -> dict[str, Any]:
+    kind, layout = str(spec.get("type", "")).lower(), str(spec.get("format", "")).lower()
+    channel_def = spec.get("channel_def")
+    classes = []
+    if isinstance(channel_def, Mapping):
+        try:
+            classes = [str(channel_def[k]) for k in sorted(channel_def, key=int)]
+        except ValueError:
+            problems.append(
+                Problem(what="keys of channel_def are channel numbers", where=f"outputs.{name}.channel_def")
+            )
+    activation = post.settings.get("activation", "none")
+    if "segmentation" in (kind, layout) or kind == "mask" or layout == "mask":
+        return {"name": name, "meaning": "mask", "classes": classes}
+    if post.discrete:
+        what = "AsDiscrete turns probabilities into labels: the score would be lost"
+        problems.append(Problem(what=what, where="postprocessing"))
+    if activation != "none" or kind in ("probabilities", "probability"):
+        meaning = "probabilities"
+    elif kind == "logits":
+        meaning = "logits"
+    else:
+        meaning = "value"
+    return {"name": name, "meaning": meaning, "activation": activation, "classes": classes}
