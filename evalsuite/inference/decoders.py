@@ -1,0 +1,246 @@
+"""Threads that read and decode images ahead of the model, into a small ring of buffers that is used over and over.
+
+Memory is bounded: at most `depth` batches exist at a time. What comes out does not depend on which thread was quicker:
+batches come in order, rows lie where their case stands, a case that cannot be read leaves its row out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evalsuite.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from evalsuite.testset.types import Case
+
+ReadCase = Callable[["Case"], Mapping[str, np.ndarray]]
+Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+
+DEPTH = 4
+CHUNK = 8
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Cases of one batch whose images have one shape: `rows` in the batch, `inputs` name → (len(rows), channel, …)."""
+
+    rows: tuple[int, ...]
+    inputs: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedBatch:
+    """A decoded batch: `reasons` per row (None where readable), `seconds` (n,) that reading each case took.
+
+    The arrays may lie in a buffer of the ring: they are valid until the batch is released.
+    """
+
+    groups: tuple[Group, ...]
+    reasons: tuple[str | None, ...]
+    seconds: np.ndarray
+
+
+class _Slot:
+    """One batch under construction."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, np.ndarray] = {}
+        self.images: list[Mapping[str, np.ndarray] | None] = []
+        self.reasons: list[str | None] = []
+        self.seconds = np.zeros(0)
+        self.in_buffer: list[bool] = []
+        self.left = 0
+
+    def begin(self, n: int) -> None:
+        self.images = [None] * n
+        self.reasons = [None] * n
+        self.in_buffer = [False] * n
+        self.seconds = np.zeros(n)
+        self.left = n
+
+
+def read_one(read: ReadCase, case: Case) -> tuple[Mapping[str, np.ndarray] | None, str | None]:
+    """Inputs of a case, or the reason why there are none (a short code).
+
+    Raises
+    ------
+    InputError
+        If the file itself cannot be reached (missing, no permission, input/output error): that is a fault of the
+        machine, not of the case, and must not be recorded as a failure of the device.
+    """
+    try:
+        return read(case), None
+    except ImageError as error:
+        _raise_if_unreachable(error, case)
+        return None, error.code
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a decoder's own error on a damaged file: a failed case, counted and named
+        _raise_if_unreachable(error, case)
+        return None, f"reading failed ({type(error).__name__})"
+
+
+def _raise_if_unreachable(error: Exception, case: Case) -> None:
+    fault: BaseException | None = error
+    while fault is not None:
+        if isinstance(fault, OSError) and fault.errno is not None:
+            raise InputError(
+                f"the images of case {case.case_id} cannot be reached: {fault.strerror}",
+                hint="Make the files readable again, then run the same command: it goes on where it stopped.",
+            ) from error
+        fault = fault.__cause__ or fault.__context__
+
+
+class Decoders:
+    """Reads `batches` in order on `n_threads` threads, at most `depth` batches ahead of the last release.
+
+    Use as a context manager: on leaving, for whatever reason, every thread is stopped and joined. `get` hands out batch
+    k, `release` gives its buffer back; both in order. An error in a thread is raised by `get`.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[Sequence[Case]],
+        read: ReadCase,
+        *,
+        n_threads: int,
+        depth: int = DEPTH,
+        allocate: Allocate = np.empty,
+    ) -> None:
+        self._batches = batches
+        self._read = read
+        self._allocate = allocate
+        self._depth = depth
+        self._rows = max((len(b) for b in batches), default=0)
+        self._chunk = max(1, min(CHUNK, -(-self._rows // n_threads)))
+        self._slots = [_Slot() for _ in range(min(depth, len(batches)))]
+        self._changed = threading.Condition()
+        self._batch = self._row = 0  # next row to decode
+        self._begun = -1
+        self._released = 0
+        self._stop = False
+        self._error: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"decoder-{i}", daemon=True)
+            for i in range(min(n_threads, max(1, len(batches) * self._rows)))
+        ]
+
+    def __enter__(self) -> Decoders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._slots.clear()
+
+    def ready(self, k: int) -> bool:
+        """Whether `get(k)` would return at once."""
+        with self._changed:
+            return self._error is not None or (self._begun >= k and self._slots[k % self._depth].left == 0)
+
+    def get(self, k: int) -> DecodedBatch:
+        """Batch k, waiting for it where need be."""
+        with self._changed:
+            while self._error is None and not (self._begun >= k and self._slots[k % self._depth].left == 0):
+                if not any(thread.is_alive() for thread in self._threads):
+                    raise RuntimeError("the decoder threads ended early")
+                self._changed.wait(_POLL_S)
+            if self._error is not None:
+                raise self._error
+            slot = self._slots[k % self._depth]
+        return _assemble(slot)
+
+    def release(self, k: int) -> None:
+        """Give the buffer of batch k back."""
+        with self._changed:
+            self._released = k + 1
+            self._changed.notify_all()
+
+    def _claim(self) -> tuple[int, range] | None:
+        with self._changed:
+            while True:
+                if self._stop or self._batch >= len(self._batches):
+                    return None
+                if self._batch < self._released + self._depth:
+                    break
+                self._changed.wait(_POLL_S)
+            k, n = self._batch, len(self._batches[self._batch])
+            if self._begun < k:
+                self._slots[k % self._depth].begin(n)
+                self._begun = k
+            rows = range(self._row, min(n, self._row + self._chunk))
+            self._row = rows.stop
+            if rows.stop == n:
+                self._batch, self._row = k + 1, 0
+            return k, rows
+
+    def _work(self) -> None:
+        try:
+            while (claimed := self._claim()) is not None:
+                k, rows = claimed
+                slot = self._slots[k % self._depth]
+                for row in rows:
+                    if self._stop:
+                        return
+                    started = time.perf_counter()
+                    inputs, slot.reasons[row] = read_one(self._read, self._batches[k][row])
+                    if inputs is not None:
+                        self._keep(slot, row, inputs)
+                    slot.seconds[row] = time.perf_counter() - started
+                with self._changed:
+                    slot.left -= len(rows)
+                    if slot.left == 0:
+                        self._changed.notify_all()
+        except BaseException as error:  # handed over to the thread that asks for the batch
+            with self._changed:
+                self._error = self._error or error
+                self._stop = True
+                self._changed.notify_all()
+
+    def _keep(self, slot: _Slot, row: int, inputs: Mapping[str, np.ndarray]) -> None:
+        if not slot.buffers:
+            with self._changed:
+                if not slot.buffers:
+                    slot.buffers = {n: self._allocate((self._rows, *a.shape), a.dtype) for n, a in inputs.items()}
+        buffers = slot.buffers
+        if buffers.keys() == inputs.keys() and all(
+            buffers[n].shape[1:] == a.shape and buffers[n].dtype == a.dtype for n, a in inputs.items()
+        ):
+            for name, array in inputs.items():
+                buffers[name][row] = array
+            slot.in_buffer[row] = True
+            inputs = {name: buffers[name][row] for name in inputs}
+        slot.images[row] = inputs
+
+
+def _assemble(slot: _Slot) -> DecodedBatch:
+    n = len(slot.images)
+    if n and all(slot.in_buffer):  # the common case: nothing is copied
+        whole = {name: buffer[:n] for name, buffer in slot.buffers.items()}
+        groups: tuple[Group, ...] = (Group(rows=tuple(range(n)), inputs=whole),)
+    else:
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for row, image in enumerate(slot.images):
+            if image is not None:
+                shape = tuple((name, a.shape, a.dtype.str) for name, a in sorted(image.items()))
+                alike.setdefault(shape, []).append(row)
+        groups = tuple(_stack(slot, rows) for rows in alike.values())
+    return DecodedBatch(groups=groups, reasons=tuple(slot.reasons), seconds=slot.seconds)
+
+
+def _stack(slot: _Slot, rows: list[int]) -> Group:
+    images = [image for row in rows if (image := slot.images[row]) is not None]
+    return Group(rows=tuple(rows), inputs={name: np.stack([i[name] for i in images]) for name in images[0]})

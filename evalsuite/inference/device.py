@@ -1,0 +1,203 @@
+"""The device the model runs on: which one, how numbers are kept the same from run to run, and moving images to it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from evalsuite.errors import InputError
+from evalsuite.inference.settings import InferenceSettings
+
+# What decides the bits of an output besides the model and the images: whoever reads, resamples and multiplies.
+_NUMERIC_PACKAGES = (
+    "evalsuite", "torch", "monai", "onnxruntime", "numpy", "opencv-python-headless", "imagecodecs", "pydicom", "pillow",
+)  # fmt: skip
+_MAX_WARNINGS = 5
+
+
+def choose_device(wanted: str) -> str:
+    """Torch's name of the device: CUDA where present for "auto".
+
+    Raises
+    ------
+    InputError
+        If CUDA, or that CUDA device, is asked for and not present.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return "cpu"
+    index = int(wanted.partition(":")[2] or 0)
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= n_devices:
+        raise InputError(
+            f"the device {wanted!r} is not present: torch {torch.__version__} sees {n_devices} CUDA device(s)",
+            hint="Set inference.device to 'auto' or 'cpu', or install a torch build for this machine's CUDA driver.",
+        )
+    return f"cuda:{index}"
+
+
+def device_name(device: str) -> str:
+    """Name of the processor or accelerator, as its maker calls it."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            found = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        found = ""
+    return found or platform.processor() or platform.machine()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that read, resample and compute."""
+    found = {}
+    for name in _NUMERIC_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def numeric_policy(
+    *, device: str, settings: InferenceSettings, batch_size: int, threads: int, outputs_format: str
+) -> dict[str, Any]:
+    """What may change a bit of an output, of machine and settings; part of each shard's name."""
+    return {
+        "device": device.partition(":")[0],
+        "hardware": device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability(),
+        "precision": settings.precision,
+        "backend": settings.backend,
+        "format": outputs_format,
+        "batch_size": batch_size,
+        "threads": threads,
+        "seed": settings.seed,
+        "deterministic": True,
+        "tf32": False,
+        "versions": package_versions(),
+    }
+
+
+@contextmanager
+def deterministic(*, seed: int, threads: int) -> Iterator[list[str]]:
+    """Within: seeded, deterministic algorithms, no TF32, `threads` torch threads; after: everything as it was.
+
+    An operation that has no deterministic form warns instead of stopping the run (a validated model is run as it is);
+    the list handed out collects those warnings, and the rerun tolerance measures what they amount to.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32)
+    algorithms = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    n_threads = torch.get_num_threads()
+    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    collected: list[str] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def collect(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if "deterministic" not in str(message):
+                shown(message, category, filename, lineno, file, line)
+            elif len(collected) < _MAX_WARNINGS:
+                collected.append(str(message).splitlines()[0])
+
+        warnings.filterwarnings("always", message=".*deterministic")
+        warnings.showwarning = collect
+        try:
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = True, False, False, False
+            torch.set_num_threads(threads)
+            yield collected
+        finally:
+            torch.set_num_threads(n_threads)
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = before
+            torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+
+def allocator(device: str) -> Any:
+    """Function (shape, dtype) → host buffer; page-locked where that lets the copy run beside the computation."""
+    if not device.startswith("cuda"):
+        return np.empty
+
+    def pinned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        like = torch.from_numpy(np.empty(0, dtype=dtype))
+        buffer: np.ndarray = torch.empty(shape, dtype=like.dtype, pin_memory=True).numpy()
+        return buffer
+
+    return pinned
+
+
+class Upload:
+    """Images of one group on their way to the device; `tensors()` waits for them on the computing stream."""
+
+    def __init__(self, inputs: Mapping[str, np.ndarray], *, device: str, stream: Any = None) -> None:
+        self._host = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        self._device = device
+        self._stream = stream
+        self._event = None
+        if stream is None:
+            self._on_device = {n: t.to(device) for n, t in self._host.items()} if device != "cpu" else self._host
+            return
+        with torch.cuda.stream(stream):
+            self._on_device = {n: t.to(device, non_blocking=True) for n, t in self._host.items()}
+            self._event = stream.record_event()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Name → tensor on the device, safe to use from the current stream."""
+        if self._event is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(self._event)
+            for tensor in self._on_device.values():
+                tensor.record_stream(current)
+        return dict(self._on_device)
+
+
+def copy_stream(device: str) -> Any:
+    """A second CUDA stream for copies, None on the processor."""
+    stream: Any = torch.cuda.Stream
+    return stream(device) if device.startswith("cuda") else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this exception, or what caused it, says that memory ran out."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if (
+            isinstance(cause, MemoryError | torch.OutOfMemoryError)
+            or "out of memory" in text
+            or "can't allocate memory" in text
+            or "failed to allocate memory" in text
+        ):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def free_memory(device: str) -> None:
+    """Give cached device memory back after it ran out."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()

@@ -1,0 +1,312 @@
+"""From a model and a locked test set to predictions: every case gets an answer or a reason why it has none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalsuite.errors import ContractError, InputError, Interrupted, ModelRunError
+from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
+from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions, to_frame
+from evalsuite.inference.process import share_cores
+from evalsuite.inference.recorded import join_recorded
+from evalsuite.inference.settings import DEFAULT_BATCH, InferenceSettings
+
+if TYPE_CHECKING:
+    from evalsuite.inference.packaged import Clock
+    from evalsuite.models.base import AnyModel
+    from evalsuite.testset.types import Case, LockedTestSet
+
+log = logging.getLogger(__name__)
+
+
+def predict(
+    model: AnyModel,
+    testset: LockedTestSet,
+    *,
+    settings: InferenceSettings,
+    work: Path,
+    on_case: Callable[[int, int], None] | None = None,
+    limit: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    required: Sequence[str] | None = None,
+    hooks: Hooks | None = None,
+) -> Predictions:
+    """The model's answers on the cases of the test set, in the order of the lock.
+
+    A packaged model is run; recorded predictions are joined by case_id. Finished parts of a run are kept in
+    `work`/shards, named by everything that decides their contents: the same call goes on where an earlier one stopped,
+    and its predictions are the same to the byte.
+
+    Parameters
+    ----------
+    work
+        Folder for finished parts, made where it does not exist.
+    on_case
+        Called from this thread with (cases done, cases in all).
+    limit
+        Only the first so many cases.
+    should_stop
+        Asked before every batch; True ends the run as Ctrl-C does.
+    required
+        Outputs the protocol's score names: an unknown name is an error before the first case, and in recorded
+        predictions only these decide whether a row's output is usable.
+    hooks
+        Other ways of reading and normalising (tests, decoded caches).
+
+    Raises
+    ------
+    ContractError, InputError
+        If model and test set do not fit each other, or the device asked for is not there; before the first case.
+    CaseTableError
+        If recorded predictions do not fit the set.
+    ModelRunError
+        If the model fails, memory runs out at a batch size given explicitly, or no case has a usable output.
+    OutputError
+        If finished parts cannot be stored.
+    Interrupted
+        If stopped; the same call goes on.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}; 1 or more cases are evaluated", hint="Leave --limit out for all cases.")
+    cases = testset.cases[:limit]
+    if not cases:
+        raise InputError(f"the test set {testset.set_id} has no cases")
+    identity = {
+        "name": model.name,
+        "format": model.format,
+        "digest": model.digest,
+        "contract_digest": getattr(model, "contract_digest", None),
+    }
+    if model.format == "recorded":
+        return _join(model, testset, cases, identity, required=required, on_case=on_case)
+    hooks = hooks or default_hooks(model, bind_inputs(model.contract, cases))
+    try:
+        return _run(
+            model,
+            testset,
+            cases,
+            identity,
+            hooks=hooks,
+            settings=settings,
+            work=work,
+            on_case=on_case,
+            should_stop=should_stop,
+            required=required,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
+
+
+def _join(
+    model: Any,
+    testset: LockedTestSet,
+    cases: Sequence[Case],
+    identity: dict[str, Any],
+    *,
+    required: Sequence[str] | None,
+    on_case: Callable[[int, int], None] | None,
+) -> Predictions:
+    started = time.perf_counter()
+    joined = join_recorded(
+        model.table,
+        case_ids=[case.case_id for case in cases],
+        all_ids=[case.case_id for case in testset.cases],
+        model=identity,
+        required=required,
+    )
+    device = joined.table[joined.table["rater"] == DEVICE]
+    failed = Counter(device.loc[device["status"] == "failed", "reason"].tolist())
+    if failed.total() == len(device):
+        from evalsuite.inference.packaged import require_some_output
+
+        require_some_output(device["reason"].tolist(), name=model.name)
+    if on_case is not None:
+        on_case(len(cases), len(cases))
+    inference = {
+        **joined.record["inference"],
+        "n_failed": failed.total(),
+        "failed_by_reason": dict(sorted((str(reason), n) for reason, n in failed.items())),
+        "wall_s": time.perf_counter() - started,
+        "resumed_shards": 0,
+        "sandbox": "none",
+    }
+    return replace(joined, record={"inference": inference})
+
+
+def _run(
+    model: Any,
+    testset: LockedTestSet,
+    cases: Sequence[Case],
+    identity: dict[str, Any],
+    *,
+    hooks: Hooks,
+    settings: InferenceSettings,
+    work: Path,
+    on_case: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+    required: Sequence[str] | None,
+) -> Predictions:
+    from evalsuite.inference import device as devices
+    from evalsuite.inference import packaged
+    from evalsuite.inference.probe import probe
+    from evalsuite.inference.step import OutOfMemory
+
+    model, notes = _place(model, devices.choose_device(settings.device), settings)
+    device = str(model.device)
+    on_cpu = not device.startswith("cuda")
+    threads, n_decoders = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders)
+    model = model.with_threads(threads)
+    batch_size = settings.batch_size or DEFAULT_BATCH["cpu" if on_cpu else "cuda"]
+    clock = packaged.Clock()
+    seconds: dict[str, float] = {}
+    with devices.deterministic(seed=settings.seed, threads=threads) as warned:
+        started = time.perf_counter()
+        try:
+            outputs = probe(model, cases, hooks, device=device)
+        except OutOfMemory:
+            outputs = ()  # the run itself finds out which batch fits
+        _require_outputs(required, outputs or tuple(model.contract.columns))
+        seconds["probe_s"] = time.perf_counter() - started
+        started = time.perf_counter()
+        while True:
+            policy = devices.numeric_policy(
+                device=device, settings=settings, batch_size=batch_size, threads=threads, outputs_format=model.format
+            )
+            plan = packaged.make_plan(
+                cases,
+                batch_size=batch_size,
+                shard_size=settings.cases_per_shard(batch_size),
+                model=model,
+                testset=testset.root,
+                policy=policy,
+            )
+            try:
+                shards, n_resumed = packaged.run_plan(
+                    plan, model, hooks, folder=work / "shards", device=device, n_decoders=n_decoders, clock=clock,
+                    outputs=outputs, on_case=on_case, should_stop=should_stop,
+                )  # fmt: skip
+                break
+            except OutOfMemory as error:
+                if settings.batch_size or batch_size == 1:
+                    raise ModelRunError(
+                        f"memory of {devices.device_name(device)} does not hold a batch of {batch_size}",
+                        hint="Set a smaller inference.batch_size."
+                        if batch_size > 1
+                        else "Use a device with more memory.",
+                    ) from error
+            log.warning("memory does not hold a batch of %d; starting over with %d", batch_size, batch_size // 2)
+            batch_size //= 2
+            clock = packaged.Clock()
+            devices.free_memory(device)
+        wall_s = time.perf_counter() - started
+
+        reasons = [reason for shard in shards for reason in shard.reasons]
+        packaged.require_some_output(reasons, name=model.name)
+        names = next(tuple(shard.outputs) for shard in shards if shard.outputs)
+        joined = packaged.join_parts(shards)
+        started = time.perf_counter()
+        rerun = None
+        if settings.repeat:
+            rerun = packaged.repeat_batch(plan, shards, model, hooks, device=device, seed=settings.seed, names=names)
+        seconds["repeat_s"] = time.perf_counter() - started
+
+    table = to_frame(
+        {
+            "case_id": [case.case_id for case in cases],
+            "rater": [DEVICE] * len(cases),
+            "condition": [None] * len(cases),
+            "status": ["ok" if reason is None else "failed" for reason in joined.reasons],
+            "reason": list(joined.reasons),
+        },
+        joined.outputs,
+    )
+    record = {
+        "inference": {
+            "kind": "packaged",
+            "device": device,
+            "device_name": devices.device_name(device),
+            "precision": f"{settings.precision} (float32)",
+            "backend": settings.backend,
+            "batch_size": batch_size,
+            "shard_size": settings.cases_per_shard(batch_size),
+            "threads": threads,
+            "decoders": n_decoders,
+            "seed": settings.seed,
+            "n_cases": len(cases),
+            **_failed(reasons),
+            "wall_s": wall_s,
+            **_rate_and_latency(clock, wall_s),
+            "stages": {**_stages(clock), **seconds},
+            "resumed_shards": n_resumed,
+            "shards": len(shards),
+            "rerun": rerun,
+            "determinism": {
+                "deterministic_algorithms": True,
+                "tf32": False,
+                "cudnn_benchmark": False,
+                "operations_without_deterministic_form": list(warned),
+            },
+            "versions": devices.package_versions(),
+            "notes": notes,
+            "sandbox": "none",
+        }
+    }
+    return make_predictions(table, outputs=names, model=identity, record=record)
+
+
+def _place(model: Any, device: str, settings: InferenceSettings) -> tuple[Any, list[str]]:
+    """The model on the device; on the processor where "auto" chose a device that the package's backend cannot use."""
+    try:
+        return model.to(device), []
+    except ModelRunError as error:
+        if settings.device != "auto" or device == "cpu":
+            raise
+        return model.to("cpu"), [f"{device} is present but not used: {error.message}"]
+
+
+def _require_outputs(required: Sequence[str] | None, outputs: Sequence[str]) -> None:
+    missing = [name for name in required or () if name not in outputs]
+    if missing:
+        raise ContractError(
+            f"the protocol's score needs {', '.join(missing)}; the model gives {', '.join(outputs)}",
+            hint="Name the model's outputs in task.score, or correct the classes in the model's contract.",
+        )
+
+
+def _failed(reasons: Sequence[str | None]) -> dict[str, Any]:
+    counts = Counter(reason for reason in reasons if reason is not None)
+    return {"n_failed": counts.total(), "failed_by_reason": dict(sorted(counts.items()))}
+
+
+def _stages(clock: Clock) -> dict[str, float]:
+    return {
+        "read_decode_s": clock.read_decode,
+        "wait_s": clock.wait,
+        "copy_s": clock.copy,
+        "predict_s": clock.predict,
+        "store_s": clock.store,
+    }
+
+
+def _rate_and_latency(clock: Clock, wall_s: float) -> dict[str, Any]:
+    """Rate over the cases computed in this call (None where all were stored already), and a case's latency:
+
+    the time to read and decode it, plus the time its batch took in the model.
+    """
+    if not clock.latency:
+        return {"n_computed": 0, "cases_per_s": None, "latency_ms": None}
+    latency = np.concatenate(clock.latency) * 1e3
+    p50, p95, p99 = np.percentile(latency, [50, 95, 99])
+    return {
+        "n_computed": len(latency),
+        "cases_per_s": len(latency) / wall_s,
+        "latency_ms": {"p50": float(p50), "p95": float(p95), "p99": float(p99)},
+    }

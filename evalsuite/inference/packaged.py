@@ -1,0 +1,283 @@
+"""Running a packaged model over the cases: decode ahead, predict, store finished parts, go on where a run stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalsuite.errors import ContractError, Interrupted, ModelRunError
+from evalsuite.inference.decoders import DecodedBatch, Decoders
+from evalsuite.inference.device import Upload, allocator, copy_stream
+from evalsuite.inference.hooks import Hooks
+from evalsuite.inference.predictions import NOT_FINITE
+from evalsuite.inference.step import forward
+from evalsuite.inference.store import Shard, read_shard, shard_key, write_shard
+
+if TYPE_CHECKING:
+    from evalsuite.testset.types import Case
+
+log = logging.getLogger(__name__)
+
+_MAX_PENDING = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """Where the time went, in seconds; `read_decode` adds up over the decoder threads."""
+
+    read_decode: float = 0.0
+    wait: float = 0.0
+    copy: float = 0.0
+    predict: float = 0.0
+    store: float = 0.0
+    latency: list[np.ndarray] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The cases in shards, the shards in batches: fixed before the first case, the same in every resumption."""
+
+    shards: tuple[tuple[Case, ...], ...]
+    keys: tuple[str, ...]
+    batch_size: int
+
+    def batches(self, shard: int) -> list[tuple[Case, ...]]:
+        cases = self.shards[shard]
+        return [cases[i : i + self.batch_size] for i in range(0, len(cases), self.batch_size)]
+
+
+def make_plan(
+    cases: Sequence[Case],
+    *,
+    batch_size: int,
+    shard_size: int,
+    model: Any,
+    testset: str,
+    policy: Mapping[str, Any],
+) -> Plan:
+    """Cut the cases into shards of `shard_size`, a multiple of `batch_size`; no batch straddles two shards."""
+    shards = tuple(tuple(cases[i : i + shard_size]) for i in range(0, len(cases), shard_size))
+    keys = tuple(
+        shard_key(
+            model=model.digest,
+            contract=model.contract_digest,
+            testset=testset,
+            case_ids=[case.case_id for case in shard],
+            policy=policy,
+        )
+        for shard in shards
+    )
+    return Plan(shards=shards, keys=keys, batch_size=batch_size)
+
+
+def run_plan(
+    plan: Plan,
+    model: Any,
+    hooks: Hooks,
+    *,
+    folder: Path,
+    device: str,
+    n_decoders: int,
+    clock: Clock,
+    outputs: tuple[str, ...],
+    on_case: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[list[Shard], int]:
+    """All shards in order, and how many of them were there already.
+
+    Raises
+    ------
+    Interrupted
+        If `should_stop` said so, or on Ctrl-C; finished shards stay.
+    OutOfMemory
+        From `step.forward`; finished shards stay.
+    """
+    total = sum(map(len, plan.shards))
+    found = [read_shard(folder, key, n=len(shard)) for key, shard in zip(plan.keys, plan.shards, strict=True)]
+    done = sum(len(shard.reasons) for shard in found if shard is not None)
+    n_resumed = sum(shard is not None for shard in found)
+    todo = [i for i, shard in enumerate(found) if shard is None]
+    batches = [(i, batch) for i in todo for batch in plan.batches(i)]
+    if on_case is not None and done:
+        on_case(done, total)
+    names = list(outputs)
+    stream = copy_stream(device)
+    try:
+        with (
+            _Writer(folder, clock) as writer,
+            Decoders(
+                [batch for _, batch in batches], hooks.read, n_threads=n_decoders, allocate=allocator(device)
+            ) as decoders,
+        ):
+            parts: list[Shard] = []
+            ahead: tuple[DecodedBatch, list[Upload]] | None = None
+            for k, (i, _) in enumerate(batches):
+                if should_stop is not None and should_stop():
+                    raise KeyboardInterrupt
+                decoded, uploads = ahead or _fetch(decoders, k, device, stream, clock)
+                ahead = None
+                if stream is not None and k + 1 < len(batches) and decoders.ready(k + 1):
+                    ahead = _fetch(decoders, k + 1, device, stream, clock)
+                started = time.perf_counter()
+                part = predict_batch(model, hooks, decoded, uploads, device=device, names=names)
+                seconds = time.perf_counter() - started
+                clock.predict += seconds
+                clock.read_decode += float(decoded.seconds.sum())
+                clock.latency.append(decoded.seconds + seconds)
+                del uploads
+                decoders.release(k)
+                parts.append(part)
+                done += len(part.reasons)
+                if k + 1 == len(batches) or batches[k + 1][0] != i:
+                    found[i] = shard = join_parts(parts)
+                    parts = []
+                    writer.write(plan.keys[i], shard)
+                if on_case is not None:
+                    on_case(done, total)
+    except KeyboardInterrupt:
+        stored = [read_shard(folder, key, n=len(shard)) for key, shard in zip(plan.keys, plan.shards, strict=True)]
+        n_stored = sum(len(shard.reasons) for shard in stored if shard is not None)
+        raise Interrupted(
+            f"stopped; {n_stored} of {total} cases are stored", hint="The same command goes on where it stopped."
+        ) from None
+    return [shard for shard in found if shard is not None], n_resumed
+
+
+def predict_batch(
+    model: Any, hooks: Hooks, decoded: DecodedBatch, uploads: Sequence[Upload], *, device: str, names: list[str]
+) -> Shard:
+    """Answers for one decoded batch: a row whose image was unreadable, or whose output is not finite, has a reason.
+
+    `names` is filled by the first outputs seen, and every later batch must give the same.
+    """
+    n = len(decoded.reasons)
+    reasons = list(decoded.reasons)
+    outputs = {name: np.full(n, np.nan) for name in names}
+    for group, upload in zip(decoded.groups, uploads, strict=True):
+        columns = forward(model, upload, hooks, device=device)
+        if not names:
+            names.extend(columns)
+            outputs = {name: np.full(n, np.nan) for name in names}
+        if list(columns) != names:
+            raise ContractError(
+                f"the model gave the outputs {', '.join(columns)} after {', '.join(names)}",
+                hint="A model gives the same outputs for every case; correct the package.",
+            )
+        rows = np.array(group.rows, dtype=np.intp)
+        finite = np.isfinite(np.stack(list(columns.values()))).all(axis=0)
+        for name, values in columns.items():
+            outputs[name][rows[finite]] = values[finite]
+        for row in rows[~finite]:
+            reasons[row] = NOT_FINITE
+    return Shard(reasons=tuple(reasons), outputs=outputs)
+
+
+def join_parts(parts: Sequence[Shard]) -> Shard:
+    """One shard from its batches; a batch without any output has NaN in every column."""
+    names = next((tuple(part.outputs) for part in parts if part.outputs), ())
+    return Shard(
+        reasons=tuple(reason for part in parts for reason in part.reasons),
+        outputs={
+            name: np.concatenate([part.outputs.get(name, np.full(len(part.reasons), np.nan)) for part in parts])
+            for name in names
+        },
+    )
+
+
+def repeat_batch(
+    plan: Plan, shards: Sequence[Shard], model: Any, hooks: Hooks, *, device: str, seed: int, names: Sequence[str]
+) -> dict[str, Any]:
+    """Run one batch, drawn by the seed, a second time from the file on: how far the outputs are from the first time.
+
+    The batch is made of the same cases as before, because the batch a case stands in may change its last bits.
+    """
+    candidates = [
+        (i, start)
+        for i, shard in enumerate(shards)
+        for start in range(0, len(shard.reasons), plan.batch_size)
+        if any(reason is None for reason in shard.reasons[start : start + plan.batch_size])
+    ]
+    i, start = candidates[int(np.random.default_rng(seed).integers(len(candidates)))]
+    with Decoders([plan.shards[i][start : start + plan.batch_size]], hooks.read, n_threads=1) as decoders:
+        decoded = decoders.get(0)
+        uploads = [Upload(group.inputs, device=device) for group in decoded.groups]
+        again = predict_batch(model, hooks, decoded, uploads, device=device, names=list(names))
+    rows = slice(start, start + len(again.reasons))
+    first = {name: shards[i].outputs[name][rows] for name in names}
+    before = shards[i].reasons[rows]
+    ok = np.array([a is None and b is None for a, b in zip(before, again.reasons, strict=True)])
+    by_output = [float(np.abs(first[name][ok] - again.outputs[name][ok]).max()) for name in names if ok.any()]
+    difference = max(by_output) if by_output else None
+    return {
+        "n": int(ok.sum()),
+        "max_abs_difference": difference,
+        "bitwise_equal": bool(
+            before == again.reasons and all(np.array_equal(first[n], again.outputs[n], equal_nan=True) for n in names)
+        ),
+    }
+
+
+def require_some_output(reasons: Sequence[str | None], *, name: str) -> None:
+    """Raise `ModelRunError`, with the reasons counted, where not one case has a usable output."""
+    if any(reason is None for reason in reasons):
+        return
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[str(reason)] = counts.get(str(reason), 0) + 1
+    listed = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    raise ModelRunError(
+        f"no case has a usable output from the model {name} ({len(reasons)} failed: {listed})",
+        hint="Check that images and contract belong together: evalsuite inspect MODEL.",
+    )
+
+
+def _fetch(decoders: Decoders, k: int, device: str, stream: Any, clock: Clock) -> tuple[DecodedBatch, list[Upload]]:
+    with clock.timed("wait"):
+        decoded = decoders.get(k)
+    with clock.timed("copy"):
+        return decoded, [Upload(group.inputs, device=device, stream=stream) for group in decoded.groups]
+
+
+class _Writer:
+    """One thread that stores finished shards; on leaving, whatever was handed over is stored."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shard-writer")
+        self._pending: list[Future[None]] = []
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            for future in self._pending:
+                future.result()
+
+    def write(self, key: str, shard: Shard) -> None:
+        """Hand a shard over; raises what an earlier one failed with (`OutputError`)."""
+        self._pending.append(self._pool.submit(self._store, key, shard))
+        while self._pending and (self._pending[0].done() or len(self._pending) > _MAX_PENDING):
+            self._pending.pop(0).result()
+
+    def _store(self, key: str, shard: Shard) -> None:
+        with self._clock.timed("store"):
+            write_shard(self._folder, key, shard)

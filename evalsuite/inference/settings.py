@@ -1,0 +1,74 @@
+"""How the model is run: device, batch size, threads. What is not said here is the model's own or the machine's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evalsuite.errors import InputError
+
+DEFAULT_BATCH = {"cpu": 32, "cuda": 64}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """Settings of one run; all of them are recorded.
+
+    Parameters
+    ----------
+    device
+        ``"auto"`` (CUDA where present), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    precision, backend
+        ``"package"``: as the model was packaged. Nothing else is offered in this version, because a verdict is about
+        the model as packaged.
+    batch_size
+        Cases per forward pass, constant in a run. None: the package's own recommendation, else 32 (CPU) or 64 (CUDA),
+        halved when memory runs out. A number given here is never changed.
+    threads, decoders
+        Torch threads and image-decoding threads. None: the cores are divided between them.
+    seed
+        Of torch's, numpy's and Python's generators, and of the sample of cases that is run a second time.
+    shard_size
+        Cases stored together; rounded up to a multiple of the batch size.
+    repeat
+        True: one batch is run a second time at the end, and the largest difference is recorded as the rerun tolerance.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or precision or backend is not the package's.
+    """
+
+    device: str = "auto"
+    precision: str = "package"
+    backend: str = "package"
+    batch_size: int | None = None
+    threads: int | None = None
+    decoders: int | None = None
+    seed: int = 0
+    shard_size: int = 256
+    repeat: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("precision", "backend"):
+            if getattr(self, name) != "package":
+                raise InputError(
+                    f"inference.{name} is {getattr(self, name)!r}; this version runs models as packaged only",
+                    hint=f"Leave inference.{name} out, or set it to 'package'.",
+                )
+        for name in ("batch_size", "threads", "decoders", "shard_size"):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+                raise InputError(
+                    f"inference.{name} is {number!r}", hint="Give a whole number of 1 or more, or leave it out."
+                )
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"inference.seed is {self.seed!r}", hint="Give a whole number from 0 to 4294967295.")
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+            raise InputError(
+                f"inference.device is {self.device!r}", hint="Choose 'auto', 'cpu', 'cuda' or 'cuda:N', N a number."
+            )
+
+    def cases_per_shard(self, batch_size: int) -> int:
+        """Shard size as used: the smallest multiple of the batch size that is at least `shard_size`."""
+        return -(-self.shard_size // batch_size) * batch_size

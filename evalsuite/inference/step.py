@@ -1,0 +1,61 @@
+"""One forward pass: images to the device, normalised there, through the model, and back as named columns of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from evalsuite.errors import EvalsuiteError, ModelRunError
+from evalsuite.inference.device import Upload, is_out_of_memory
+from evalsuite.inference.hooks import Hooks
+
+
+class OutOfMemory(Exception):
+    """The device's memory does not hold this batch; caught by the run, which then halves it."""
+
+
+def forward(
+    model: Any,
+    batch: Mapping[str, np.ndarray] | Upload,
+    hooks: Hooks,
+    *,
+    device: str,
+) -> dict[str, np.ndarray]:
+    """Named columns for a batch, each (n,) float64.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory ran out.
+    ModelRunError
+        If the model raised, or gave something else than one number per case and column. The message names the kind of
+        error, never the data.
+    """
+    import torch
+
+    upload = batch if isinstance(batch, Upload) else Upload(batch, device=device)
+    try:
+        with torch.inference_mode():
+            tensors = {name: hooks.normalise(name, tensor) for name, tensor in upload.tensors().items()}
+            found = model.predict(tensors)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory from error
+        if isinstance(error, EvalsuiteError):
+            raise
+        raise ModelRunError(
+            f"the model {model.name} failed with {type(error).__name__}",
+            hint="Run the package on one image outside the suite, or look into logs/ for the error's own text.",
+        ) from error
+    n = len(next(iter(tensors.values())))
+    columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+    wrong = [name for name, values in columns.items() if values.shape != (n,)]
+    if wrong or not columns:
+        shapes = ", ".join(f"{name} {columns[name].shape}" for name in wrong) or "no output at all"
+        raise ModelRunError(
+            f"the model {model.name} gave {shapes} for a batch of {n}; one number per case and column is expected",
+            hint="Check the outputs in the model's contract.",
+        )
+    return columns
