@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from evalsuite.analyses.population import Bools, Ints, Looks, Scenario
-from evalsuite.protocol.schema import Confidence, Endpoint
-from evalsuite.stats import calibration, predictive, proportions, roc
+from evalsuite.protocol.schema import AurocInterval, Confidence, Endpoint
+from evalsuite.stats import calibration, predictive, roc
 from evalsuite.stats.clustered import clustered_proportion
+from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
 
 Needs = Literal["positives", "negatives", "both", "any"]
@@ -41,7 +42,7 @@ class Cut:
     def n_patients(self) -> int:
         return len(np.unique(self.patient_index))
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         return {"n_positive": self.n_positive, "n_negative": self.n_negative, "n_patients": self.n_patients}
 
 
@@ -71,7 +72,7 @@ def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty:
         success[among],
         c.patient_index[among],
         level=c.level,
-        method=endpoint.interval or c.confidence.proportion,
+        method=cast(ProportionMethod, endpoint.interval or c.confidence.proportion),
         n_positive=int(c.reference[among].sum()),
         n_negative=int((~c.reference[among]).sum()),
     )
@@ -115,7 +116,7 @@ def _call_rate(c: Cut, e: Endpoint) -> Estimate:
     return _proportion(_called(c), c, np.ones(len(c.reference), dtype=bool), e, "no cases")
 
 
-def _confusion(c: Cut) -> dict[str, int]:
+def _confusion(c: Cut) -> dict[str, Any]:
     called = _called(c)
     return {
         "tp": int((called & c.reference).sum()),
@@ -125,13 +126,10 @@ def _confusion(c: Cut) -> dict[str, int]:
     }
 
 
-def _clustered(c: Cut) -> bool:
-    return c.n_patients < len(c.reference)
-
-
 def _predictive(kind: Literal["ppv", "npv"], c: Cut, e: Endpoint) -> Estimate:
     assert e.prevalence is not None
     q = _confusion(c)
+    called = _called(c)
     return predictive.predictive_value(
         kind,
         true_positive=q["tp"],
@@ -140,8 +138,19 @@ def _predictive(kind: Literal["ppv", "npv"], c: Cut, e: Endpoint) -> Estimate:
         n_negative=c.n_negative,
         prevalence=e.prevalence,
         level=c.level,
+        design_effect_positive=_design_effect(called[c.reference], c.patient_index[c.reference], c.level),
+        design_effect_negative=_design_effect(~called[~c.reference], c.patient_index[~c.reference], c.level),
         n_patients=c.n_patients,
     )
+
+
+def _design_effect(success: Bools, patient: Ints, level: float) -> float:
+    """By how much cases of one patient count less than independent ones; 1 where every case is a patient."""
+    if len(np.unique(patient)) == len(patient):
+        return 1.0
+    seen = clustered_proportion(success, patient, level=level)
+    # One patient only: no variance between patients was seen, so the cases count as that one patient.
+    return float(len(patient)) if seen.design_effect is None else seen.design_effect
 
 
 def _likelihood_ratio(kind: Literal["positive", "negative"]) -> Callable[[Cut, Endpoint], Estimate]:
@@ -152,7 +161,7 @@ def _likelihood_ratio(kind: Literal["positive", "negative"]) -> Callable[[Cut, E
 
 
 def _auroc(c: Cut, e: Endpoint) -> Estimate:
-    method = e.interval or c.confidence.auroc
+    method = cast(AurocInterval, e.interval or c.confidence.auroc)
     return roc.auroc(c.reference, c.score, level=c.level, method=method, cluster=c.patient_index, **c.counts())
 
 
@@ -243,6 +252,5 @@ __all__ = [
     "Cut",
     "Metric",
     "cut",
-    "proportions",
     "two_sided_level",
 ]

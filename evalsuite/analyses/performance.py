@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from evalsuite.analyses.population import (
 )
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
-from evalsuite.stats.bootstrap import PatientDraw, binary_bootstrap
+from evalsuite.stats.bootstrap import BootstrapMethod, PatientDraw, binary_bootstrap
 from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels, assign_strata
 from evalsuite.types import Account, Curve, Estimate, Finding, Role, TestOutcome
@@ -129,8 +130,9 @@ def evaluate_binary(
 
     findings: list[Finding] = []
     total = len(asked)
+    prepared = _bootstrapped_together(protocol, population, resampling, asked, cells)
     for done, question in enumerate(asked):
-        findings += _answer(protocol, population, resampling, question, cells, outputs, references)
+        findings += _answer(protocol, population, resampling, question, cells, outputs, references, prepared=prepared)
         if on_step is not None:
             on_step(done + 1, total)
     findings += _missing_data(protocol, population, resampling, asked, cells, outputs, references)
@@ -198,8 +200,9 @@ def _answer(
     *,
     analysis: str | None = None,
     condition: str | None = None,
+    prepared: Mapping[str, Sequence[Estimate]] | None = None,
 ) -> Iterator[Finding]:
-    """One question in every cell."""
+    """One question in every cell; `prepared` holds estimates that were made together for all questions."""
     metric = question.metric
     # Only where the allocation of missing references is searched for does the scenario depend on the stratum.
     local = metric.looks in ("rank", "fit") and not (population.has_reference.all() and population.has_output.all())
@@ -213,13 +216,16 @@ def _answer(
     if metric.direct is not None and not _by_bootstrap(question, population):
         for i in todo:
             estimates[i] = metric.direct(cuts[i], question.endpoint)
+    elif todo and prepared is not None and question.endpoint.name in prepared:
+        for i in todo:
+            estimates[i] = prepared[question.endpoint.name][i]
     elif todo:
         for view, indices in _group_by_view(views, todo):
             made = _bootstrapped(protocol, resampling, question, view, [cells[i].mask for i in indices])
             for i, estimate in zip(indices, made, strict=True):
                 estimates[i] = estimate
-    for cell, c, estimate in zip(cells, cuts, estimates, strict=True):
-        assert estimate is not None
+    for cell, c, found in zip(cells, cuts, estimates, strict=True):
+        assert found is not None, "every cell has an estimate or a reason"
         yield Finding(
             analysis=analysis or METRICS[question.endpoint.metric].analysis,
             endpoint=question.endpoint.name,
@@ -230,15 +236,16 @@ def _answer(
             stratum=dict(cell.stratum),
             condition=condition,
             prespecified=question.prespecified,
-            estimate=_with_counts(estimate, c),
+            estimate=_with_counts(found, c),
         )
 
 
 def _by_bootstrap(question: Question, population: Population) -> bool:
     if question.endpoint.interval in ("percentile", "basic", "bca"):
         return True
-    at_prevalence = question.endpoint.prevalence is not None
-    return population.clustered and (question.metric.clustered_by_bootstrap or at_prevalence)
+    if question.metric.direct is None:
+        return True
+    return population.clustered and question.metric.clustered_by_bootstrap
 
 
 def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[tuple[Scenario, list[int]]]:
@@ -249,6 +256,54 @@ def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[t
         yield views[indices[0]], indices
 
 
+def _bootstrapped_together(
+    protocol: StudyProtocol,
+    population: Population,
+    resampling: PatientDraw,
+    asked: Sequence[Question],
+    cells: Sequence[Cell],
+) -> dict[str, list[Estimate]]:
+    """Estimates of all bootstrapped questions, those that share a call in one pass; by endpoint name, per cell.
+
+    Only where nothing is missing: then every metric sees the same population, and one set of weighted sums serves all.
+    """
+    if not (population.has_output.all() and population.has_reference.all()):
+        return {}
+    groups: dict[tuple[str | None, int, str], list[Question]] = {}
+    for question in asked:
+        if _by_bootstrap(question, population) and not (
+            question.metric.needs_probability and not population.is_probability
+        ):
+            e = question.endpoint
+            groups.setdefault((e.at, e.bins or 10, _interval(protocol, e)), []).append(question)
+    made: dict[str, list[Estimate]] = {}
+    for (_, bins, method), members in groups.items():
+        view = _view(protocol, population, members[0], "exclude", "exclude", None)
+        names = list(dict.fromkeys(q.endpoint.metric for q in members))
+        rows = binary_bootstrap(
+            resampling,
+            reference=view.reference,
+            score=view.score,
+            call=view.call,
+            probability=view.probability,
+            metrics=names,
+            masks=np.array([c.mask for c in cells]),
+            level=two_sided_level(protocol.confidence),
+            method=cast(BootstrapMethod, method),
+            bins=bins,
+        )
+        for question in members:
+            column = names.index(question.endpoint.metric)
+            made[question.endpoint.name] = [row[column] for row in rows]
+    return made
+
+
+def _interval(protocol: StudyProtocol, endpoint: Endpoint) -> BootstrapMethod:
+    chosen = endpoint.interval if endpoint.interval in ("percentile", "basic", "bca") else None
+    method: BootstrapMethod = chosen or protocol.confidence.bootstrap.interval  # type: ignore[assignment]
+    return method
+
+
 def _bootstrapped(
     protocol: StudyProtocol,
     resampling: PatientDraw,
@@ -257,7 +312,6 @@ def _bootstrapped(
     masks: Sequence[Bools],
 ) -> list[Estimate]:
     endpoint = question.endpoint
-    chosen = endpoint.interval if endpoint.interval in ("percentile", "basic", "bca") else None
     rows = binary_bootstrap(
         resampling,
         reference=view.reference,
@@ -267,9 +321,8 @@ def _bootstrapped(
         metrics=[endpoint.metric],
         masks=np.array([m & view.include for m in masks]),
         level=two_sided_level(protocol.confidence),
-        method=chosen or protocol.confidence.bootstrap.interval,
+        method=_interval(protocol, endpoint),
         bins=endpoint.bins or 10,
-        prevalence=endpoint.prevalence,
     )
     return [row[0] for row in rows]
 
@@ -305,7 +358,7 @@ def _not_assessable(protocol: StudyProtocol, question: Question, view: Scenario,
 
 def _with_counts(estimate: Estimate, c: Cut) -> Estimate:
     """Fill in how many positives, negatives and patients the cell holds, where the statistic did not say."""
-    missing = {k: v for k, v in c.counts().items() if getattr(estimate, k) is None}
+    missing: dict[str, Any] = {k: v for k, v in c.counts().items() if getattr(estimate, k) is None}
     return replace(estimate, **missing) if missing else estimate
 
 

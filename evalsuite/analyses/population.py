@@ -187,7 +187,7 @@ def build_population(
         if bad:
             final.append("failed")
         elif out != "ok":
-            final.append(out)  # type: ignore[arg-type]
+            final.append(out)
         elif cls == "missing":
             final.append("reference_missing")
         elif cls == "equivocal":

@@ -12,10 +12,10 @@ from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_prot
 from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
 from evalsuite.spine import history
-from evalsuite.spine.evaluate import require_supported
+from evalsuite.spine.scoring import require_supported
 
 if TYPE_CHECKING:
-    from evalsuite.spine.run import Who
+    from evalsuite.spine.running import Who
     from evalsuite.testset import LockedTestSet
 
 _NEXT_STEPS = """# {title}
@@ -118,8 +118,8 @@ def freeze(
         out=out,
         utc=who.now(),
         testset_root=testset.root,
-        testset_id=testset.set_id,
-        testset_version=testset.version,
+        set_id=testset.set_id,
+        set_version=testset.version,
         model_digest=model.digest,
         contract_digest=model.contract_digest,
     )

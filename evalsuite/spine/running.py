@@ -17,7 +17,7 @@ from evalsuite.record.digest import digest_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.seal import write_seal
 from evalsuite.spine import history
-from evalsuite.spine.evaluate import evaluate, require_supported
+from evalsuite.spine.scoring import evaluate, require_supported
 from evalsuite.spine.folder import RunFolder, claimed, clear_work, plan_of, require_intact
 from evalsuite.types import Evidence, Verdict
 

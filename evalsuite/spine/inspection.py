@@ -110,12 +110,15 @@ def _model(path: Path, contract: Path | None, testset: Path | None) -> dict[str,
 
 
 def _model_fits(path: Path, contract: Path | None, testset: Path) -> list[str]:
-    from evalsuite.inference.probe import check_contract
+    from evalsuite.inference.hooks import bind_inputs
     from evalsuite.models.open import open_model
     from evalsuite.testset import open_testset
 
     try:
-        check_contract(open_model(path, contract=contract), open_testset(testset, verify=False))
+        model = open_model(path, contract=contract)
+        found = open_testset(testset, verify=False)
+        if model.format != "recorded":
+            bind_inputs(model.contract, found.cases)
     except EvalsuiteError as error:
         return [str(error)]
     return []
