@@ -109,11 +109,13 @@ def _classify(
     }
     if task.negative is None:
         numeric_positive = not isinstance(task.positive, list) and _is_number(str(task.positive))
-        others = {t for t, c in verdict_of.items() if c == "negative"}
+        others = [t for t, c in verdict_of.items() if c == "negative"]
+        numbers = {float(t) for t in others if _is_number(t)}
+        # With a numeric code for "positive" there is one code for "negative", 0 where it occurs; no third is an absence.
+        code = 0.0 if 0.0 in numbers else next(iter(numbers)) if len(numbers) == 1 else None
         for text in others:
-            unsettled = text.strip().lower() in _UNSETTLED
-            # With a numeric code for "positive" there is one code for "negative"; a second one is not an absence.
-            if unsettled or (numeric_positive and (not _is_number(text) or len({float(o) for o in others}) > 1)):
+            foreign = numeric_positive and not (_is_number(text) and float(text) == code)
+            if text.strip().lower() in _UNSETTLED or foreign:
                 verdict_of[text] = "neither"
     classes: list[ReferenceClass] = []
     strange: list[str] = []
