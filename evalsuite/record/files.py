@@ -47,6 +47,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def walk_files(folder: Path) -> list[str]:
+    """Paths of all files under `folder`, relative to it, with `/`, sorted. Links to folders are listed, not followed.
+
+    Raises
+    ------
+    OSError
+        If a folder cannot be read: leaving its files out silently would be worse.
+    """
+
+    def fail(cause: OSError) -> None:
+        raise cause
+
+    found: list[str] = []
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        prefix = os.path.relpath(parent, folder).replace(os.sep, "/")
+        names += [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        found.extend(name if prefix == "." else f"{prefix}/{name}" for name in names)
+    return sorted(found)
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path` through a temporary file beside it: temp, fsync, rename, fsync of the folder.
 

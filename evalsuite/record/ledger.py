@@ -122,7 +122,10 @@ def read(path: Path) -> tuple[Entry, ...]:
         If the file is absent or unreadable, or a line is malformed or does not fit; the message names the line.
     """
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: read as it is
+                fcntl.flock(file, fcntl.LOCK_SH)  # not in the middle of somebody's append
+            data = file.read()
     except FileNotFoundError as e:
         raise LedgerError(f"{path} is missing", hint="Restore the ledger from a backup.") from e
     except OSError as e:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +10,7 @@ from evalsuite.errors import EvalsuiteError, IntegrityError, OutputError
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.digest import hash_files
+from evalsuite.record.files import walk_files
 
 SEAL_SCHEMA = "evalsuite/seal/1"
 SEAL_NAME = "SEAL.json"
@@ -29,15 +28,6 @@ class Check:
     detail: str = ""
 
 
-def walk_files(folder: Path) -> Iterator[str]:
-    """Paths of all files under `folder` (links to files too), relative to it, with `/`, in sorted order."""
-    found: list[str] = []
-    for parent, _, names in os.walk(folder):
-        prefix = os.path.relpath(parent, folder).replace(os.sep, "/")
-        found.extend(name if prefix == "." else f"{prefix}/{name}" for name in names)
-    yield from sorted(found)
-
-
 def write_seal(run: Path) -> None:
     """Write SEAL.json over every file of `run` but itself and the ledger, whose count and head it records.
 
@@ -48,8 +38,8 @@ def write_seal(run: Path) -> None:
     OutputError
         If a file cannot be read or SEAL.json cannot be written.
     """
-    names = [n for n in walk_files(run) if n not in (SEAL_NAME, LEDGER_NAME)]
     try:
+        names = [n for n in walk_files(run) if n not in (SEAL_NAME, LEDGER_NAME)]
         digests = hash_files(run / n for n in names)
         sizes = {n: (run / n).stat().st_size for n in names}
     except OSError as e:
@@ -119,7 +109,10 @@ def _valid_seal(seal: Any) -> dict[str, Any]:
 
 
 def _check_files(run: Path, sealed: dict[str, dict[str, Any]], added_later: set[str]) -> Check:
-    present = [n for n in walk_files(run) if n not in (SEAL_NAME, LEDGER_NAME)]
+    try:
+        present = [n for n in walk_files(run) if n not in (SEAL_NAME, LEDGER_NAME)]
+    except OSError as e:
+        return Check(name="files", status="broken", detail=f"{e.filename} cannot be read ({e.strerror})")
     unreadable: list[str] = []
     digests = hash_files((run / n for n in present), on_error=lambda p, _: unreadable.append(str(p)))
     faults = [f"missing: {n}" for n in sorted(set(sealed) - set(present))]

@@ -100,10 +100,6 @@ def column_problems(columns: Sequence[str], wanted: Wanted) -> list[Problem]:
         for name, who in asked.items()
         if name not in columns
     ]
-    if wanted.case == "image":
-        problems.append(
-            Problem(what="column 'image' cannot also name the cases", hint="add a column with an id for every case")
-        )
     if "reference_status" in (wanted.case, wanted.patient):
         problems.append(Problem(what="column 'reference_status' cannot name cases or patients"))
     problems += [

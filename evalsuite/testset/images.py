@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalsuite.errors import Problem
-from evalsuite.record.seal import walk_files
+from evalsuite.record.files import walk_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,10 +77,10 @@ def _resolve_cell(cell: str, folder: Path) -> tuple[str, str]:
         relative = _relative(cell.replace("\\", "/"), folder)
         path = folder / relative
     if _is_folder(path):
-        names = walk_files(path)
-        if next(names, None) is None:
-            return relative, "the folder is empty"
-        return relative, ""
+        try:
+            return relative, "" if walk_files(path) else "the folder is empty"
+        except OSError as e:
+            return relative, f"the folder cannot be read ({e.strerror})"
     if not _is_file(path):
         return relative, "no such file"
     return relative, "" if os.access(path, os.R_OK) else "no permission to read it"
@@ -111,7 +111,9 @@ def expand(paths: Iterable[str], locate: Callable[[str], Path]) -> dict[str, tup
     for path in paths:
         if path and path not in found:
             place = locate(path)
-            found[path] = tuple(f"{path}/{name}" for name in walk_files(place)) if place.is_dir() else (path,)
+            found[path] = (
+                tuple(os.path.normpath(f"{path}/{name}") for name in walk_files(place)) if place.is_dir() else (path,)
+            )
     return found
 
 
@@ -132,6 +134,6 @@ def files_of(paths: Iterable[str], files: Sequence[str]) -> Mapping[str, tuple[s
                 parent = parent.rsplit("/", 1)[0]
                 if parent in below:
                     below[parent].append(name)
-            if "." in below:
+            if "." in below and not name.startswith("../"):
                 below["."].append(name)
     return {p: (p,) if p in known else tuple(below[p]) for p in wanted}

@@ -84,7 +84,7 @@ def lock_testset(
     OutputError
         If `out` cannot be written: permission, disk full.
     """
-    cases, out = Path(cases), Path(out)
+    cases, out = Path(cases), Path(os.path.abspath(out))
     _require_free(out)
     frame = read_table(cases)
     if frame.empty:
@@ -100,14 +100,13 @@ def lock_testset(
     attributes = _attributes(frame, roles, wanted, members, folder, cases)
     _require_attributes(frame, wanted, attributes, cases)
 
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        staging.chmod(0o755)
+    staging = _stage(out)
     try:
         files = _digest_files(names, folder, staging / manifest.FILES_NAME if copy else None, cases, on_progress)
         rows = frame[list(roles.unsealed)]
-        sealed = frame[list(roles.sealed)].assign(**{n: list(cells) for n, cells in attributes.columns.items()})
+        sealed = frame[list(roles.sealed)].copy()
+        for name, texts in attributes.columns.items():
+            sealed[name] = list(texts)
         rows_bytes, sealed_bytes = manifest.parquet_bytes(rows), manifest.parquet_bytes(sealed)
         lock: dict[str, Any] = {
             "schema": manifest.LOCK_SCHEMA,
@@ -142,11 +141,7 @@ def lock_testset(
             reason="test set locked",
             objects={"testset_lock": sha256_bytes(data), "testset_root": lock["root"]},
         )
-        with writing(out):
-            if out.is_dir():
-                out.rmdir()
-            os.rename(staging, out)
-            sync_folder(out.parent)
+        _publish(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -167,6 +162,29 @@ def _require_free(out: Path) -> None:
     raise InputError(f"{out} exists and is not empty", hint="Choose a folder that does not exist yet.")
 
 
+def _stage(out: Path) -> Path:
+    """A temporary folder on the same disk: beside `out`, or inside it where it exists (it may be a mount point)."""
+    with writing(out):
+        parent = out if out.is_dir() else out.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=parent))
+        staging.chmod(0o755)
+    return staging
+
+
+def _publish(staging: Path, out: Path) -> None:
+    """Move the finished set to its place; into an existing folder the lock file goes last."""
+    with writing(out):
+        if staging.parent == out:
+            for item in sorted(staging.iterdir(), key=lambda p: p.name == manifest.LOCK_NAME):
+                os.rename(item, out / item.name)
+            staging.rmdir()
+            sync_folder(out)
+        else:
+            os.rename(staging, out)
+            sync_folder(out.parent)
+
+
 def _checked(frame: pd.DataFrame, folder: Path, wanted: Wanted, cases: Path) -> tuple[pd.DataFrame, Roles]:
     """The table with its paths in one form, and its columns' roles; CaseTableError with everything that is wrong."""
     problems = column_problems(list(frame.columns), wanted)
@@ -184,6 +202,14 @@ def _checked(frame: pd.DataFrame, folder: Path, wanted: Wanted, cases: Path) -> 
         resolved = resolve(frame[column].tolist(), ids, column, folder)
         replaced[column] = list(resolved.cells)
         problems += resolved.problems
+        if column == wanted.case:
+            problems += [
+                Problem(
+                    what=f"{path}: is written in another way", where=f"case {i}", hint="this column names the cases"
+                )
+                for path, i in zip(resolved.cells, ids, strict=True)
+                if path != i
+            ]
         missing += len(resolved.problems)
     if problems:
         raise CaseTableError(
@@ -191,7 +217,10 @@ def _checked(frame: pd.DataFrame, folder: Path, wanted: Wanted, cases: Path) -> 
             problems=problems,
             hint="Paths are relative to the folder of the table." if missing else "",
         )
-    return frame.assign(**replaced), roles
+    frame = frame.copy()
+    for column, cells in replaced.items():
+        frame[column] = cells
+    return frame, roles
 
 
 def _path_cells(frame: pd.DataFrame, roles: Roles) -> list[str]:

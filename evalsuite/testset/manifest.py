@@ -25,6 +25,8 @@ FILES_NAME = "files"
 LOCATION_SCHEMA = "evalsuite/location/1"
 OWN_NAMES = (LOCK_NAME, CASES_NAME, REFERENCE_NAME, LOCATION_NAME, LEDGER_NAME)
 
+COUNTS = ("cases", "patients", "cases_without_patient", "cases_with_image", "files", "bytes")
+
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _ROLE_LISTS = ("image", "unsealed", "sealed", "reference_files", "dicom")
 _KEYS = {
@@ -140,6 +142,8 @@ def _has_shape(lock: dict[str, Any]) -> bool:
         and all(set(f) == {"path", "size", "sha256"} and _is_digest(f["sha256"]) for f in lock["files"])
         and all(type(f["size"]) is int and f["size"] >= 0 for f in lock["files"])
         and all(set(lock[k]) == {"digest", "sha256"} for k in ("rows", "reference"))
+        and set(lock["counts"]) == set(COUNTS)
+        and all(type(n) is int and n >= 0 for n in lock["counts"].values())
         and set(columns) == {"case", "patient", *_ROLE_LISTS}
         and isinstance(columns["case"], str)
         and isinstance(columns["patient"], str | None)

@@ -13,7 +13,8 @@ from evalsuite.errors import EvalsuiteError, InputError, LockError, Problem
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
 from evalsuite.record.digest import hash_files, sha256_bytes
-from evalsuite.record.seal import Check, walk_files
+from evalsuite.record.files import walk_files
+from evalsuite.record.seal import Check
 from evalsuite.testset import manifest
 from evalsuite.testset.columns import weight
 from evalsuite.testset.images import files_of, stored_name
@@ -78,7 +79,7 @@ def open_reference(testset: LockedTestSet) -> pd.DataFrame:
     rows = _table(testset.path, testset.lock, "rows", manifest.CASES_NAME)
     sealed = _table(testset.path, testset.lock, "reference", manifest.REFERENCE_NAME)
     columns = testset.lock["columns"]
-    frame: pd.DataFrame = rows.drop(columns=columns["image"])
+    frame: pd.DataFrame = rows.drop(columns=[c for c in columns["image"] if c != columns["case"]])
     if columns["patient"] is not None:
         frame[columns["patient"]] = [case.patient_id for case in testset.cases]
     for name in sealed.columns:
@@ -238,27 +239,35 @@ def _compare_files(
     return [problems[name] for name in expected if name in problems]
 
 
+def _unknown(folder: Path, unknown: Callable[[list[str]], list[str]]) -> list[Problem]:
+    try:
+        names = walk_files(folder)
+    except OSError as e:
+        return [Problem(what=f"{e.filename} cannot be read ({e.strerror})")]
+    return [Problem(what=f"{name} is not part of the locked test set") for name in unknown(names)]
+
+
 def _extra_in_set(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
     known = set(manifest.OWN_NAMES)
     if lock["copied"]:
         known |= {f"{manifest.FILES_NAME}/{stored_name(f['path'])}" for f in lock["files"]}
-    return [
-        Problem(what=f"{name} is not part of the locked test set") for name in walk_files(path) if name not in known
-    ]
+    return _unknown(path, lambda names: [name for name in names if name not in known])
 
 
 def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callable[[str], Path]) -> list[Problem]:
     if lock["copied"]:
         return []  # the set's own folder was searched as a whole
     files = {f["path"] for f in lock["files"]}
-    series = {cell for c in lock["columns"]["image"] for cell in cases[c].tolist() if cell and cell not in files}
-    extra = {
-        name
-        for s in series
-        for found in walk_files(place(s))
-        if (name := os.path.normpath(f"{s}/{found}")) not in files
-    }
-    return [Problem(what=f"{name} is not part of the locked test set") for name in sorted(extra)]
+    series = {cell for c in lock["columns"]["image"] for cell in cases[c].unique() if cell and cell not in files}
+    found: dict[Problem, None] = {}  # one folder may lie inside another
+    for folder in sorted(series):
+
+        def unlocked(names: list[str], folder: str = folder) -> list[str]:
+            return [path for name in names if (path := os.path.normpath(f"{folder}/{name}")) not in files]
+
+        if place(folder).is_dir():
+            found.update(dict.fromkeys(_unknown(place(folder), unlocked)))
+    return list(found)
 
 
 def _check_ledger(path: Path, digest: str) -> tuple[int, list[Problem]]:
