@@ -1,0 +1,58 @@
+"""pydicom warns and logs about odd headers, quoting their values; here those messages are counted and kept away from output."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_lock = threading.Lock()
+_entered = 0
+_saved: tuple[list[Any], Any] | None = None
+_thread = threading.local()
+
+
+@contextmanager
+def counted_warnings() -> Iterator[list[int]]:
+    """Swallow the warnings raised in this thread inside the block; yields a list whose one element counts them.
+
+    `warnings.catch_warnings` restores the filters of whoever entered last, which goes wrong with several decoder threads:
+    the filters are therefore changed by the first thread in and put back by the last one out. Another thread's warnings
+    still reach whoever showed them before.
+    """
+    global _entered, _saved
+    count = [0]
+    outer = getattr(_thread, "count", None)
+    with _lock:
+        if _entered == 0:
+            _saved = (warnings.filters[:], warnings.showwarning)
+            logging.getLogger("pydicom").addFilter(_refuse_record)
+            warnings.simplefilter("always")
+            warnings.showwarning = _show
+        _entered += 1
+    _thread.count = count
+    try:
+        yield count
+    finally:
+        _thread.count = outer
+        with _lock:
+            _entered -= 1
+            if _entered == 0 and _saved is not None:
+                warnings.filters[:], warnings.showwarning = _saved  # type: ignore[index]
+                warnings._filters_mutated()  # type: ignore[attr-defined]
+                logging.getLogger("pydicom").removeFilter(_refuse_record)
+
+
+def _refuse_record(record: logging.LogRecord) -> bool:
+    return False
+
+
+def _show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    count = getattr(_thread, "count", None)
+    if count is not None:
+        count[0] += 1
+    elif _saved is not None:
+        _saved[1](message, category, filename, lineno, file, line)
