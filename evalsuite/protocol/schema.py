@@ -28,20 +28,20 @@ class Block(BaseModel):
 class IntendedUse(Block):
     """What the device is for, in the manufacturer's words; empty fields are listed in the report as open items."""
 
-    indications: str = ""
-    population: str = ""
-    users: str = ""
-    setting: str = ""
+    indications: str = Field(default="", description="condition and purpose the device is for")
+    population: str = Field(default="", description="patients it is meant for")
+    users: str = Field(default="", description="who uses it")
+    setting: str = Field(default="", description="where in care it is used")
     autonomy: str = Field(default="", description="CADt, CADe, CADx, CADe/x, quantification or autonomous")
-    inputs: str = ""
-    outputs: str = ""
-    contraindications: str = ""
+    inputs: str = Field(default="", description="images and data it reads")
+    outputs: str = Field(default="", description="what it shows or reports")
+    contraindications: str = Field(default="", description="where it must not be used")
 
 
 class Task(Block):
     """What is decided per case, against which column of the case table, from which output of the model."""
 
-    kind: TaskKind
+    kind: TaskKind = Field(description="what kind of answer the device gives")
     reference: str | list[str] = Field(description="column(s) of the case table that hold the reference standard")
     positive: int | float | str | bool | list[int | float | str] = Field(
         default=1, description="value(s) of the reference that mean: target condition present"
@@ -52,32 +52,34 @@ class Task(Block):
     score: str | list[str] = Field(
         description="model output, a list of outputs, or an expression of them, e.g. p_mel + p_bcc + p_akiec"
     )
-    classes: list[str] | None = None
+    classes: list[str] | None = Field(default=None, description="class names, for tasks with several")
     probability: bool = Field(
         default=True, description="whether the score is a probability; calibration is estimated only if it is"
     )
 
 
 class UnitOfAnalysis(Block):
-    case: str = "case_id"
-    cluster: str = "patient_id"
+    """Which column tells cases apart, and which tells patients apart: cases of one patient are not independent."""
+
+    case: str = Field(default="case_id", description="column that identifies a case")
+    cluster: str = Field(default="patient_id", description="column that identifies the patient, the resampling unit")
 
 
 class OperatingPoint(Block):
     """A threshold fixed beforehand. It is never searched on the locked test set."""
 
-    name: Name
-    threshold: float
-    comparison: Literal[">=", ">"] = ">="
+    name: Name = Field(description="what endpoints call it in `at`")
+    threshold: float = Field(description="in units of the score")
+    comparison: Literal[">=", ">"] = Field(default=">=", description="a score this side of the threshold is positive")
     source: str = Field(default="", description="how, when and on which data the threshold was fixed")
 
 
 class Criterion(Block):
     """Acceptance criterion: the named bound of the interval against a goal."""
 
-    bound: Literal["lower", "upper", "point"]
-    op: Literal[">", ">=", "<", "<="]
-    value: float
+    bound: Literal["lower", "upper", "point"] = Field(description="end of the interval that has to clear the goal")
+    op: Literal[">", ">=", "<", "<="] = Field(description="how it has to compare, in quotes")
+    value: float = Field(description="the goal")
     justification: str = Field(default="", description="required for a criterion on a point estimate")
     placeholder: bool = Field(
         default=False, description="a goal that still has to be justified: it is judged inconclusive and listed as open"
@@ -87,39 +89,47 @@ class Criterion(Block):
 class Endpoint(Block):
     """One question the study answers: a metric, where it is measured, and what it has to reach."""
 
-    name: Name
-    metric: str
+    name: Name = Field(description="unique; what the report calls it")
+    metric: str = Field(description="one of the metrics below")
     at: str | None = Field(default=None, description="name of an operating point, for metrics that need a call")
-    role: Literal["primary", "secondary", "exploratory"] = "secondary"
-    criterion: Criterion | None = None
+    role: Literal["primary", "secondary", "exploratory"] = Field(
+        default="secondary", description="primary endpoints decide; the others are judged and listed"
+    )
+    criterion: Criterion | None = Field(default=None, description="required for a primary endpoint")
     stratum: dict[str, str] = Field(
         default_factory=dict, description="judge the criterion in this stratum only, e.g. {sex: female}"
     )
     each: str | None = Field(default=None, description="judge the criterion in every group of this stratum")
     interval: str | None = Field(default=None, description="interval method, where the default is not wanted")
     prevalence: Probability | None = Field(default=None, description="declared prevalence, for PPV and NPV")
-    sensitivity: Probability | None = None
-    specificity: Probability | None = None
+    sensitivity: Probability | None = Field(default=None, description="for specificity at this sensitivity")
+    specificity: Probability | None = Field(default=None, description="for sensitivity at this specificity")
     range: tuple[float, float] | None = Field(default=None, description="range of a partial area")
     over: Literal["specificity", "sensitivity"] | None = Field(
         default=None, description="axis of that range; specificity unless stated"
     )
-    bins: Annotated[int, Field(ge=2, le=100)] | None = None
+    bins: Annotated[int, Field(ge=2, le=100)] | None = Field(default=None, description="number of calibration bins")
     maximum: float | None = Field(default=None, description="worst value an error can take, for cases without output")
-    rationale: str = ""
+    rationale: str = Field(default="", description="why this endpoint, and why this goal")
 
 
 class Bootstrap(Block):
-    replicates: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
-    interval: BootstrapInterval = "bca"
+    """Resampling of patients, for metrics without a closed formula."""
+
+    replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(default=2000, description="resampled studies")
+    interval: BootstrapInterval = Field(default="bca", description="how the interval is read from them")
 
 
 class Confidence(Block):
-    level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
-    sided: Literal["two", "one"] = "two"
-    proportion: ProportionInterval = "clopper-pearson"
-    auroc: AurocInterval = "delong"
-    bootstrap: Bootstrap = Bootstrap()
+    """Intervals: their level and their methods."""
+
+    level: Annotated[float, Field(ge=0.5, lt=1.0)] = Field(default=0.95, description="confidence level")
+    sided: Literal["two", "one"] = Field(default="two", description="one: `level` is that of a single bound")
+    proportion: ProportionInterval = Field(
+        default="clopper-pearson", description="on the effective n where patients have several cases"
+    )
+    auroc: AurocInterval = Field(default="delong", description="interval of the AUROC")
+    bootstrap: Bootstrap = Field(default=Bootstrap(), description="for all other metrics")
     justification: str = Field(default="", description="required where a one-sided alpha exceeds 0.025")
 
     @property
@@ -134,87 +144,111 @@ class Confidence(Block):
 
 
 class Multiplicity(Block):
-    method: Literal["none", "holm", "hochberg", "fixed_sequence"] = "none"
+    """Adjustment for several primary endpoints of which not all have to be met."""
+
+    method: Literal["none", "holm", "hochberg", "fixed_sequence"] = Field(
+        default="none", description="none is right for `all_primary`"
+    )
     order: list[str] = Field(default_factory=list, description="endpoint names, for a fixed sequence")
 
 
 class StratumSpec(Block):
     """Groups of cases: a column or DICOM attribute, optionally binned, or a cross of other strata."""
 
-    name: Name
-    column: str | None = None
-    bins: list[float] | None = None
-    cross: list[str] | None = None
+    name: Name = Field(description="what the report calls it")
+    column: str | None = Field(
+        default=None, description="case-table column, or a DICOM attribute as `dicom:Manufacturer`; `name` if not given"
+    )
+    bins: list[float] | None = Field(default=None, description="increasing edges: `[40, 60]` is <40, 40-<60, >=60")
+    cross: list[str] | None = Field(default=None, description="names of strata whose combinations are the groups")
 
 
 class SmallStrata(Block):
     """Counts of positives or negatives under which a stratum is not assessable, or flagged."""
 
-    suppress_below: Annotated[int, Field(ge=1)] = 10
-    flag_below: Annotated[int, Field(ge=1)] = 30
+    suppress_below: Annotated[int, Field(ge=1)] = Field(default=10, description="not assessable below")
+    flag_below: Annotated[int, Field(ge=1)] = Field(default=30, description="flagged below")
 
 
 class MissingOutputs(Block):
-    primary: MissingPolicy = "worst_case"
+    """Cases for which the device gave no usable output. All policies are reported; one is primary."""
+
+    primary: MissingPolicy = Field(
+        default="worst_case", description="a criterion met under another policy only is inconclusive"
+    )
 
 
 class MissingReference(Block):
-    primary: MissingReferencePolicy = "worst_case"
+    """Cases whose reference standard is missing or equivocal."""
+
+    primary: MissingReferencePolicy = Field(
+        default="worst_case", description="where allocating those cases could change the verdict it is inconclusive"
+    )
 
 
 class ReusePolicy(Block):
-    max_uses_per_case: Annotated[int, Field(ge=1)] = 3
-    on_excess: Literal["warn", "refuse"] = "warn"
+    """How often the locked test set may be used, counted in its ledger."""
+
+    max_uses_per_case: Annotated[int, Field(ge=1)] = Field(default=3, description="every run counts, a resume does not")
+    on_excess: Literal["warn", "refuse"] = Field(default="warn", description="what happens beyond")
 
 
 class Analyses(Block):
     """Optional analyses and their settings. A block this version does not run is an error, not a silent omission."""
 
-    calibration: dict[str, Any] | None = None
-    bias: dict[str, Any] | None = None
-    interpretability: dict[str, Any] | None = None
-    robustness: dict[str, Any] | None = None
-    uncertainty: dict[str, Any] | None = None
-    drift: dict[str, Any] | None = None
-    failures: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = Field(default=None, description="agreement of probability and outcome")
+    bias: dict[str, Any] | None = Field(default=None, description="gaps between groups")
+    interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
+    robustness: dict[str, Any] | None = Field(default=None, description="performance on degraded images")
+    uncertainty: dict[str, Any] | None = Field(default=None, description="whether stated uncertainty is right")
+    drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
+    failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 
 
 class Inference(Block):
     """How the model runs. The package's own settings unless stated."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["package", "float32", "tf32", "bfloat16", "float16"] = "package"
-    backend: Literal["package", "eager", "onnxruntime"] = "package"
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    precision: Literal["package", "float32", "tf32", "bfloat16", "float16"] = Field(
+        default="package", description="number format of the computation"
+    )
+    backend: Literal["package", "eager", "onnxruntime"] = Field(default="package", description="what executes it")
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, description="cases at a time")
 
 
 class StudyProtocol(Block):
-    """A whole protocol. `strata` is normalised to `StratumSpec`s when the file is loaded."""
+    """A whole protocol. A stratum may be written as a column's name alone."""
 
-    schema_: Literal["evalsuite/protocol/1"] = Field(alias="schema")
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
-    version: Name
-    title: Annotated[str, Field(min_length=1, max_length=300)]
-    kind: Kind
-    intended_use: IntendedUse
-    task: Task
-    unit: UnitOfAnalysis
-    operating_points: list[OperatingPoint] = Field(default_factory=list)
-    endpoints: Annotated[list[Endpoint], Field(min_length=1)]
-    decision_rule: Literal["all_primary", "any_primary", "gatekeeping"] = "all_primary"
-    confidence: Confidence = Confidence()
-    multiplicity: Multiplicity = Multiplicity()
-    strata: list[StratumSpec] = Field(default_factory=list)
-    small_strata: SmallStrata = SmallStrata()
-    missing_outputs: MissingOutputs = MissingOutputs()
-    missing_reference: MissingReference = MissingReference()
-    reuse_policy: ReusePolicy = ReusePolicy()
-    analyses: Analyses = Analyses()
-    inference: Inference = Inference()
-    comparisons: list[dict[str, Any]] = Field(default_factory=list)
+    schema_: Literal["evalsuite/protocol/1"] = Field(alias="schema", description="version of this file format")
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] = Field(
+        description="lower-case letters, digits, dots, dashes, underscores"
+    )
+    version: Name = Field(description="of the protocol, in quotes where it looks like a number")
+    title: Annotated[str, Field(min_length=1, max_length=300)] = Field(description="title of the study")
+    kind: Kind = Field(description="study design")
+    intended_use: IntendedUse = Field(description="what the device is for")
+    task: Task = Field(description="what is decided per case")
+    unit: UnitOfAnalysis = Field(description="cases and patients")
+    operating_points: list[OperatingPoint] = Field(default_factory=list, description="thresholds fixed beforehand")
+    endpoints: Annotated[list[Endpoint], Field(min_length=1)] = Field(description="the questions, at least one")
+    decision_rule: Literal["all_primary", "any_primary", "gatekeeping"] = Field(
+        default="all_primary", description="how primary criteria make the verdict"
+    )
+    confidence: Confidence = Field(default=Confidence(), description="intervals")
+    multiplicity: Multiplicity = Field(default=Multiplicity(), description="several primary endpoints")
+    strata: list[StratumSpec] = Field(default_factory=list, description="groups every endpoint is estimated in")
+    small_strata: SmallStrata = Field(default=SmallStrata(), description="groups too small to assess")
+    missing_outputs: MissingOutputs = Field(default=MissingOutputs(), description="cases without a usable output")
+    missing_reference: MissingReference = Field(default=MissingReference(), description="cases without a reference")
+    reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
+    analyses: Analyses = Field(default=Analyses(), description="optional analyses")
+    inference: Inference = Field(default=Inference(), description="how the model runs")
+    comparisons: list[dict[str, Any]] = Field(default_factory=list, description="paired endpoints against a baseline")
     disclose: list[str] = Field(default_factory=list, description="case-table columns that may appear in reports")
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    clauses: dict[str, Any] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="of every random draw")
+    clauses: dict[str, Any] = Field(
+        default_factory=dict, description="which claim, hazard or requirement an endpoint answers"
+    )
     sources: list[str] = Field(default_factory=list, description="precedents and guidance the thresholds come from")
 
     model_config = ConfigDict(
