@@ -147,7 +147,6 @@ def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path) -> None:
                 compression="zstd",
                 compression_level=3,
                 version="2.6",
-                store_schema=False,
                 row_group_size=1 << 20,
             )
             sink.flush()

@@ -1,0 +1,137 @@
+"""Small studies made on the spot, and the command line in-process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+N = 120
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code, stdout and stderr of one command."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def cli() -> Callable[..., Outcome]:
+    """Run a command; an exception that reaches the user as a traceback fails the test."""
+
+    def call(*arguments: object) -> Outcome:
+        from evalsuite.cli.app import app
+
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert "Traceback" not in result.output
+        return Outcome(code=result.exit_code, out=result.stdout, err=result.stderr)
+
+    return call
+
+
+def protocol_text(**changes: Any) -> str:
+    """A small binary protocol on recorded predictions."""
+    base: dict[str, Any] = {
+        "schema": "evalsuite/protocol/1",
+        "id": "small-study",
+        "version": "1.0.0",
+        "title": "A small study",
+        "kind": "standalone",
+        "intended_use": {"indications": "none: a test"},
+        "task": {"kind": "binary", "reference": "truth", "score": "p_disease"},
+        "unit": {"case": "case_id", "cluster": "patient_id"},
+        "operating_points": [{"name": "primary", "threshold": 0.5, "source": "fixed beforehand"}],
+        "endpoints": [
+            {
+                "name": "discrimination",
+                "metric": "auroc",
+                "role": "primary",
+                "criterion": {"bound": "lower", "op": ">", "value": 0.7},
+            },
+            {
+                "name": "sensitivity",
+                "metric": "sensitivity",
+                "at": "primary",
+                "role": "primary",
+                "criterion": {"bound": "lower", "op": ">", "value": 0.5},
+            },
+            {"name": "brier", "metric": "brier"},
+        ],
+        "confidence": {"bootstrap": {"replicates": 200}},
+        "strata": ["sex", {"name": "age", "column": "age", "bins": [50]}],
+        "disclose": ["sex", "age"],
+        "seed": 11,
+    }
+    return yaml.safe_dump({**base, **changes}, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Paths of a study on disk."""
+
+    folder: Path
+
+    @property
+    def protocol(self) -> Path:
+        return self.folder / "protocol.yaml"
+
+    @property
+    def cases(self) -> Path:
+        return self.folder / "cases.csv"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.csv"
+
+    @property
+    def testset(self) -> Path:
+        return self.folder / "testset"
+
+    @property
+    def frozen(self) -> Path:
+        return self.folder / "frozen"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A case table with recorded predictions of a good classifier."""
+    rng = np.random.default_rng(5)
+    truth = rng.random(N) < 0.45
+    score = 1 / (1 + np.exp(-(2.2 * np.where(truth, 1, -1) + rng.normal(size=N) * 1.3)))
+    rows = ["case_id,patient_id,truth,sex,age"]
+    for i in range(N):
+        rows.append(f"c{i:03d},p{i:03d},{int(truth[i])},{'female' if i % 2 else 'male'},{30 + (i * 7) % 50}")
+    (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "predictions.csv").write_text(
+        "case_id,p_disease\n" + "".join(f"c{i:03d},{score[i]:.6f}\n" for i in range(N))
+    )
+    (tmp_path / "protocol.yaml").write_text(protocol_text())
+    return Study(tmp_path)
+
+
+@pytest.fixture
+def locked(study: Study, cli: Callable[..., Outcome]) -> Study:
+    """The study with its test set locked."""
+    done = cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset)
+    assert done.code == 0, done.err
+    return study
