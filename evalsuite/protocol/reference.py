@@ -63,7 +63,7 @@ def reference_markdown() -> str:
         *_blocks(),
         _RULES,
         "## Metrics\n",
-        "The names an endpoint may use. Under *needs*: endpoint keys that must be given, in brackets those that may be.\n",
+        "The names an endpoint may use. Under *needs*: endpoint keys that must be given, or (in brackets) may.\n",
         *_metrics(),
     ]
     return "\n".join(parts).rstrip() + "\n"
