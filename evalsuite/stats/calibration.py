@@ -12,8 +12,58 @@ from scipy.special import logit, ndtri
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, IntArray, binary_sample, check_level
 from evalsuite.stats._logistic import LogisticFit, fit_logistic, profile_interval
 from evalsuite.stats._stratum_plan import case_log_loss
-from evalsuite.stats.bins import BinScheme, bin_index
+from evalsuite.stats.bins import BinScheme
+from evalsuite.stats.calibration_error import (
+    BrierDecomposition,
+    binned_error,
+    brier_decomposition,
+    debiased_ece_value,
+    debiased_squared_error_value,
+    e50_value,
+    e90_value,
+    ece_value,
+    hosmer_lemeshow,
+    ici_value,
+    mce_value,
+    nonempty,
+    smooth_ece_value,
+    smooth_error,
+    smooth_error_value,
+    spiegelhalter,
+)
 from evalsuite.types import Estimate, Unit
+
+__all__ = [
+    "BrierDecomposition",
+    "brier",
+    "brier_decomposition",
+    "brier_value",
+    "calibration_intercept",
+    "calibration_slope",
+    "debiased_ece_value",
+    "debiased_squared_error_value",
+    "e50",
+    "e50_value",
+    "e90",
+    "e90_value",
+    "ece",
+    "ece_value",
+    "hosmer_lemeshow",
+    "ici",
+    "ici_value",
+    "log_loss",
+    "log_loss_value",
+    "mce",
+    "mce_value",
+    "observed_expected",
+    "recalibration_intercept",
+    "scaled_brier",
+    "scaled_brier_value",
+    "smooth_ece_value",
+    "smooth_error",
+    "smooth_error_value",
+    "spiegelhalter",
+]
 
 EXTREME = "a probability of exactly 0 or 1 has no finite log-odds"
 CONSTANT = "all probabilities are equal, so there is no slope"
@@ -59,7 +109,7 @@ def _mean_variance(values: FloatArray, cluster: IntArray | None) -> float | None
     if groups < 2:
         return None
     squares = float((deviation**2).sum())
-    return squares * groups / ((groups - 1.0) * values.size**2)
+    return float(squares * groups / ((groups - 1) * values.size**2))
 
 
 def brier(
@@ -97,15 +147,8 @@ def brier(
 
 def brier_value(reference: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     """Brier score without interval. `ValueError` without cases."""
-    sample = _nonempty(reference, probability)
+    sample = nonempty(reference, probability)
     return float(((sample.score - sample.reference) ** 2).mean())
-
-
-def _nonempty(reference: npt.ArrayLike, probability: npt.ArrayLike) -> BinarySample:
-    sample = binary_sample(reference, probability, probability=True)
-    if sample.n == 0:
-        raise ValueError("no cases")
-    return sample
 
 
 def log_loss(
@@ -136,7 +179,7 @@ def log_loss(
 
 def log_loss_value(reference: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     """Log loss without interval; `inf` where a certain prediction was wrong. `ValueError` without cases."""
-    sample = _nonempty(reference, probability)
+    sample = nonempty(reference, probability)
     return float(case_log_loss(sample.reference, sample.score).mean())
 
 
@@ -148,7 +191,7 @@ def scaled_brier_value(reference: npt.ArrayLike, probability: npt.ArrayLike) -> 
     ValueError
         With one class only: the prevalence is then a perfect prediction.
     """
-    sample = _nonempty(reference, probability)
+    sample = nonempty(reference, probability)
     reason = sample.one_class_reason()
     if reason is not None:
         raise ValueError(f"no scaled Brier score: {reason}")
@@ -378,53 +421,15 @@ def observed_expected(
     )
 
 
-def ece_value(
-    reference: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10, scheme: BinScheme = "equal_width"
-) -> float:
-    """Expected calibration error: mean over cases of |observed share − mean probability| of the case's bin.
-
-    Bins are `(a, b]`, the first closed at 0. Biased upward in small samples: see `debiased_ece_value`.
-
-    References
-    ----------
-    Naeini, Cooper & Hauskrecht, AAAI 2015; Guo et al., ICML 2017.
-    """
-    size, gap = _bin_gaps(reference, probability, bins, scheme)
-    return float(np.abs(gap).sum() / size.sum())
-
-
-def mce_value(
-    reference: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10, scheme: BinScheme = "equal_width"
-) -> float:
-    """Maximum calibration error: the largest |observed share − mean probability| of a non-empty bin."""
-    size, gap = _bin_gaps(reference, probability, bins, scheme)
-    return float((np.abs(gap[size > 0]) / size[size > 0]).max())
-
-
-def _bin_gaps(
-    reference: npt.ArrayLike, probability: npt.ArrayLike, bins: int, scheme: BinScheme
-) -> tuple[FloatArray, FloatArray]:
-    """Cases per bin, and observed minus expected number of positives per bin."""
-    sample = _nonempty(reference, probability)
-    index = bin_index(sample.score, bins=bins, scheme=scheme)
-    size = np.bincount(index, minlength=bins).astype(np.float64)
-    return size, np.bincount(index, weights=sample.reference - sample.score, minlength=bins).astype(np.float64)
-
-
 def ece(
     reference: npt.ArrayLike,
     probability: npt.ArrayLike,
     bins: int = 10,
     scheme: BinScheme = "equal_width",
-    *,
-    level: float = 0.95,
-    cluster: npt.ArrayLike | None = None,
-    unit: Unit = "case",
-    replicates: int = 2000,
-    seed: int = 0,
+    **options: Any,
 ) -> Estimate:
-    """`ece_value` with the basic bootstrap interval over patients, extended to the estimate (see `bootstrap`)."""
-    return _bootstrapped("ece", reference, probability, bins, scheme, level, cluster, unit, replicates, seed)
+    """Expected calibration error with interval; options as in `calibration_error.binned_error`."""
+    return binned_error("ece", reference, probability, bins, scheme, **options)
 
 
 def mce(
@@ -432,41 +437,22 @@ def mce(
     probability: npt.ArrayLike,
     bins: int = 10,
     scheme: BinScheme = "equal_width",
-    *,
-    level: float = 0.95,
-    cluster: npt.ArrayLike | None = None,
-    unit: Unit = "case",
-    replicates: int = 2000,
-    seed: int = 0,
+    **options: Any,
 ) -> Estimate:
-    """`mce_value` with the basic bootstrap interval over patients, extended to the estimate (see `bootstrap`)."""
-    return _bootstrapped("mce", reference, probability, bins, scheme, level, cluster, unit, replicates, seed)
+    """Maximum calibration error with interval; options as in `calibration_error.binned_error`."""
+    return binned_error("mce", reference, probability, bins, scheme, **options)
 
 
-def _bootstrapped(
-    metric: str,
-    reference: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    bins: int,
-    scheme: BinScheme,
-    level: float,
-    cluster: npt.ArrayLike | None,
-    unit: Unit,
-    replicates: int,
-    seed: int,
-) -> Estimate:
-    from evalsuite.stats.bootstrap import PatientDraw, binary_bootstrap
+def ici(reference: npt.ArrayLike, probability: npt.ArrayLike, **options: Any) -> Estimate:
+    """Integrated calibration index with interval; options as in `calibration_error.smooth_error`."""
+    return smooth_error(reference, probability, "ici", **options)
 
-    sample, _ = _prepare(reference, probability, level, cluster, unit)
-    patients = sample.cluster if sample.cluster is not None else np.arange(sample.n)
-    draw = PatientDraw(patients, replicates, seed)
-    return binary_bootstrap(
-        draw,
-        reference=sample.reference,
-        probability=sample.score,
-        metrics=[metric],
-        level=level,
-        bins=bins,
-        scheme=scheme,
-        unit=unit,
-    )[0][0]
+
+def e50(reference: npt.ArrayLike, probability: npt.ArrayLike, **options: Any) -> Estimate:
+    """Median gap to the smooth calibration curve with interval; options as in `calibration_error.smooth_error`."""
+    return smooth_error(reference, probability, "e50", **options)
+
+
+def e90(reference: npt.ArrayLike, probability: npt.ArrayLike, **options: Any) -> Estimate:
+    """90th percentile of that gap with interval; options as in `calibration_error.smooth_error`."""
+    return smooth_error(reference, probability, "e90", **options)

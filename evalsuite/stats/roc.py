@@ -232,7 +232,8 @@ def roc_band(
     """Pointwise band of sensitivity at each false-positive rate of `grid_fpr (g,)`: bootstrap by patient, vertical.
 
     Each replicate's ROC polygon is interpolated at the grid; the band is the percentile interval per grid point.
-    Replicates without positives or negatives are left out of the band. Default grid: 0, 0.01, … 1.
+    Patients are drawn within groups with positives only, negatives only and both, so no replicate lacks a class.
+    Default grid: 0, 0.01, … 1.
 
     Returns
     -------
@@ -242,7 +243,7 @@ def roc_band(
     Raises
     ------
     ValueError
-        With one class only, or where more than 5 % of the replicates have one class only.
+        With one class only.
     """
     level = check_level(level)
     sample = binary_sample(reference, score, cluster=cluster)
@@ -251,12 +252,9 @@ def roc_band(
         raise ValueError(f"no ROC band: {reason}")
     grid = np.linspace(0.0, 1.0, 101) if grid_fpr is None else np.asarray(grid_fpr, dtype=np.float64)
     patients = sample.cluster if sample.cluster is not None else np.arange(sample.n)
-    draw = PatientDraw(cluster=patients, replicates=replicates, seed=seed)
+    draw = PatientDraw(patients, replicates, seed, stratify=sample.reference)
     curves = replicate_sensitivity(sample, draw, grid)
-    defined = ~np.isnan(curves[:, 0])
-    if defined.mean() < 0.95:
-        raise ValueError("no ROC band: more than 5 % of the bootstrap replicates hold one class only")
-    low, high = np.quantile(curves[defined], [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
+    low, high = np.quantile(curves, [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
     return low, high
 
 
