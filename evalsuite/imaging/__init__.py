@@ -44,7 +44,8 @@ def read_image(path: Path, *, frame: int | None = None, window: Window = None, s
     if data[128:132] == b"DICM":
         from evalsuite.imaging import dicom
 
-        return dicom.decode(data, name=path.name, frame=frame, window=window)
+        image: Image = dicom.decode(data, name=path.name, frame=frame, window=window)
+        return image
     from evalsuite.imaging import raster
 
     return raster.decode(data, name=path.name, frame=frame, window=window)

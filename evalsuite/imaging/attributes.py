@@ -1,4 +1,4 @@
-"""Which DICOM attributes may become strata, which never, and how their values are read as text without decoding pixels."""
+"""Which DICOM attributes may become strata, which never, and how their values are read as text."""
 
 from __future__ import annotations
 
@@ -66,23 +66,26 @@ STANDARD_ATTRIBUTES: tuple[str, ...] = (
 
 FORBIDDEN_ATTRIBUTES: frozenset[str] = frozenset(
     {
-        "PatientName", "PatientID", "PatientBirthDate", "PatientBirthTime", "PatientBirthName", "PatientMotherBirthName",
-        "PatientAddress", "PatientTelephoneNumbers", "PatientTelecomInformation", "PatientComments", "OtherPatientIDs",
-        "OtherPatientIDsSequence", "OtherPatientNames", "IssuerOfPatientID", "MilitaryRank", "BranchOfService",
-        "CountryOfResidence", "RegionOfResidence", "PatientReligiousPreference", "Occupation", "MedicalRecordLocator",
-        "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization", "InsurancePlanIdentification",
+        "PatientName", "PatientID", "PatientBirthDate", "PatientBirthTime", "PatientBirthName",
+        "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers", "PatientTelecomInformation",
+        "PatientComments", "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames",
+        "IssuerOfPatientID", "MilitaryRank", "BranchOfService", "CountryOfResidence", "RegionOfResidence",
+        "PatientReligiousPreference", "Occupation", "MedicalRecordLocator", "ResponsiblePerson",
+        "ResponsiblePersonRole", "ResponsibleOrganization", "InsurancePlanIdentification",
         "AdditionalPatientHistory", "Allergies", "MedicalAlerts", "AdmissionID", "AccessionNumber", "StudyID",
-        "RequestingPhysician", "ReferringPhysicianName", "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers",
-        "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName", "PhysiciansOfRecord",
-        "PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName", "InstitutionAddress",
-        "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber", "PersonName", "PersonAddress",
-        "PersonTelephoneNumbers", "StudyDescription", "SeriesDescription", "ImageComments", "StudyComments",
-        "VisitComments", "CurrentPatientLocation", "PatientInstitutionResidence", "RequestAttributesSequence",
-        "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "MediaStorageSOPInstanceUID", "FrameOfReferenceUID",
-        "PixelData",
+        "RequestingPhysician", "ReferringPhysicianName", "ReferringPhysicianAddress",
+        "ReferringPhysicianTelephoneNumbers", "ReferringPhysicianIdentificationSequence",
+        "ConsultingPhysicianName", "PhysiciansOfRecord", "PerformingPhysicianName",
+        "NameOfPhysiciansReadingStudy", "OperatorsName", "InstitutionAddress", "InstitutionalDepartmentName",
+        "StationName", "DeviceSerialNumber", "PersonName", "PersonAddress", "PersonTelephoneNumbers",
+        "StudyDescription", "SeriesDescription", "ImageComments", "StudyComments", "VisitComments",
+        "CurrentPatientLocation", "PatientInstitutionResidence", "RequestAttributesSequence",
+        "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "MediaStorageSOPInstanceUID",
+        "FrameOfReferenceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+        "AcquisitionDateTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime", "PixelData",
     }
 )  # fmt: skip
-"""Refused by name: identifiers, addresses, names and free text. Sequences, dates, times and instance UIDs are refused too."""
+"""Refused by name: identifiers, addresses, names, dates and free text. `check_keywords` refuses more by their kind."""
 
 _REFUSED_VR = {"PN", "DA", "DT", "TM", "LT", "ST", "UT", "UC", "SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "UR"}
 

@@ -116,7 +116,7 @@ def _colour(values: NDArray[np.generic], decoded_as: str, dataset: Dataset) -> N
 
 
 def _grey(
-    values: NDArray[np.generic], dataset: Dataset, frame: int, window: Window, name: str
+    values: NDArray[Any], dataset: Dataset, frame: int, window: Window, name: str
 ) -> tuple[NDArray[np.generic], tuple[float, float] | None, str]:
     inverted = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
     bits, signed = int(dataset.get("BitsStored", 16)), values.dtype.kind == "i"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID
 
@@ -100,7 +100,7 @@ def _decompress(
 ) -> tuple[NDArray[np.generic], str]:
     if syntax in _RLE:
         return _run_length(data, dataset), photometric
-    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
         # libjpeg and OpenJPEG fill what is missing instead of failing
         raise ImageError(f"{name} is truncated: the end-of-image marker is missing", code="truncated")
     three = int(dataset.get("SamplesPerPixel", 1)) == 3
@@ -108,9 +108,10 @@ def _decompress(
         if not three:
             return np.asarray(imagecodecs.jpeg8_decode(data)), photometric
         # Colours in the stream are YCbCr unless the header says RGB and no marker of the stream contradicts it.
-        plain = photometric == "RGB" and b"JFIF\0" not in data[:2048] and b"Adobe" not in data[:2048]
-        source = {"colorspace": "RGB"} if plain else {}
-        return np.asarray(imagecodecs.jpeg8_decode(data, outcolorspace="RGB", **source)), "RGB"
+        plain = photometric == "RGB" and not _states_colours(data)
+        return np.asarray(
+            imagecodecs.jpeg8_decode(data, outcolorspace="RGB", colorspace="RGB" if plain else None)
+        ), "RGB"
     if syntax in _JPEG_LOSSLESS:
         return np.ascontiguousarray(imagecodecs.jpegsof3_decode(data)), photometric
     if syntax in _JPEG_LS:
@@ -118,6 +119,15 @@ def _decompress(
     decode = imagecodecs.htj2k_decode if syntax in _HTJ2K else imagecodecs.jpeg2k_decode
     array = np.asarray(decode(data, planar=False))
     return array, "RGB" if photometric in ("YBR_RCT", "YBR_ICT") else photometric
+
+
+def _states_colours(data: bytes) -> bool:
+    """Whether a JPEG stream says itself how its colours are stored: a JFIF marker, or a whole Adobe marker."""
+    head = data[:4096]
+    if b"JFIF\0" in head:
+        return True
+    at = head.find(b"Adobe")
+    return at >= 4 and head[at - 4 : at - 2] == b"\xff\xee" and int.from_bytes(head[at - 2 : at], "big") >= 14
 
 
 def _run_length(data: bytes, dataset: Dataset) -> NDArray[np.generic]:
@@ -144,12 +154,13 @@ def _bits(array: NDArray[np.generic], *, bits: int, signed: bool) -> NDArray[np.
     """Clear bits above the stored ones (old overlays lie there), or extend the sign into them."""
     if array.dtype.kind not in "iu":
         raise ImageError("decoded values are not integers")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    spare = array.dtype.itemsize * 8 - bits
-    if array.dtype.kind == "i" and signed:
-        return array
-    target = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
-    array = array.view(target)
+    values: NDArray[Any] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if values.dtype.kind == "i" and signed:
+        return values
+    values = values.view(f"{'i' if signed else 'u'}{values.dtype.itemsize}")
+    spare = values.dtype.itemsize * 8 - bits
     if spare <= 0:
-        return array
-    return np.right_shift(np.left_shift(array, spare), spare) if signed else array & target.type((1 << bits) - 1)
+        return values
+    if signed:
+        return np.asarray(np.right_shift(np.left_shift(values, spare), spare))
+    return np.asarray(values & values.dtype.type((1 << bits) - 1))

@@ -73,4 +73,5 @@ def _table(values: NDArray[np.float64], item: Dataset) -> NDArray[np.float32]:
         entries = np.asarray(raw)
     entries = entries[:n_entries].astype(np.float64)
     index = np.clip(np.rint(values) - first, 0, len(entries) - 1).astype(np.int64)
-    return (entries[index] / float((1 << bits) - 1)).astype(np.float32)
+    shown: NDArray[np.float32] = (entries[index] / float((1 << bits) - 1)).astype(np.float32)
+    return shown

@@ -1,4 +1,4 @@
-"""pydicom warns and logs about odd headers, quoting their values; here those messages are counted and kept away from output."""
+"""pydicom warns about odd headers and quotes their values: here its messages are counted and kept out of all output."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 _lock = threading.Lock()
 _entered = 0
-_saved: tuple[list[Any], Any] | None = None
+_saved: Any = None
 _thread = threading.local()
 
 
@@ -19,9 +19,9 @@ _thread = threading.local()
 def counted_warnings() -> Iterator[list[int]]:
     """Swallow the warnings raised in this thread inside the block; yields a list whose one element counts them.
 
-    `warnings.catch_warnings` restores the filters of whoever entered last, which goes wrong with several decoder threads:
-    the filters are therefore changed by the first thread in and put back by the last one out. Another thread's warnings
-    still reach whoever showed them before.
+    `warnings.catch_warnings` restores the filters of whoever entered last, which goes wrong with several decoder
+    threads: the filters are therefore changed by the first thread in and put back by the last one out. Another thread's
+    warnings still reach whoever showed them before.
     """
     global _entered, _saved
     count = [0]
@@ -41,7 +41,8 @@ def counted_warnings() -> Iterator[list[int]]:
         with _lock:
             _entered -= 1
             if _entered == 0 and _saved is not None:
-                warnings.filters[:], warnings.showwarning = _saved  # type: ignore[index]
+                filters, warnings.showwarning = _saved
+                cast(list[Any], warnings.filters)[:] = filters
                 warnings._filters_mutated()  # type: ignore[attr-defined]
                 logging.getLogger("pydicom").removeFilter(_refuse_record)
 

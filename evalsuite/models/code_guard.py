@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
+import pickle
 import re
 import threading
 from collections.abc import Iterator
@@ -18,16 +20,19 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
 
 _LOCK = threading.RLock()
 # What sympy's own printers write for sizes: arithmetic, comparisons and logic over symbols such as s77 or u0.
-_FUNCTIONS = set(
-    "Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs floor ceiling sqrt exp log Eq Ne Lt Le Gt Ge Equality "
-    "Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not Piecewise ExprCondPair Tuple "
-    "TruncToFloat ToFloat".split()
-)
+_FUNCTIONS = frozenset(
+    {
+        "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Mod", "Max", "Min", "Abs", "floor", "ceiling",
+        "sqrt", "exp", "log", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "Equality", "Unequality", "StrictLessThan",
+        "LessThan", "StrictGreaterThan", "GreaterThan", "And", "Or", "Not", "Piecewise", "ExprCondPair", "Tuple",
+        "TruncToFloat", "ToFloat",
+    }
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 _TEXT = re.compile(r"[A-Za-z0-9_.+-]{1,60}")
 _NODES = (
@@ -66,14 +71,14 @@ def no_code_from_files() -> Iterator[None]:
 
         replace(torch, "load", _weights_only(torch.load, refuse))
         replace(torch._C, "_pickle_load_obj", _never(refuse, "custom objects"))
-        replace(package, "pickle", _Closed(package.pickle, {"loads", "load", "Unpickler"}, refuse, "pickled objects"))
+        replace(package, "pickle", _Closed(pickle, {"loads", "load", "Unpickler"}, refuse, "pickled objects"))
         replace(package, "_load_aoti", _never(refuse, "a native library"))
         replace(sympy, "sympify", _plain_expressions(sympy.sympify, refuse))
         deserializer = serialize.GraphModuleDeserializer
         replace(
             deserializer, "deserialize_operator", _known_operators(deserializer.deserialize_operator, serialize, refuse)
         )
-        replace(pytree, "importlib", _Closed(pytree.importlib, {"import_module"}, refuse, "an import"))
+        replace(pytree, "importlib", _Closed(importlib, {"import_module"}, refuse, "an import"))
         try:
             yield
         except CodeRefused:
@@ -106,8 +111,6 @@ class _Closed:
 
 
 def _weights_only(original: Any, refuse: Any) -> Any:
-    import pickle
-
     def load(*args: Any, **kwargs: Any) -> Any:
         kwargs["weights_only"] = True
         try:
@@ -128,7 +131,7 @@ def _plain_expressions(original: Any, refuse: Any) -> Any:
 
 
 def _is_arithmetic(text: str, known: set[str]) -> bool:
-    """Whether the text is an expression over plain names, numbers and known functions (sympy would evaluate any Python)."""
+    """Whether a text is an expression of plain names, numbers and known functions; sympy would evaluate any Python."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):

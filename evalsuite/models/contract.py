@@ -258,7 +258,6 @@ def _problem(error: ErrorDetails, data: Any) -> Problem:
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    block: type[BaseModel] = (
-        {"inputs": InputSpec, "outputs": OutputSpec}.get(str(loc[0]), Contract) if loc else Contract
-    )
+    blocks: dict[int | str, type[BaseModel]] = {"inputs": InputSpec, "outputs": OutputSpec}
+    block = blocks.get(loc[0] if loc else "", Contract)
     return [f.alias or name for name, f in block.model_fields.items()]

@@ -1,4 +1,4 @@
-"""A looser way to write a contract down, as found beside published models: one `input`, one `output`, free-text `normalise`."""
+"""A looser way to write a contract, as found beside published models: one input, one output, rules as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEANINGS = {"probabilities": "probabilities", "prob": "probabilities", "logits"
 
 
 def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Rewrite the loose layout as an `evalsuite/model/1` contract; what cannot be understood is a problem, not a guess."""
+    """Rewrite the loose layout as an `evalsuite/model/1` contract; what is not understood is a problem, not a guess."""
     problems: list[Problem] = []
     one_input = _mapping(data.get("input"), "input", problems)
     one_output = _mapping(data.get("output"), "output", problems)

@@ -76,8 +76,8 @@ def load(path: Path, files: Sequence[Path]) -> tuple[OnnxNetwork, Mapping[str, b
         network = _network(path.read_bytes(), weights, threads=threads, device="cpu")
     except Exception as error:  # see above: the runtime's exceptions share no base
         raise ModelLoadError(
-            f"{path.name} cannot be loaded as ONNX ({type(error).__name__}): damaged, truncated, or it needs operators or "
-            "weight files that are not here",
+            f"{path.name} cannot be loaded as ONNX ({type(error).__name__}): damaged, truncated, or it needs "
+            "operators or weight files that are not here",
             hint="Weights beside the model are found as NAME.onnx.data or NAME.onnx_data.",
         ) from None
     metadata = network.session.get_modelmeta().custom_metadata_map

@@ -94,7 +94,7 @@ def _format(path: Path) -> Format:
         raise ModelLoadError(f"{path.name} is not a {suffix} package: damaged, or a file of another kind")
     raise ModelLoadError(
         f"{path.name} is no model package this suite knows",
-        hint="Known: TorchScript .ts/.pt, torch.export .pt2, ONNX, MONAI bundle folder, recorded predictions .csv/.parquet.",
+        hint="Known: TorchScript .ts/.pt, torch.export .pt2, .onnx, MONAI bundle folder, recorded .csv/.parquet.",
     )
 
 
@@ -121,7 +121,7 @@ def _zip_format(path: Path) -> Format:
 
 
 def package_digest(located: Located) -> str:
-    """SHA-256 over every byte of the package: the file's own, or that of the sorted (path, SHA-256) list of its files."""
+    """SHA-256 over every byte: the file's own, or that of the sorted list of (path, SHA-256) of the package's files."""
     if located.files == (located.path,):
         return sha256_file(located.path)
     root = located.path if located.path.is_dir() else located.path.parent

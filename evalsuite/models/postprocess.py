@@ -44,7 +44,8 @@ def _columns(tensor: torch.Tensor, spec: OutputSpec, n: int) -> dict[str, NDArra
     flat = tensor.reshape(n, -1) if n and shape[:1] == (n,) else tensor
     if tuple(flat.shape) != (n, k) or any(size != 1 for size in shape[2:]):
         raise ModelRunError(
-            f"output {spec.name} has shape {list(shape)} for {n} cases, the contract says [{n}, {k}] ({', '.join(spec.columns)})"
+            f"output {spec.name} has shape {list(shape)} for {n} cases, "
+            f"the contract says [{n}, {k}]: {', '.join(spec.columns)}"
         )
     values = flat.to(torch.float32) if flat.dtype in (torch.float16, torch.bfloat16) else flat
     if spec.activation == "softmax":

@@ -41,19 +41,20 @@ def prepare(image: Image, spec: InputSpec) -> NDArray[np.generic]:
     if spec.transpose:
         array = np.swapaxes(array, -1, -2)
     wanted = spec.spatial
-    if spec.resize == "none":
-        if len(wanted) != array.ndim - 1 or any(
-            n is not None and n != m for n, m in zip(wanted, array.shape[1:], strict=True)
-        ):
-            raise ImageError(
-                f"the image is {_size(array.shape[1:])} pixels, the model's contract takes {_size(wanted)}",
-                code="size",
-                hint="The suite resamples nothing by itself: resize the images, or declare resize in the contract.",
-            )
+    if spec.resize == "none" and not _fits(array.shape[1:], wanted):
+        raise ImageError(
+            f"the image is {_size(array.shape[1:])} pixels, the model's contract takes {_size(wanted)}",
+            code="size",
+            hint="The suite resamples nothing by itself: resize the images, or declare resize in the contract.",
+        )
     array = _values(array, image, spec)
     if spec.resize != "none":
         array = _resize(array, spec)
     return np.ascontiguousarray(array)
+
+
+def _fits(size: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(size) == len(wanted) and all(n is None or n == m for n, m in zip(wanted, size, strict=True))
 
 
 def _size(shape: tuple[int | None, ...]) -> str:
@@ -88,7 +89,7 @@ def _values(array: NDArray[np.generic], image: Image, spec: InputSpec) -> NDArra
                 code="range",
                 hint="Declare source_range or window in the model's contract.",
             )
-        if array.dtype in (np.uint8, np.uint16) and full == (0.0, float(np.iinfo(array.dtype).max)):
+        if array.dtype in (np.uint8, np.uint16) and full == (0.0, 65535.0 if array.dtype == np.uint16 else 255.0):
             return array
         low, high = full
         return (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
@@ -109,14 +110,14 @@ def _resize(array: NDArray[np.generic], spec: InputSpec) -> NDArray[np.generic]:
     if array.shape[1:] == (rows, columns):
         return array
     if array.dtype in (np.uint8, np.uint16) and spec.source_range is None and spec.normalise == "linear":
-        array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        array = array.astype(np.float32) / np.float32(65535 if array.dtype == np.uint16 else 255)
     how = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}[spec.resize]
     planes = [cv2.resize(p.astype(np.float32), (columns, rows), interpolation=how) for p in array]
     return np.stack(planes)
 
 
 def normalise(batch: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    """The device's part: a batch (n, channel, *spatial) from `prepare`, all of one type, becomes the model's float32 input.
+    """The device's part: a batch (n, channel, *spatial) from `prepare`, all of one type, becomes float32 model input.
 
     Integer batches are mapped from `spec.source_range`, or from their type's full range; float batches from
     `spec.source_range`, or from 0..1.

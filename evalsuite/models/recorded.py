@@ -13,7 +13,7 @@ from evalsuite.models.contract import Contract, OutputSpec, contract_digest, loa
 from evalsuite.record.digest import sha256_file
 from evalsuite.types import OUTPUT_STATUSES
 
-KEYS = ("rater", "condition", "status", "model_digest")
+KEYS = ("rater", "condition", "status", "reason", "model_digest")
 _SHOWN = 5
 
 
@@ -52,6 +52,8 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
     table["rater"] = _texts(frame, "rater", default="device")
     table["condition"] = _texts(frame, "condition", default="")
     table["status"] = _texts(frame, "status", default="ok")
+    if "reason" in frame.columns:
+        table["reason"] = _texts(frame, "reason", default="")
     _check_keys(table, problems)
     declared = load_contract(contract) if contract is not None else None
     outputs = _add_outputs(frame, table, column, declared, problems, notes)
@@ -119,15 +121,15 @@ def _add_outputs(
         text = frame[name].astype(str).str.strip()
         numbers = pd.to_numeric(text.mask(text == ""), errors="coerce").to_numpy(dtype=np.float64)
         bad = np.isnan(numbers) & ~text.str.lower().isin(("", "nan", "na", "none", "null")).to_numpy()
-        if declared is None and bad.any() and not np.isfinite(numbers).any():
-            ignored.append(name)  # words throughout: a description, not a score
+        if declared is None and bad.sum() > (~np.isnan(numbers)).sum():
+            ignored.append(name)  # mostly words: a description, not a score
             continue
         if bad.any():
             problems.append(Problem(what=f"{name} is not a number", where=_cases(table["case_id"][bad])))
         table[name] = numbers
         outputs.append(name)
     if ignored:
-        notes.append(f"Columns without numbers were left out: {', '.join(ignored)}.")
+        notes.append(f"Columns of words were left out: {', '.join(ignored)}.")
     if not outputs and not problems:
         problems.append(Problem(what="no column of numbers beside the case identifier"))
     return outputs

@@ -51,11 +51,14 @@ def load(path: Path) -> tuple[TorchScriptNetwork, Mapping[str, bytes]]:
     extra: dict[str, Any] = dict.fromkeys(EXTRA_FILES, "")
     try:
         with without_warnings():
-            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location="cpu", _extra_files=extra
+            )
             module.eval()
     except Exception as error:  # torch's C++ side raises whatever its parser met
         raise ModelLoadError(
-            f"{path.name} cannot be loaded as TorchScript ({type(error).__name__}): damaged, or from another torch version",
+            f"{path.name} cannot be loaded as TorchScript ({type(error).__name__}): damaged, or from another torch "
+            "version",
             hint=f"This is torch {torch.__version__}.",
         ) from None
     found = {name: content if isinstance(content, bytes) else content.encode() for name, content in extra.items()}
