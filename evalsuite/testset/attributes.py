@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import ImageError, Problem
+from evalsuite.errors import ImageError, InputError, Problem
 from evalsuite.record.digest import in_threads
 from evalsuite.testset.columns import DICOM_PREFIX
-from evalsuite.testset.table import suggest
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -36,29 +35,13 @@ def attribute_problems(keywords: Sequence[str]) -> list[Problem]:
     """Attributes a protocol names that identify a person, or that DICOM does not know."""
     if not keywords:
         return []
-    from pydicom.datadict import tag_for_keyword
+    from evalsuite.imaging.attributes import check_keywords
 
-    from evalsuite.imaging.dicom import FORBIDDEN_ATTRIBUTES, STANDARD_ATTRIBUTES
-
-    problems = []
-    for keyword in keywords:
-        if keyword in FORBIDDEN_ATTRIBUTES:
-            problems.append(
-                Problem(
-                    what=f"dicom:{keyword} identifies a person and is never read",
-                    where="protocol",
-                    hint="put what the stratum needs into a column of the case table",
-                )
-            )
-        elif tag_for_keyword(keyword) is None:
-            problems.append(
-                Problem(
-                    what=f"{keyword!r} is not a DICOM attribute",
-                    where="protocol",
-                    hint=suggest(keyword, STANDARD_ATTRIBUTES),
-                )
-            )
-    return problems
+    try:
+        check_keywords(keywords)
+    except InputError as e:
+        return [Problem(what=p.what, where="protocol", hint=p.hint) for p in e.problems]
+    return []
 
 
 def is_dicom(path: Path) -> bool:
@@ -85,7 +68,7 @@ def collect(first_files: Sequence[Sequence[Path]], keywords: Sequence[str]) -> A
     chosen = in_threads(_first_dicom, first_files)
     if not any(chosen):
         return Attributes(columns={}, n_dicom=0, n_unreadable=0)
-    from evalsuite.imaging.dicom import STANDARD_ATTRIBUTES, read_attributes
+    from evalsuite.imaging.attributes import STANDARD_ATTRIBUTES, read_attributes
 
     names = tuple(dict.fromkeys((*STANDARD_ATTRIBUTES, *keywords)))
 
@@ -93,7 +76,7 @@ def collect(first_files: Sequence[Sequence[Path]], keywords: Sequence[str]) -> A
         if path is None:
             return {}
         try:
-            return dict(read_attributes(path, names))
+            return read_attributes(path, names)
         except ImageError:
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import Problem
+from evalsuite.errors import InputError, Problem
 from evalsuite.testset.table import row_list, suggest
 
 if TYPE_CHECKING:
@@ -57,12 +57,27 @@ class Wanted:
 def what_is_wanted(
     *, reference: Sequence[str] | None, protocol: StudyProtocol | None, case_column: str, patient_column: str
 ) -> Wanted:
-    """Join what the caller names with what the protocol names. `reference` maps a column to who asks for it."""
+    """Join what the caller names with what the protocol names. `reference` maps a column to who asks for it.
+
+    Raises
+    ------
+    InputError
+        If caller and protocol name different case or patient columns.
+    """
     named: dict[str, str] = dict.fromkeys(reference or (), "--reference")
     disclosed: dict[str, str] = {}
     attributes: list[str] = []
     required = patient_column != "patient_id"
     if protocol is not None:
+        for given, default, stated, option in (
+            (case_column, "case_id", protocol.unit.case, "unit.case"),
+            (patient_column, "patient_id", protocol.unit.cluster, "unit.cluster"),
+        ):
+            if given not in (default, stated):
+                raise InputError(
+                    f"the protocol's {option} is {stated!r}, the command says {given!r}",
+                    hint="Leave the option out: the protocol decides.",
+                )
         case_column, patient_column = protocol.unit.case, protocol.unit.cluster
         required = patient_column != "patient_id"
         task = [protocol.task.reference] if isinstance(protocol.task.reference, str) else protocol.task.reference

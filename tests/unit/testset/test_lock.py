@@ -178,6 +178,14 @@ def test_the_protocol_names_case_and_patient_columns(tmp_path):
     assert problems(error) == ["no column 'lesions' @ patient column   did you mean 'lesion'?"]
 
 
+def test_a_protocol_and_a_command_that_disagree(tmp_path):
+    path = write_table(tmp_path, [{"img": "x", "lesion": "l1", "malignant": "1"}])
+    spec = protocol(unit={"case": "img", "cluster": "lesion"})
+    assert lock(path, tmp_path / "set", protocol=spec, case_column="img", patient_column="lesion").cases
+    with pytest.raises(InputError, match=r"unit\.cluster is 'lesion', the command says 'img'"):
+        lock(path, tmp_path / "other", protocol=spec, patient_column="img")
+
+
 def test_without_patients_every_case_is_its_own(tmp_path):
     locked = lock(write_table(tmp_path, [{"case_id": "a", "y": "1"}, {"case_id": "b", "y": "0"}]), tmp_path / "set")
     assert [c.patient_id for c in locked.cases] == ["a", "b"]
