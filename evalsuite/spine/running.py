@@ -262,7 +262,7 @@ def _predict(
     plan = plan_of(folder)
     if plan is not None and plan["identity"] != identity:
         raise _other_run(folder)
-    if plan is None and any(folder.path.iterdir()):
+    if plan is None and any(p.is_file() for p in folder.path.rglob("*")):
         raise InputError(
             f"{folder.path} is not empty and is not an unfinished run.",
             hint="Choose an empty or new folder with --out.",

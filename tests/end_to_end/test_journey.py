@@ -107,7 +107,8 @@ def test_another_model_in_the_same_run_folder_is_refused(locked, cli):
     s = locked
     cli("run", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", s.run)
     other = s.folder / "other.csv"
-    other.write_text(s.predictions.read_text().replace("c000,", "c000,0.").replace("0.0.", "0."))
+    lines = s.predictions.read_text().splitlines()
+    other.write_text("\n".join([lines[0], "c000,0.123456", *lines[2:]]) + "\n")
     done = cli("run", s.protocol, "--testset", s.testset, "--model", other, "--out", s.run)
     assert done.code == 2
     assert "--out" in done.err
