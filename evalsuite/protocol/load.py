@@ -211,7 +211,10 @@ def _at(data: Any, path: _Path) -> Any:
 def _put_aside(data: dict[str, Any], path: _Path, detail: ErrorDetails) -> None:
     if not path:
         return
-    parent, key = _at(data, path[:-1]), path[-1]
+    try:
+        parent, key = _at(data, path[:-1]), path[-1]
+    except (KeyError, IndexError, TypeError):
+        return  # a larger part around it was put aside already
     if isinstance(key, int):
         owner = str(path[-2]) if len(path) > 1 else ""
         if owner in _ITEM_STANDINS:

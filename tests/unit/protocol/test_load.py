@@ -424,3 +424,8 @@ def test_metrics_and_tasks_that_are_not_computed_are_listed() -> None:
         "decision_rule",
         "multiplicity.method",
     }
+
+
+def test_two_faults_in_one_list_of_texts_are_both_told() -> None:
+    found = problems(changed("sources", [[], True]))
+    assert [(p.what, p.where) for p in found] == [("should be text", "sources[0]"), ("should be text", "sources[1]")]
