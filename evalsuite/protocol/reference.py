@@ -63,7 +63,8 @@ def reference_markdown() -> str:
         *_blocks(),
         _RULES,
         "## Metrics\n",
-        "The names an endpoint may use. Under *needs*: endpoint keys that must be given, or (in brackets) may.\n",
+        "The names an endpoint may use. Under *needs*: endpoint keys that must be given, or (in brackets) may.\n"
+        "`evalsuite list metrics` lists those this version computes.\n",
         *_metrics(),
     ]
     return "\n".join(parts).rstrip() + "\n"

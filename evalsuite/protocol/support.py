@@ -36,6 +36,10 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
     for name in type(protocol.analyses).model_fields:
         if name not in _ANALYSES and getattr(protocol.analyses, name) is not None:
             yield Problem(f"analysis '{name}' is {not_yet}", f"analyses.{name}", "remove the block")
+    for key in protocol.analyses.calibration or {}:
+        # Calibration metrics are endpoints; no setting of this block is read, so none may seem to be.
+        hint = "set bins on the endpoint" if key == "bins" else "declare calibration metrics as endpoints"
+        yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
     if protocol.comparisons:
         yield Problem(f"comparison with a baseline is {not_yet}", "comparisons", "remove the list")
     if protocol.decision_rule != "all_primary":

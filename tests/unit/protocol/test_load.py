@@ -402,6 +402,7 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
     [
         ("kind", "drift_audit", "kind"),
         ("analyses", {"bias": {}}, "analyses.bias"),
+        ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
         ("comparisons", [{"endpoint": "discrimination"}], "comparisons"),
         ("multiplicity", {"method": "holm"}, "multiplicity.method"),
         ("inference", {"precision": "float16"}, "inference.precision"),
@@ -429,3 +430,7 @@ def test_metrics_and_tasks_that_are_not_computed_are_listed() -> None:
 def test_two_faults_in_one_list_of_texts_are_both_told() -> None:
     found = problems(changed("sources", [[], True]))
     assert [(p.what, p.where) for p in found] == [("should be text", "sources[0]"), ("should be text", "sources[1]")]
+
+
+def test_an_empty_calibration_block_is_carried_out() -> None:
+    assert unsupported(parse(changed("analyses", {"calibration": {}})), {"auroc", "sensitivity"}) == []
