@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from evalsuite.record.canonical import canonical_json
 
 _CHUNK = 1 << 20  # larger reads leave the processor's cache between reading and hashing
+_own = threading.local()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +38,7 @@ def sha256_file(path: Path, *, on_bytes: Callable[[int], None] | None = None, co
         If the file cannot be read, or the copy cannot be written.
     """
     hasher = hashlib.sha256()
-    buffer = bytearray(_CHUNK)
+    buffer = _buffer()
     view = memoryview(buffer)
     target = open(copy_to, "wb", buffering=0) if copy_to is not None else None  # noqa: SIM115
     try:
@@ -52,6 +53,14 @@ def sha256_file(path: Path, *, on_bytes: Callable[[int], None] | None = None, co
         if target is not None:
             target.close()
     return hasher.hexdigest()
+
+
+def _buffer() -> bytearray:
+    """This thread's own reading buffer: a fresh one per file would cost more than hashing a small file."""
+    if not hasattr(_own, "buffer"):
+        _own.buffer = bytearray(_CHUNK)
+    buffer: bytearray = _own.buffer
+    return buffer
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:
