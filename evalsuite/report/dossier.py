@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.report import sections_cases as cases
+from evalsuite.report import sections_curves as curves
+from evalsuite.report import sections_missing as missing
 from evalsuite.report import sections_record as about_run
 from evalsuite.report import sections_results as results
 from evalsuite.report import sections_strata as groups
@@ -16,7 +19,7 @@ from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
 from evalsuite.report.text import clean, given, short_digest
-from evalsuite.report.view import Block, Cover, Dossier, Figure, FigurePair, Item, Section, Summary, Table
+from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
 from evalsuite.types import Evidence, Verdict
 
 KINDS = {
@@ -40,14 +43,14 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         study.intended_use(m),
         study.model_identity(m),
         study.pre_specification(m),
-        study.test_set(m),
-        study.case_flow(m),
+        cases.test_set(m),
+        cases.case_flow(m),
         study.methods(m),
         results.primary_results(m),
-        results.performance(m),
-        results.calibration(m),
+        curves.performance(m),
+        curves.calibration(m),
         groups.strata(m),
-        groups.missing(m),
+        missing.missing(m),
         about_run.limitations(m),
         about_run.environment(m),
         about_run.reproducibility(m),
@@ -186,8 +189,8 @@ def _evidence_status(m: Material) -> str:
 
 def _how_to_read(m: Material) -> tuple[str, ...]:
     return (
-        "A criterion is met when the named bound of its interval clears the goal, not met when the opposite bound lies on "
-        "the wrong side of it, and inconclusive otherwise. A verdict is always a word and a mark: ● met, ■ not met, "
+        "A criterion is met when the named bound of its interval clears the goal, not met when the opposite bound lies "
+        "on the wrong side of it, and inconclusive otherwise. A verdict is always a word and a mark: ● met, ■ not met, "
         "△ inconclusive.",
         "Proportions are printed as n/N, per cent and interval; other estimates as value and interval. What cannot be "
         "estimated is printed with its reason, never as zero.",
@@ -209,14 +212,15 @@ def _numbered(sections: tuple[Section, ...]) -> tuple[Section, ...]:
             elif isinstance(block, Figure):
                 figures += 1
                 blocks.append(replace(block, label=f"Figure {figures}"))
-            elif isinstance(block, FigurePair):
-                figures += 2
-                blocks.append(
-                    FigurePair(
-                        left=replace(block.left, label=f"Figure {figures - 1}"),
-                        right=replace(block.right, label=f"Figure {figures}"),
-                    )
-                )
+            elif isinstance(block, Pair):
+                figures += 1
+                left = replace(block.left, label=f"Figure {figures}")
+                if isinstance(block.right, Figure):
+                    figures += 1
+                    blocks.append(Pair(left=left, right=replace(block.right, label=f"Figure {figures}")))
+                else:
+                    tables += 1
+                    blocks.append(Pair(left=left, right=replace(block.right, label=f"Table {tables}")))
             else:
                 blocks.append(block)
         done.append(replace(section, number=str(position), blocks=tuple(blocks)))

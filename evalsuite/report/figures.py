@@ -103,15 +103,15 @@ def histogram(
     longest = max((len(c.x) for c in curves), default=1)
     half_bin = (high - low) / (2 * (longest - 1)) if longest > 1 else 0.5
     low, high = low - half_bin, high + half_bin
-    if -1e-9 <= low + 1e-6 and low < 0.06 and 0.94 < high < 1.0 + 1e-6:
+    if low + 1e-6 >= -1e-9 and low < 0.06 and 0.94 < high < 1.0 + 1e-6:
         low, high = min(low, 0.0), 1.0
     top = max((max(c.y) for c in [positive] if c is not None and c.y), default=0.0)
     bottom = max((max(c.y) for c in [negative] if c is not None and c.y), default=0.0)
     top, bottom = max(top, 1.0) * 1.06, max(bottom, 1.0) * 1.06
-    frame = Frame(left=52, top=10, width=244, height=244, x_range=(low, high), y_range=(-bottom, top))
+    frame = Frame(left=52, top=22, width=574, height=186, x_range=(low, high), y_range=(-bottom, top))
     ticks = svg.nice_ticks(-bottom, top, about=6)
     parts = frame.axes(
-        x_title=svg.fit(x_title, 240), y_title="Cases", x_ticks=svg.nice_ticks(low, high), y_ticks=ticks,
+        x_title=svg.fit(x_title, 500), y_title="Cases", x_ticks=svg.nice_ticks(low, high, about=10), y_ticks=ticks,
         y_labels=[svg.tick_text(abs(t)) for t in ticks],
     )  # fmt: skip
     for curve, sign, fill, stroke in ((positive, 1, BLUE, BLUE), (negative, -1, ORANGE_LIGHT, "#a04700")):
@@ -124,20 +124,22 @@ def histogram(
             y1, y2 = frame.y(max(sign * count, 0)), frame.y(min(sign * count, 0))
             parts.append(svg.rect(x1 + 0.4, y1, x2 - x1 - 0.8, y2 - y1, fill=fill, stroke=stroke, line_width=0.4))
     parts.append(svg.line(frame.left, frame.y(0), frame.right, frame.y(0), stroke=INK, width=HAIR))
-    for index, (name, value) in enumerate(thresholds):
+    taken = frame.left
+    for name, value in sorted(thresholds, key=lambda item: item[1]):
         if not low <= value <= high:
             continue
         x = frame.x(value)
-        parts.append(svg.line(x, frame.top, x, frame.bottom, stroke=INK, width=LINE, dash="4 3"))
-        label = svg.fit(name, 110, SMALL)
-        right = x + 6 + svg.text_width(label, SMALL) <= frame.right
-        parts.append(
-            svg.text(x + 5 if right else x - 5, frame.bottom - 8 - 12 * (index % 3), label, size=SMALL,
-                     anchor="start" if right else "end", halo=True)
-        )  # fmt: skip
-    parts.append(svg.text(frame.left + 8, frame.top + 15, "reference positive ↑", size=SMALL, halo=True))
-    parts.append(svg.text(frame.left + 8, frame.bottom - 8, "reference negative ↓", size=SMALL, halo=True))
-    return svg.drawing(HALF, 296, parts, title=alt)
+        parts.append(svg.line(x, frame.top - 5, x, frame.bottom, stroke=INK, width=LINE, dash="4 3"))
+        label = svg.fit(name, 130, SMALL)
+        half = svg.text_width(label, SMALL) / 2
+        place = min(max(x, taken + half), frame.right - half)
+        parts.append(svg.text(place, frame.top - 9, label, size=SMALL, anchor="middle"))
+        taken = place + half + 8
+    parts.append(svg.text(frame.left + 8, frame.top + 15, "↑ reference positive", size=SMALL, halo=True))
+    parts.append(
+        svg.text(frame.right - 8, frame.bottom - 8, "↓ reference negative", size=SMALL, anchor="end", halo=True)
+    )
+    return svg.drawing(634, 250, parts, title=alt)
 
 
 def reliability(curve: Curve, *, alt: str) -> str:
@@ -165,4 +167,4 @@ def reliability(curve: Curve, *, alt: str) -> str:
         parts.append(svg.text(frame.left - 7, top + 7, f"{most}", size=SMALL, anchor="end", fill=MUTED))
     title = "Predicted probability (bars: cases per bin)" if counts else "Predicted probability"
     parts.append(svg.text(frame.left + frame.width / 2, top + height + 15, title, anchor="middle"))
-    return svg.drawing(HALF, 296, parts, title=alt)
+    return svg.drawing(HALF, 276, parts, title=alt)

@@ -124,7 +124,7 @@ def forest(
     The solid vertical line is the whole set's estimate, the dashed one the acceptance goal. Hollow points are small
     groups.
     """
-    step, top = 17.0, 22.0
+    step, top = 14.6, 22.0
     label_x, counts_x, plot_x, plot_width, text_x = 0.0, 228.0, 240.0, 216.0, 470.0
     height = step * len(rows)
     frame = Frame(
@@ -148,10 +148,11 @@ def forest(
         parts.append(svg.line(frame.x(goal), top, frame.x(goal), frame.bottom, stroke=INK, width=LINE, dash="4 3"))
     for index, row in enumerate(rows):
         y = top + step * (index + 0.5)
-        base = y + 3.6
+        base = y + 3.5
         indent = 0.0 if row.group or row.overall else 10.0
+        room = 168 - indent if row.counts else 400
         parts.append(
-            svg.text(label_x + indent, base, svg.fit(row.label, 168 - indent if row.counts else 400, TEXT, bold=row.group),
+            svg.text(label_x + indent, base, svg.fit(row.label, room, TEXT, bold=row.group),
                      bold=row.group or row.overall)
         )  # fmt: skip
         if row.group:

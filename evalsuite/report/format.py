@@ -145,15 +145,22 @@ def format_criterion(criterion: Mapping[str, object], *, level: float, metric: s
     else:
         target = given(goal)
     subject = f"{bound} {format_level(level)} bound" if bound else "point estimate"
-    text = f"{subject} {op} {target}"
+    text = f"{subject} {op}\u00a0{target}"
     return text if not title else f"{title}: {text}"
 
 
 def format_stratum(stratum: Mapping[str, str]) -> str:
-    """ "sex = female, age = ≥60"; the whole set for an empty stratum."""
+    """A group in words, such as "sex = female, age ≥60"; "Whole test set" for an empty stratum."""
     if not stratum:
         return "Whole test set"
-    return ", ".join(f"{clean(k)} = {format_level_name(v)}" for k, v in stratum.items())
+    return ", ".join(
+        f"{clean(name, longest=60)} {'' if _is_bin(level) else '= '}{format_level_name(level)}"
+        for name, level in stratum.items()
+    )
+
+
+def _is_bin(level: str) -> bool:
+    return level.startswith(("<", ">=")) or "-<" in level
 
 
 def format_level_name(text: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from evalsuite.report.format import (
     OUTCOME_MARKS,
     OUTCOME_WORDS,
+    format_count,
     format_criterion,
     format_fraction,
     format_interval,
     format_level,
     format_stratum,
-    format_unit,
     format_value,
 )
 from evalsuite.report.material import ROLE_ORDER, Material, anchor, metric_title
@@ -93,7 +93,7 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
         cells += [
             Cell(
                 text=format_value(result.metric, estimate, digits=digits),
-                sub=format_fraction(estimate) or format_unit(estimate),
+                sub=format_fraction(estimate) or f"n = {format_count(estimate.n)}",
                 kind="number",
             ),
             Cell(text=format_interval(result.metric, estimate, digits=digits), kind="number"),

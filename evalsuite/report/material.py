@@ -88,6 +88,15 @@ class Material:
         ranked = sorted(enumerate(self.protocol.endpoints), key=lambda item: (ROLE_ORDER.get(item[1].role, 9), item[0]))
         return {endpoint.name: rank for rank, (_, endpoint) in enumerate(ranked)}
 
+    def asked(self, finding: Finding) -> tuple[str, ...]:
+        """What a finding estimates, apart from where it is judged: two endpoints with one key have the same numbers."""
+        endpoint = self.endpoint(finding.endpoint)
+        settings = () if endpoint is None else (
+            endpoint.prevalence, endpoint.interval, endpoint.sensitivity, endpoint.specificity, endpoint.range,
+            endpoint.bins, endpoint.maximum,
+        )  # fmt: skip
+        return (finding.metric, str(finding.operating_point), *(str(s) for s in settings if s is not None))
+
     @property
     def set_name(self) -> str:
         name = given(self.evidence.testset.get("set_id") or self.recorded("testset.set_id"), "test set")
@@ -158,3 +167,10 @@ def in_groups(rows: Sequence[tuple[int, Finding]]) -> dict[tuple[str, ...], list
     for index, finding in rows:
         groups.setdefault(stratum_name(finding.stratum), []).append((index, finding))
     return groups
+
+
+def finding_at(material: Material, metric: str, point: str) -> Finding | None:
+    """The whole set's finding of a metric at an operating point."""
+    return next(
+        (f for _, f in material.findings(overall=True) if f.metric == metric and f.operating_point == point), None
+    )

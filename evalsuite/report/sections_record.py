@@ -44,14 +44,14 @@ def limitation_statements(material: Material) -> list[str]:
     if not m.recorded("testset.signed", False):
         said.append("The lock of the test set is unsigned: it shows any change, but not who made it.")
     limit = m.recorded("limit")
-    if limit is not None:
+    if limit is not None and not any("limit" in reason for reason in m.verdict.not_evidence_because):
         said.append(f"Only the first {format_count(limit)} cases were run (--limit).")
     without = sum(m.count(status=s) for s in ("rejected", "failed", "indeterminate"))
     total = m.count()
     if without:
         said.append(
-            f"{format_count(without)} of {format_count(total)} cases have no usable output; see “Missing and failed cases” "
-            "for the estimates under other assumptions."
+            f"{format_count(without)} of {format_count(total)} cases have no usable output; see “Missing and failed "
+            "cases” for the estimates under other assumptions."
         )
     unsettled = sum(m.count(status=s) for s in ("reference_equivocal", "reference_missing"))
     if unsettled:
@@ -197,9 +197,9 @@ def reproducibility(material: Material) -> Section:
         Facts(items=tuple(items)),
         Prose(
             paragraphs=(
-                f"Rerun: {words} The evidence is a pure function of protocol, locked test set and predictions: the same "
-                "three give the same bytes of evidence.json and the digest above. It is attached to this file, with the "
-                "protocol and the verdict, so that every number can be read by a program and computed again.",
+                f"Rerun: {words} The evidence is a pure function of protocol, locked test set and predictions: the "
+                "same three give the same bytes of evidence.json and the digest above. It is attached to this file, with "
+                "the protocol and the verdict, so that every number can be read by a program and computed again.",
             )
         ),
     ]
@@ -223,8 +223,8 @@ def ledger(material: Material) -> Section:
         Facts(items=tuple(items)),
         Prose(
             paragraphs=(
-                "The ledger is a chain of entries, each containing the digest of the one before; cutting, reordering or "
-                "changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the run "
+                "The ledger is a chain of entries, each containing the digest of the one before; cutting, reordering "
+                "or changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the run "
                 "folder (ledger.jsonl).",
             )
         ),
@@ -266,8 +266,8 @@ def glossary(material: Material) -> Section:
         info = METRICS.get(finding.metric)
         used.setdefault(metric_title(finding.metric), sentence(info.definition) if info else "Defined by the protocol.")
     words = {
-        "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value in at "
-        "least 95 of 100 such studies.",
+        "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value "
+        "in at least 95 of 100 such studies.",
         "Design effect": "How much the variance grows because several cases come from one patient.",
         "Not assessable": "Too few positives or negatives in the group for an estimate to be shown.",
         "Worst case": "Every missing outcome counted against the device.",

@@ -11,8 +11,8 @@ from evalsuite.report.format import (
     format_fraction,
     format_interval,
     format_level_name,
+    format_stratum,
     format_value,
-    not_estimable,
 )
 from evalsuite.report.judged import criterion_words
 from evalsuite.report.material import (
@@ -25,7 +25,6 @@ from evalsuite.report.material import (
     metric_title,
     question,
 )
-from evalsuite.report.sections_study import OUTPUT_POLICIES, STATUS_WORDS
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding
@@ -33,8 +32,9 @@ from evalsuite.types import Estimate, Finding
 MOST_FORESTS = 6
 MOST_FOREST_ROWS = 36
 MOST_GROUPS_PER_TABLE = 40
+GROUP_WIDTH = 17
 MOST_TABLES = 30
-PER_TABLE = 3
+PER_TABLE = 4
 
 
 def strata(material: Material) -> Section:
@@ -63,11 +63,17 @@ def _is_small(material: Material, estimate: Estimate) -> bool:
 
 def _forests(material: Material, inside: Sequence[tuple[int, Finding]]) -> list[Block]:
     blocks: list[Block] = []
-    primary = [e for e in material.protocol.endpoints if e.role == "primary"]
-    for endpoint in primary[:MOST_FORESTS]:
+    primary = []
+    seen: set[tuple[str, ...]] = set()
+    for endpoint in (e for e in material.protocol.endpoints if e.role == "primary"):
         found = material.find(endpoint.name)
-        rows, left_out = forest_rows(material, endpoint.name, inside)
-        if found is None or len(rows) <= 1:
+        # An endpoint judged in one group has the same numbers in all groups as the one judged in the whole set.
+        if found is not None and material.asked(found[1]) not in seen:
+            seen.add(material.asked(found[1]))
+            primary.append(found)
+    for found in primary[:MOST_FORESTS]:
+        rows, left_out = forest_rows(material, found[1].endpoint, inside)
+        if len(rows) <= 1:
             continue
         blocks.append(_forest_figure(material, found[1], rows, left_out))
     if len(primary) > MOST_FORESTS:
@@ -98,10 +104,15 @@ def forest_rows(
             left_out += len(members)
             continue
         rows.append(ForestRow(label=" × ".join(clean(n, longest=60) for n in names), group=True))
-        for _, finding in members[:room]:
+        shown = members
+        if len(names) > 1:
+            shown = [item for item in members if item[1].estimate.value is not None]
+        for _, finding in shown[:room]:
             label = " × ".join(format_level_name(v) for v in finding.stratum.values())
             rows.append(_forest_row(material, finding, label))
-        left_out += max(0, len(members) - room)
+        left_out += max(0, len(shown) - room)
+        if len(shown) < len(members):
+            rows.append(ForestRow(label=f"{len(members) - len(shown)} more groups", text="not assessable (see table)"))
     return rows, left_out
 
 
@@ -177,10 +188,14 @@ def _tables(material: Material, inside: Sequence[tuple[int, Finding]]) -> list[B
         title = " × ".join(clean(n, longest=60) for n in names)
         asked = [f for _, f in members if f.role != "descriptive"]
         # Crosses and long lists show what the protocol asked for; the standard table stays in the evidence.
-        chosen = {(f.endpoint, f.metric): f for f in (asked or [f for _, f in members])}
-        endpoints = sorted(
-            chosen.values(), key=lambda f: (ROLE_ORDER.get(f.role, 9), order.get(f.endpoint, 999), f.endpoint)
+        in_order = sorted(
+            {f.endpoint: f for f in (asked or [f for _, f in members])}.values(),
+            key=lambda f: (ROLE_ORDER.get(f.role, 9), order.get(f.endpoint, 999), f.endpoint),
         )
+        chosen: dict[tuple[str, ...], Finding] = {}
+        for finding in in_order:
+            chosen.setdefault(material.asked(finding), finding)
+        endpoints = list(chosen.values())
         made: list[Block] = []
         for start in range(0, len(endpoints), PER_TABLE):
             if tables >= MOST_TABLES:
@@ -220,25 +235,32 @@ def _matrix(
         notes.append(f"{len(levels) - MOST_GROUPS_PER_TABLE} more groups are in the attached evidence.json.")
     small = material.protocol.small_strata
     notes.append(
-        f"Estimate with {material.interval_title}; methods as in the performance table. Not assessable: fewer than "
-        f"{small.suppress_below} positives or negatives. † small: fewer than {small.flag_below}."
+        f"Estimate and {material.interval_title}, methods as in the performance table. Not assessable: fewer than "
+        f"{small.suppress_below} positives or negatives; † small: fewer than {small.flag_below}."
     )
     notes.append(material.set_note)
     return Table(
         label="",
-        caption=f"{title}: {', '.join(clean(f.endpoint, longest=60) for f in endpoints)}",
+        caption=f"{title}: {listed(endpoints)}",
         columns=(
-            Column(title="Group", width=22),
-            Column(title="pos. / neg.", align="right", width=12),
+            Column(title="Group", width=GROUP_WIDTH),
+            Column(title="Cases pos. / neg.", align="right", width=10),
             *(
-                Column(title=f"{question(f, several_points=several)}", align="right", width=66 / PER_TABLE)
+                Column(
+                    title=f"{question(f, several_points=several)}", align="right", width=(90 - GROUP_WIDTH) / PER_TABLE
+                )
                 for f in endpoints
             ),
             *((Column(title="", width=0),) if len(endpoints) < PER_TABLE else ()),
         ),
-        rows=rows if isinstance(rows, tuple) else tuple(rows),
+        rows=tuple(rows),
         notes=tuple(notes),
     )
+
+
+def listed(endpoints: Sequence[Finding]) -> str:
+    """Endpoint names for a caption."""
+    return ", ".join(clean(f.endpoint, longest=44) for f in endpoints)
 
 
 def _matrix_row(
@@ -267,15 +289,16 @@ def _matrix_row(
         index, finding = item
         e = finding.estimate
         if e.value is None:
-            cells.append(Cell(text=_short_reason(e), kind="muted", anchor=None if head else anchor(index)))
+            word, _, why = _short_reason(e).partition(" (")
+            cells.append(Cell(text=word, sub=f"({why}", kind="muted", anchor=None if head else anchor(index)))
             continue
         mark = " †" if not head and _is_small(material, e) else ""
         fraction = format_fraction(e)
         interval = format_interval(finding.metric, e)
         cells.append(
             Cell(
-                text=f"{format_value(finding.metric, e)}{mark}",
-                sub=f"{interval}{' · ' + fraction if fraction else ''}",
+                text=f"{fraction + ' · ' if fraction else ''}{format_value(finding.metric, e)}{mark}",
+                sub=interval,
                 kind="number",
                 anchor=None if head else anchor(index),
             )
@@ -297,161 +320,8 @@ def worst_groups(material: Material, most: int = 3) -> list[str]:
         if better is None or not candidates:
             continue
         worst = min(candidates, key=lambda f: (f.estimate.value or 0.0) if better else -(f.estimate.value or 0.0))
-        from evalsuite.report.format import format_stratum
-
         lines.append(
             f"{metric_title(worst.metric)}: {format_stratum(worst.stratum)}, "
             f"{format_estimate(worst.metric, worst.estimate)}"
         )
     return lines[:most]
-
-
-def missing(material: Material) -> Section:
-    blocks: list[Block] = [_accounting_table(material)]
-    sensitivity = _policies_table(material)
-    if sensitivity is not None:
-        blocks.append(sensitivity)
-    else:
-        blocks.append(
-            Prose(
-                paragraphs=(
-                    "Every case has a usable output and an established reference standard, or none of the endpoints "
-                    "depends on those that have not: no sensitivity analysis of missing data applies.",
-                )
-            )
-        )
-    return Section(id="missing", number="", title="Missing and failed cases", code="R16", blocks=tuple(blocks))
-
-
-def _accounting_table(material: Material) -> Table:
-    rows = []
-    for status, words in STATUS_WORDS.items():
-        counts = [material.count(status=status, reference=r) for r in ("positive", "negative", "equivocal", "missing")]
-        cells = [Cell(text=words), *(Cell(text=format_count(c), kind="number") for c in counts)]
-        rows.append(Row(cells=(*cells, Cell(text=format_count(sum(counts)), kind="number"))))
-    totals = [material.count(reference=r) for r in ("positive", "negative", "equivocal", "missing")]
-    rows.append(
-        Row(
-            cells=(
-                Cell(text="Total", kind="head"),
-                *(Cell(text=format_count(c), kind="head") for c in totals),
-                Cell(text=format_count(sum(totals)), kind="head"),
-            )
-        )
-    )
-    worst = _most_affected(material)
-    notes = ["Counts are cases. Counts by group are in the attached evidence.json (accounting).", material.set_note]
-    if worst:
-        notes.insert(0, worst)
-    return Table(
-        label="",
-        caption="Outcome of every case by reference standard",
-        columns=(
-            Column(title="Outcome", width=40),
-            Column(title="Positive", align="right"),
-            Column(title="Negative", align="right"),
-            Column(title="Equivocal", align="right"),
-            Column(title="Missing", align="right"),
-            Column(title="Total", align="right"),
-        ),
-        rows=tuple(rows),
-        notes=tuple(notes),
-    )
-
-
-def _most_affected(material: Material) -> str:
-    """The group with the most cases without a usable output, in words."""
-    from evalsuite.report.format import format_stratum
-
-    failed: dict[tuple[tuple[str, str], ...], int] = {}
-    totals: dict[tuple[tuple[str, str], ...], int] = {}
-    for a in material.evidence.accounting:
-        if len(a.stratum) != 1:
-            continue
-        key = tuple(a.stratum.items())
-        totals[key] = totals.get(key, 0) + a.n
-        if a.status in ("rejected", "failed", "indeterminate"):
-            failed[key] = failed.get(key, 0) + a.n
-    if not any(failed.values()):
-        return ""
-    key = max(failed, key=lambda k: (failed[k], k))
-    return (
-        f"Most cases without a usable output in one group: {format_stratum(dict(key))}, {format_count(failed[key])} of "
-        f"{format_count(totals[key])}."
-    )
-
-
-def _policies_table(material: Material) -> Table | None:
-    found = [(i, f) for i, f in material.findings(overall=True, analysis="missing_data")]
-    if not found:
-        return None
-    order = material.endpoint_order
-    several = len(material.protocol.operating_points) > 1
-    by_endpoint: dict[str, list[tuple[int, Finding]]] = {}
-    for index, finding in found:
-        by_endpoint.setdefault(finding.endpoint, []).append((index, finding))
-    rows: list[Row] = []
-    for name, members in sorted(by_endpoint.items(), key=lambda item: order.get(item[0], 999)):
-        title = question(members[0][1], several_points=several)
-        label = clean(name, longest=80)
-        rows.append(
-            Row(cells=(Cell(text=title if title.lower() == label.lower() else f"{label} · {title}"),), group=True)
-        )
-        primary = material.find(name)
-        if primary is not None:
-            rows.append(_policy_row(primary[1], "Primary analysis", None, head=True))
-        for index, finding in members:
-            rows.append(_policy_row(finding, _policy_words(finding.condition), anchor(index)))
-    return Table(
-        label="",
-        caption="Estimates under other assumptions about missing outputs and missing reference standards",
-        columns=(
-            Column(title="Assumption", width=38),
-            Column(title="n/N", align="right", width=14),
-            Column(title="Estimate", align="right", width=14),
-            Column(title=material.interval_title, align="right", width=22),
-            Column(title="n", align="right"),
-        ),
-        rows=tuple(rows),
-        notes=("Interval methods as in the primary analysis.", material.set_note),
-    )
-
-
-def _policy_row(finding: Finding, words: str, place: str | None, *, head: bool = False) -> Row:
-    e = finding.estimate
-    kind = "head" if head else "number"
-    if e.value is None:
-        numbers = (Cell(text=""), Cell(text=not_estimable(e), kind="muted"), Cell(text="–", kind="number"))
-    else:
-        numbers = (
-            Cell(text=format_fraction(e), kind=kind),  # type: ignore[arg-type]
-            Cell(text=format_value(finding.metric, e), kind=kind),  # type: ignore[arg-type]
-            Cell(text=format_interval(finding.metric, e), kind=kind),  # type: ignore[arg-type]
-        )
-    return Row(
-        cells=(
-            Cell(text=words, kind="head" if head else "text"),
-            *numbers,
-            Cell(text=format_count(e.n), kind=kind),  # type: ignore[arg-type]
-        ),
-        anchor=place,
-    )
-
-
-def _policy_words(condition: str | None) -> str:
-    if not condition or "=" not in condition:
-        return clean(condition or "not stated", longest=120)
-    what, _, policy = condition.partition("=")
-    subject = {"missing_outputs": "Missing outputs", "missing_reference": "Missing reference"}.get(what, clean(what))
-    words = {
-        "worst_case": "worst case for the device",
-        "best_case": "best case for the device",
-        "exclude": "left out",
-        "as_negative": "called negative",
-        "as_positive": "called positive",
-        "tipping_point": "tipping point",
-    }
-    return f"{subject}: {words.get(policy, clean(policy))}"
-
-
-__all__ = ["OUTPUT_POLICIES", "forest_rows", "missing", "strata", "worst_groups"]

@@ -33,8 +33,8 @@ def line(x1: float, y1: float, x2: float, y2: float, *, stroke: str = RULE, widt
 
 
 def rect(
-    x: float, y: float, width: float, height: float, *, fill: str = "none", stroke: str = "none", line_width: float = HAIR,
-    radius: float = 0,
+    x: float, y: float, width: float, height: float, *, fill: str = "none", stroke: str = "none",
+    line_width: float = HAIR, radius: float = 0,
 ) -> str:  # fmt: skip
     return (
         f'<rect x="{n(x)}" y="{n(y)}" width="{n(max(width, 0))}" height="{n(max(height, 0))}" rx="{n(radius)}" '
@@ -64,7 +64,10 @@ def text(
     """A line of text with its baseline at `y`. `turn` reads bottom to top; `halo` keeps it legible over lines."""
     weight = "600" if bold else "400"
     rotate = f' transform="rotate(-90 {n(x)} {n(y)})"' if turn else ""
-    common = f'x="{n(x)}" y="{n(y)}" font-family="Inter" font-size="{n(size)}" font-weight="{weight}" text-anchor="{anchor}"{rotate}'
+    common = (
+        f'x="{n(x)}" y="{n(y)}" font-family="Inter" font-size="{n(size)}" font-weight="{weight}" '
+        f'text-anchor="{anchor}"{rotate}'
+    )
     body = escape(content)
     under = (
         f'<text {common} fill="#ffffff" stroke="#ffffff" stroke-width="3" stroke-linejoin="round">{body}</text>'
@@ -84,7 +87,7 @@ def drawing(width: float, height: float, parts: Sequence[str], *, title: str) ->
 
 @cache
 def _advances(bold: bool) -> tuple[dict[str, float], float]:
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     name = "Inter-SemiBold.otf" if bold else "Inter-Regular.otf"
     with TTFont(Path(bundled("reports", "style", "fonts")) / name, lazy=True) as font:
@@ -157,7 +160,8 @@ class Frame:
         return self.left + self.width
 
     def axes(
-        self, *, x_title: str, y_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float], y_labels: Sequence[str] = ()
+        self, *, x_title: str, y_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float],
+        y_labels: Sequence[str] = (),
     ) -> list[str]:  # fmt: skip
         """Grid, frame, tick labels and axis titles."""
         parts = [rect(self.left, self.top, self.width, self.height, stroke=RULE)]

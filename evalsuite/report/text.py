@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print: no control or direction-changing characters, no missing glyphs, no endless cells."""
+"""Text from outside, made safe to print: no control characters, no missing glyphs, nothing hidden, nothing endless."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPACE = {"\t", "\n", "\r", "\v", "\f", "\u2028", "\u2029", "\u0085"}
 @cache
 def glyphs() -> frozenset[int]:
     """Code points that every face of the report's text family can draw."""
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     folder = bundled("reports", "style", "fonts")
     covered: frozenset[int] | None = None
@@ -32,7 +32,8 @@ def clean(value: object, *, longest: int = LONGEST) -> str:
 
     White space of any kind becomes one space. A character the report's fonts cannot draw, and every control,
     direction-changing or invisible character, is printed as its code point, ‹U+202E›, so nothing is lost and nothing
-    can reorder or hide text. Text longer than `longest` characters is cut, and says how long it was.
+    can reorder or hide text. Text longer than `longest` characters is cut with
+    an ellipsis; a long text says how long it was.
     """
     text = unicodedata.normalize("NFC", str(value))
     full = len(text)
@@ -50,7 +51,10 @@ def clean(value: object, *, longest: int = LONGEST) -> str:
         else:
             parts.append(f"‹U+{ord(character):04X}›")
     line = "".join(parts).strip()
-    return f"{line} … [cut: {full:,} characters in all]" if cut else line
+    if not cut:
+        return line
+    # A short label is cut quietly, a long text says so.
+    return f"{line.rstrip()}…" if longest < 250 else f"{line} … [cut: {full:,} characters in all]"
 
 
 def given(value: object, missing: str = "not stated") -> str:

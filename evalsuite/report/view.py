@@ -66,11 +66,11 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigurePair:
-    """Two drawings side by side."""
+class Pair:
+    """A drawing and, beside it, another drawing or a small table."""
 
     left: Figure
-    right: Figure
+    right: Figure | Table
     block: Literal["pair"] = "pair"
 
 
@@ -127,7 +127,7 @@ class Heading:
     block: Literal["heading"] = "heading"
 
 
-Block = Table | Figure | FigurePair | Facts | Prose | Bullets | Notice | Heading
+Block = Table | Figure | Pair | Facts | Prose | Bullets | Notice | Heading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,178 @@
+"""Sections about the cases: the locked test set, its mix, and how many of them reached the analysis."""
+
+from __future__ import annotations
+
+from evalsuite.report.figures_cases import Box, flow
+from evalsuite.report.format import format_bytes, format_count, format_level_name, format_utc
+from evalsuite.report.material import Material
+from evalsuite.report.text import clean, given
+from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Row, Section, Table
+
+STATUS_WORDS = {
+    "ok": "Output usable, reference established",
+    "rejected": "Rejected by the device's input check",
+    "failed": "Inference failed or no output",
+    "indeterminate": "Output indeterminate",
+    "reference_equivocal": "Reference standard equivocal",
+    "reference_missing": "Reference standard missing",
+}
+REFERENCE_WORDS = {"positive": "Positive", "negative": "Negative", "equivocal": "Equivocal", "missing": "Missing"}
+
+
+def test_set(material: Material) -> Section:
+    m = material
+    signed = m.recorded("testset.signed", False)
+    items = [
+        Item(name="Identifier", value=m.set_name),
+        Item(name="Merkle root", value=given(m.evidence.testset.get("root"), m.text("testset.root")), mono=True),
+        Item(name="Lock SHA-256", value=given(m.evidence.testset.get("digest"), m.text("testset.digest")), mono=True),
+        Item(name="Locked", value=format_utc(m.recorded("testset.locked_utc"))),
+        Item(
+            name="Signature",
+            value="signed" if signed else "unsigned: the lock shows change, not who made it",
+            tone="neutral" if signed else "warning",
+        ),
+        Item(name="Cases", value=format_count(m.n_cases) if m.n_cases is not None else "not recorded"),
+        Item(name="Patients", value=m.text("testset.n_patients")),
+        Item(
+            name="Files",
+            value=f"{m.text('testset.n_files')} ({format_bytes(m.recorded('testset.n_bytes'))}), every one verified "
+            "against its digest before use",
+        ),
+    ]
+    task = m.protocol.task
+    items.append(
+        Item(
+            name="Reference standard",
+            value=f"column {clean(task.reference)}; target condition present where it is {_values(task.positive)}",
+        )
+    )
+    blocks: list[Block] = [Facts(items=tuple(items)), _mix(material)]
+    return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
+
+
+def _values(value: object) -> str:
+    return " or ".join(clean(v) for v in value) if isinstance(value, list) else clean(value)
+
+
+def _mix(material: Material) -> Table:
+    """Cases per group and class of the reference standard."""
+    cells: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, int]] = {}
+    for a in material.evidence.accounting:
+        if len(a.stratum) > 1:
+            continue
+        key = (tuple(a.stratum), tuple(a.stratum.values()))
+        row = cells.setdefault(key, {})
+        row[a.reference] = row.get(a.reference, 0) + a.n
+    rows: list[Row] = []
+    last: tuple[str, ...] | None = None
+    most = 60
+    for (names, levels), counts in cells.items():
+        if len(rows) >= most:
+            break
+        if names != last and names:
+            rows.append(Row(cells=(Cell(text=clean(names[0], longest=80)),), group=True))
+        last = names
+        unsettled = counts.get("equivocal", 0) + counts.get("missing", 0)
+        label = format_level_name(levels[0]) if levels else "Whole test set"
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=label, kind="head" if not levels else "text"),
+                    Cell(text=format_count(sum(counts.values())), kind="number"),
+                    Cell(text=format_count(counts.get("positive", 0)), kind="number"),
+                    Cell(text=format_count(counts.get("negative", 0)), kind="number"),
+                    Cell(text=format_count(unsettled), kind="number"),
+                )
+            )
+        )
+    notes = ["n counts cases; empty cells are the group “missing”, never dropped.", material.set_note]
+    if len(rows) >= most:
+        notes.insert(0, "More groups than fit here: all are in the attached evidence.json (accounting).")
+    return Table(
+        label="",
+        caption="Case mix: cases by group and reference standard",
+        columns=(
+            Column(title="Group", width=40),
+            Column(title="Cases", align="right"),
+            Column(title="Reference positive", align="right"),
+            Column(title="Reference negative", align="right"),
+            Column(title="Equivocal or missing", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        compact=True,
+    )
+
+
+def case_flow(material: Material) -> Section:
+    m = material
+    total = m.count()
+    no_output = {s: m.count(status=s) for s in ("rejected", "failed", "indeterminate")}
+    no_reference = {s: m.count(status=s) for s in ("reference_equivocal", "reference_missing")}
+    usable = m.count(status="ok")
+    positive, negative = m.count(status="ok", reference="positive"), m.count(status="ok", reference="negative")
+    without = sum(no_output.values())
+    unsettled = sum(no_reference.values())
+    policy = m.protocol.missing_outputs.primary.replace("_", " ")
+    reference_policy = m.protocol.missing_reference.primary.replace("_", " ")
+
+    def split(status: str) -> str:
+        pos, neg = m.count(status=status, reference="positive"), m.count(status=status, reference="negative")
+        return f"{format_count(m.count(status=status))} ({format_count(pos)} positive, {format_count(neg)} negative)"
+
+    aside_output = Box(
+        title=f"No usable output: {format_count(without)}",
+        lines=(
+            f"rejected by input check: {split('rejected')}",
+            f"failed: {split('failed')}",
+            f"indeterminate: {split('indeterminate')}",
+            f"primary analysis: {policy}",
+        ),
+    )
+    aside_reference = Box(
+        title=f"Reference not established: {format_count(unsettled)}",
+        lines=(
+            f"equivocal: {format_count(no_reference['reference_equivocal'])}",
+            f"missing: {format_count(no_reference['reference_missing'])}",
+            f"primary analysis: {reference_policy}",
+        ),
+    )
+    declared = m.n_cases
+    steps = [
+        (Box(title=f"Cases in the locked test set: {format_count(declared if declared is not None else total)}",
+             lines=(m.set_name,)), None),
+        (Box(title=f"Submitted to the model: {format_count(total)}", lines=("every case of the set",)), aside_output),
+        (Box(title=f"With a usable output: {format_count(total - without)}"), aside_reference),
+        (Box(title=f"With output and reference: {format_count(usable)}"), None),
+    ]  # fmt: skip
+    ends = [
+        Box(title=f"Reference positive: {format_count(positive)}"),
+        Box(title=f"Reference negative: {format_count(negative)}"),
+    ]
+    holds = declared is None or declared == total
+    check = (
+        f"Sum check: {format_count(usable)} analysed + {format_count(without)} without output + "
+        f"{format_count(unsettled)} without reference = {format_count(usable + without + unsettled)}; "
+    )
+    closes = usable + without + unsettled == total and positive + negative == usable
+    check += (
+        f"{'equals' if holds else 'DIFFERS FROM'} the {format_count(declared)} cases locked."
+        if declared is not None
+        else "the number of cases locked is not recorded."
+    )
+    if not closes:
+        check += " The parts do not add up to the whole: see the attached evidence."
+    alt = (
+        f"Of {format_count(total)} cases, {format_count(without)} had no usable output and {format_count(unsettled)} "
+        f"no established reference; {format_count(positive)} reference-positive and {format_count(negative)} "
+        "reference-negative cases had both."
+    )
+    figure = Figure(
+        label="",
+        caption="Flow of cases from the locked test set to the analysis",
+        svg=flow(steps, ends, alt=alt),
+        alt=alt,
+        notes=(check, m.set_note),
+    )
+    return Section(id="case-flow", number="", title="Case accounting", code="R06", blocks=(figure,))

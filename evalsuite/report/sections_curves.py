@@ -1,0 +1,193 @@
+"""Curves and calibration: ROC, precision-recall, scores by reference standard, and predicted against observed."""
+
+from __future__ import annotations
+
+from evalsuite.report.figures import Mark, histogram, precision_recall, reliability, roc
+from evalsuite.report.format import format_count, format_estimate, format_number
+from evalsuite.report.material import Material, finding_at, metric_title
+from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Section, Table
+from evalsuite.types import Curve
+
+
+def performance(material: Material) -> Section:
+    """The standard results of a binary study: tables, then curves."""
+    blocks = (*performance_tables(material), *performance_curves(material))
+    return Section(id="performance", number="", title="Standard performance", code="R13", blocks=blocks)
+
+
+def _marks(material: Material) -> list[Mark]:
+    marks = []
+    for point in material.protocol.operating_points[:5]:
+        positive, negative = (
+            finding_at(material, "sensitivity", point.name),
+            finding_at(material, "specificity", point.name),
+        )
+        if positive is None or negative is None:
+            continue
+        p, q = positive.estimate, negative.estimate
+        if p.value is None or q.value is None:
+            continue
+        marks.append(
+            Mark(
+                name=point.name,
+                x=1 - q.value,
+                y=p.value,
+                x_interval=(1 - q.high, 1 - q.low) if q.low is not None and q.high is not None else None,
+                y_interval=(p.low, p.high) if p.low is not None and p.high is not None else None,
+            )
+        )
+    return marks
+
+
+def performance_curves(material: Material) -> list[Block]:
+    """ROC and precision-recall side by side, the score histogram below."""
+    line = next(iter(material.curves("roc", series="curve") or material.curves("roc")), None)
+    band = next((c for c in material.curves("roc") if c.low is not None), None)
+    pr = next(iter(material.curves("pr")), None)
+    scores = _histogram_figure(material)
+    blocks: list[Block] = []
+    if line is not None and pr is not None:
+        blocks.append(Pair(left=_roc_figure(material, line, band), right=_pr_figure(material, pr)))
+    elif line is not None:
+        blocks.append(_roc_figure(material, line, band))
+    if scores is not None:
+        blocks.append(scores)
+    if line is None:
+        text = "No ROC curve can be drawn: the analysed cases have one class of the reference standard only."
+        blocks.insert(0, Prose(paragraphs=(text,)))
+    return blocks
+
+
+def _legend(material: Material, metric: str) -> tuple[str, str]:
+    found = next((f for _, f in material.findings(overall=True) if f.metric == metric and f.condition is None), None)
+    if found is None:
+        return metric_title(metric), f"{metric_title(metric)} was not estimated."
+    words = f"{metric_title(metric)} {format_estimate(metric, found.estimate)}"
+    return words, f"{words}, {clean(found.estimate.method, longest=120)}."
+
+
+def _roc_figure(material: Material, line: Curve, band: Curve | None) -> Figure:
+    legend, words = _legend(material, "auroc")
+    n = line.n if isinstance(line.n, int) else None
+    alt = f"ROC curve of {format_count(n)} cases, from (0, 0) to (1, 1). {words}" if n else f"ROC curve. {words}"
+    notes = []
+    if band is not None:
+        notes.append(f"Band: {material.interval_title}, {clean(band.method or 'method not recorded', longest=160)}.")
+    notes.append(f"Circles: operating points with {material.interval_title} in both directions.")
+    return Figure(
+        label="", caption="ROC curve", alt=alt, notes=tuple(notes),
+        svg=roc(line, band=band, marks=_marks(material), legend=legend, alt=alt),
+    )  # fmt: skip
+
+
+def _pr_figure(material: Material, curve: Curve) -> Figure:
+    legend, words = _legend(material, "average_precision")
+    prevalence = next((f.estimate.value for _, f in material.findings(overall=True) if f.metric == "prevalence"), None)
+    alt = f"Precision-recall curve. {words}"
+    notes = ["Predictive values hold at the test set's own prevalence"]
+    notes[0] += f", {format_number(prevalence)} (dashed line)." if prevalence is not None else "."
+    return Figure(
+        label="", caption="Precision-recall curve", alt=alt, notes=tuple(notes),
+        svg=precision_recall(curve, prevalence=prevalence, legend=legend, alt=alt),
+    )  # fmt: skip
+
+
+def _histogram_figure(material: Material) -> Figure | None:
+    positive = next(iter(material.curves("histogram", series="positive")), None)
+    negative = next(iter(material.curves("histogram", series="negative")), None)
+    if positive is None and negative is None:
+        return None
+    n = [c.n if c is not None and isinstance(c.n, int) else 0 for c in (positive, negative)]
+    alt = (
+        f"Histogram of the score: {format_count(n[0])} reference-positive cases upwards, "
+        f"{format_count(n[1])} reference-negative cases downwards."
+    )
+    score = material.protocol.task.score
+    name = " + ".join(score) if isinstance(score, list) else score
+    thresholds = [(p.name, p.threshold) for p in material.protocol.operating_points]
+    return Figure(
+        label="",
+        caption="Scores by reference standard",
+        alt=alt,
+        notes=(
+            f"n = {format_count(n[0])} positive, {format_count(n[1])} negative cases with output and reference. "
+            "Dashed: operating points.",
+        ),
+        svg=histogram(positive, negative, thresholds=thresholds, x_title=f"Score ({clean(name, longest=60)})", alt=alt),
+    )
+
+
+def calibration(material: Material) -> Section:
+    chosen = [(i, f) for i, f in material.findings(overall=True, analysis="calibration")]
+    curve = next(iter(material.curves("reliability")), None)
+    blocks: list[Block] = []
+    if not chosen and curve is None:
+        text = (
+            "The protocol declares that the score is not a probability; calibration is not estimated."
+            if not material.protocol.task.probability
+            else "No calibration estimate is in the evidence."
+        )
+        blocks.append(Prose(paragraphs=(text,)))
+        return Section(id="calibration", number="", title="Calibration", code="R15", blocks=tuple(blocks))
+    if chosen:
+        several = len(material.protocol.operating_points) > 1
+        blocks.append(
+            Table(
+                label="",
+                caption="Calibration of the predicted probability",
+                columns=estimate_columns(material),
+                rows=tuple(estimate_row(material, i, f, several=several) for i, f in chosen),
+                notes=(
+                    "Ideal: intercept 0, slope 1, errors 0. Calibration holds at this test set's prevalence; an "
+                    "enriched set shifts the intercept.",
+                    material.set_note,
+                ),
+            )
+        )
+    if curve is not None:
+        blocks.append(_reliability(material, curve))
+    return Section(id="calibration", number="", title="Calibration", code="R15", blocks=tuple(blocks))
+
+
+def _reliability(material: Material, curve: Curve) -> Pair:
+    """The reliability diagram and, beside it, the same bins as a table."""
+    counts = curve.n if isinstance(curve.n, tuple) else ()
+    rows, words = [], []
+    for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+        interval = ""
+        if curve.low is not None and curve.high is not None:
+            interval = f"{format_number(curve.low[i])}–{format_number(curve.high[i])}"
+        words.append(f"{format_number(x, 2)} predicted, {format_number(y, 2)} observed")
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=format_number(x), kind="number"),
+                    Cell(text=format_number(y), kind="number"),
+                    Cell(text=interval, kind="number"),
+                    Cell(text=format_count(counts[i]) if counts else "–", kind="number"),
+                )
+            )
+        )
+    alt = f"Reliability diagram. {'; '.join(words)}."
+    total = f"n = {format_count(sum(counts))} cases. " if counts else ""
+    method = clean(curve.method or "binning not recorded", longest=160)
+    figure = Figure(
+        label="", caption="Reliability diagram", svg=reliability(curve, alt=alt), alt=alt,
+        notes=(f"Bars on points: {material.interval_title}. Dashed: perfect calibration.",),
+    )  # fmt: skip
+    table = Table(
+        label="",
+        caption="Reliability by bin",
+        columns=(
+            Column(title="Predicted", align="right", width=22),
+            Column(title="Observed", align="right", width=22),
+            Column(title=material.interval_title, align="right", width=34),
+            Column(title="Cases", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(f"{total}{method}.", material.set_note),
+        compact=True,
+    )
+    return Pair(left=figure, right=table)
