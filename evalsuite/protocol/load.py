@@ -78,8 +78,13 @@ def load_protocol(path: str | Path) -> StudyProtocol:
     """
     where = Path(path)
     if where.is_dir():
-        from evalsuite.protocol.freeze import load_frozen
+        from evalsuite.protocol.freeze import FREEZE_FILE, load_frozen
 
+        if not (where / FREEZE_FILE).exists():
+            raise ProtocolError(
+                f"{where} is a folder without {FREEZE_FILE}, so no frozen study.",
+                hint="Give a YAML file, a folder written by evalsuite freeze, or the name of a shipped protocol.",
+            )
         return load_frozen(where).protocol
     if not where.exists():
         shipped = shipped_protocols()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalsuite.errors import IntegrityError, Problem, ProtocolError
+from evalsuite.errors import Problem, ProtocolError
 from evalsuite.protocol.load import (
     dump_protocol,
     load_protocol,
@@ -372,7 +372,7 @@ def test_a_file_a_name_and_nothing(tmp_path: Path) -> None:
     assert load_protocol("generic_binary_standalone").id == "generic_binary_standalone"
     with pytest.raises(ProtocolError, match="Did you mean the shipped 'generic_binary_standalone'"):
         load_protocol("generic_binary_standalon")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ProtocolError, match="no frozen study"):
         load_protocol(tmp_path)
 
 
