@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 OPEN_COLUMNS = ("study_id", "site", "acquired_at", "sample_weight")
 REFERENCE_STATUSES = ("established", "equivocal", "missing")
 DICOM_PREFIX = "dicom:"
+_HINTS = {
+    "case column": "say which column names the cases: --case-column, or unit.case of the protocol",
+    "patient column": "say which column names the patients: --patient-column, or unit.cluster of the protocol",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def column_problems(columns: Sequence[str], wanted: Wanted) -> list[Problem]:
     if wanted.patient_required:
         asked[wanted.patient] = "patient column"
     problems = [
-        Problem(what=f"no column {name!r}", where=who, hint=suggest(name, columns))
+        Problem(what=f"no column {name!r}", where=who, hint=suggest(name, columns) or _HINTS.get(who, ""))
         for name, who in asked.items()
         if name not in columns
     ]

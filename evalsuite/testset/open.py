@@ -127,7 +127,7 @@ def examine(path: Path, *, hash_images: bool, on_progress: OnProgress | None = N
         checks[-1] = Check(name="files", status="not checked", detail="present with the locked sizes; not hashed")
     add("no extra files", extra, "nothing was added")
     entries, ledger_problems = _check_ledger(path, digest)
-    add("ledger", ledger_problems, f"{entries} entries")
+    add("ledger", ledger_problems, f"{entries} entr{'y' if entries == 1 else 'ies'}, chain intact")
     checks.append(Check(name="signature", status="absent", detail="the lock is not signed"))
     return Examination(
         path=path,
