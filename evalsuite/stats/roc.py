@@ -278,9 +278,10 @@ def replicate_sensitivity(sample: BinarySample, draw: PatientDraw, grid_fpr: Flo
 
 def step_interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
     """Height of a rising polygon at `at`; on a vertical rise the upper end counts."""
-    after = np.searchsorted(x, at, side="right")
+    # 1 − 0.8 is a hair below 0.2: without the allowance it would fall on the wrong side of a rise.
+    after = np.searchsorted(x, at + 1e-12, side="right")
     before = np.clip(after - 1, 0, x.size - 1)
     after = np.clip(after, 0, x.size - 1)
     span = x[after] - x[before]
-    share = np.divide(at - x[before], span, out=np.zeros_like(at), where=span > 0.0)
+    share = np.clip(np.divide(at - x[before], span, out=np.zeros_like(at), where=span > 0.0), 0.0, 1.0)
     return np.asarray(y[before] + share * (y[after] - y[before]))

@@ -105,10 +105,9 @@ def _local_quadratic(x: FloatArray, y: FloatArray, at: float, count: int) -> flo
     reach = float(np.partition(squared, count - 1)[count - 1])
     if reach <= 0.0:
         return float(y[squared == 0.0].mean())
-    inside = squared < 0.999 * reach
-    near, values = squared[inside], y[inside]
-    # sqrt of the tricube weight; points within 0.1 % of the squared reach get full weight, as in dloess.
-    root = np.where(near > 0.001 * reach, (1.0 - (near / reach) ** 1.5) ** 1.5, 1.0)
+    inside = squared < reach
+    values = y[inside]
+    root = (1.0 - (squared[inside] / reach) ** 1.5) ** 1.5  # square root of the tricube weight
     u = (x[inside] - at) / np.sqrt(reach)
     design = np.stack([np.ones_like(u), u, u * u], axis=1) * root[:, None]
     return float(np.linalg.lstsq(design, values * root, rcond=1e-12)[0][0])
