@@ -29,7 +29,7 @@ class Profile:
 
 PROFILES = {
     # What a developer might have collected: hardly any Borealis, and sick patients examined with the portable unit.
-    "train": Profile(sites=(0.66, 0.29, 0.05), prevalence=0.50, marker_with_nodule=0.50, marker_without=0.10),
+    "train": Profile(sites=(0.80, 0.18, 0.02), prevalence=0.50, marker_with_nodule=0.40, marker_without=0.12),
     # Where the device is used: all sites, the marker independent of disease.
     "test": Profile(sites=(0.40, 0.25, 0.35), prevalence=0.36, marker_with_nodule=0.25, marker_without=0.25),
     # The same without any marker.
@@ -76,8 +76,8 @@ def _nodules(rng: np.random.Generator, body: Body) -> tuple[Nodule, ...]:
         found.append(
             Nodule(
                 x=x, z=cage.base + t * (cage.apex - cage.base),
-                diameter_mm=float(np.clip(np.exp(rng.normal(np.log(15.5), 0.36)), 8.0, 30.0)),
-                density=rng.uniform(0.75, 1.25), elongation=rng.uniform(1.0, 1.45), angle=rng.uniform(0.0, np.pi),
+                diameter_mm=float(np.clip(np.exp(rng.normal(np.log(17.0), 0.34)), 8.0, 30.0)),
+                density=rng.uniform(1.1, 2.1), elongation=rng.uniform(1.0, 1.45), angle=rng.uniform(0.0, np.pi),
             )
         )  # fmt: skip
     return tuple(found)

@@ -16,7 +16,8 @@ MAX_VALUE = 4095
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanner:
-    """One unit. `quanta` reach a pixel in air; `blur_mm` is the detector's Gaussian sigma; `gamma` bends the LUT."""
+    """One unit. `quanta` reach a pixel in air; `blur_mm` is the detector's Gaussian sigma; `mottle` the
+    relative unevenness of its phosphor, in spots of some 5 mm; `gamma` bends the LUT."""
 
     manufacturer: str
     model: str
@@ -28,6 +29,7 @@ class Scanner:
     blur_mm: float
     electronic: float
     scatter: float
+    mottle: float
     compression: float
     edge: float
     centre: float
@@ -39,17 +41,19 @@ class Scanner:
 SCANNERS = (
     Scanner(
         manufacturer="Aurora Medical Systems", model="AX-200", software="4.2.1", photometric="MONOCHROME2", view="PA",
-        kvp=125, quanta=16000.0, blur_mm=0.75, electronic=2.0, scatter=0.28, compression=0.45, edge=0.55,
-        centre=0.50, slope=1.35, gamma=1.0, window=(2048, 4096),
+        kvp=125, quanta=16000.0, blur_mm=0.75, electronic=2.0, scatter=0.28,
+        mottle=0.0, compression=0.45, edge=0.55, centre=0.50, slope=1.35, gamma=1.0, window=(2048, 4096),
     ),
     Scanner(
         manufacturer="Aurora Medical Systems", model="AX-100M", software="3.9.0", photometric="MONOCHROME2", view="AP",
-        kvp=110, quanta=6500.0, blur_mm=0.95, electronic=3.0, scatter=0.45, compression=0.42, edge=0.40,
+        kvp=110, quanta=6500.0, blur_mm=0.95, electronic=3.0, scatter=0.45,
+        mottle=0.0, compression=0.42, edge=0.40,
         centre=0.50, slope=1.25, gamma=1.0, window=(2048, 4096),
     ),
     Scanner(
         manufacturer="Borealis Imaging", model="BR-1", software="11.0", photometric="MONOCHROME1", view="PA",
-        kvp=102, quanta=4200.0, blur_mm=1.7, electronic=5.0, scatter=0.60, compression=0.30, edge=0.10,
+        kvp=102, quanta=3000.0, blur_mm=2.2, electronic=5.0, scatter=1.60,
+        mottle=0.03, compression=0.30, edge=0.10,
         centre=0.42, slope=0.90, gamma=1.25, window=(2000, 3600),
     ),
 )  # fmt: skip
@@ -78,6 +82,9 @@ def expose(thickness: Thickness, scanner: Scanner, rng: np.random.Generator) -> 
     padded = np.minimum(primary, np.float32(0.35))
     scattered = _filter(padded, _gaussian(28.0)) * np.float32(scanner.scatter * 0.35)
     mean = np.float32(scanner.quanta) * (primary + np.maximum(scattered, 0.0))
+    if scanner.mottle:
+        spots = _filter(rng.standard_normal(mean.shape, dtype=np.float32), _gaussian(2.4))
+        mean *= np.exp(np.float32(scanner.mottle) * spots / spots.std())
     detected = rng.poisson(mean).astype(np.float32)
     blurred = _filter(detected, _gaussian(scanner.blur_mm))
     return blurred + np.float32(scanner.electronic) * rng.standard_normal(mean.shape, dtype=np.float32)
