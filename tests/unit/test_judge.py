@@ -458,3 +458,42 @@ def test_a_verdict_does_not_depend_on_the_order_of_findings() -> None:
     found = evidence(finding(estimate(0.9, 0.95)), alternate("missing_reference=best_case", 0.9, 0.95))
     turned = replace(found, findings=found.findings[::-1])
     assert judge(protocol(), found).criteria == judge(protocol(), turned).criteria
+
+
+# --- details that must not slip -------------------------------------------------------------------------------------
+
+
+def test_a_kinder_policy_leaves_a_refuted_criterion_refuted() -> None:
+    rule = protocol(missing_outputs={"primary": "exclude"})
+    found = [finding(estimate(0.7, 0.8)), alternate("missing_outputs=worst_case", 0.6, 0.9)]
+    assert judge(rule, evidence(*found)).overall == "not_met"
+
+
+def test_the_analysis_itself_must_agree_with_both_extremes() -> None:
+    rule = protocol(missing_reference={"primary": "exclude"})
+    both = [alternate(f"missing_reference={name}", 0.8, 0.95) for name in ("worst_case", "best_case")]
+    assert judge(rule, evidence(finding(estimate(0.9, 0.95)), *both)).overall == "inconclusive"
+    verdict = judge(rule, evidence(finding(estimate(0.7, 0.8)), *both))
+    assert verdict.overall == "inconclusive"
+    assert "could change the verdict" in verdict.criteria[0].reason
+
+
+def test_an_empty_group_is_no_group() -> None:
+    rule = protocol({**SENSITIVITY, "each": "sex"})
+    rows = (*BOTH_CLASSES, account("failed", "positive", 0, sex="male"))
+    verdict = judge(rule, evidence(finding(estimate(0.9, 0.95), stratum={"sex": "female"}), accounting=rows))
+    assert [dict(c.stratum) for c in verdict.criteria] == [{"sex": "female"}]
+
+
+def test_one_class_only_does_not_hide_a_refuted_criterion() -> None:
+    verdict = judge(protocol(), evidence(finding(estimate(0.7, 0.8)), accounting=(BOTH_CLASSES[0],)))
+    assert verdict.overall == "not_met"
+
+
+def test_a_group_that_is_not_accounted_for_is_doubted_by_the_whole_set() -> None:
+    rule = protocol({**SENSITIVITY, "stratum": {"sex": "female"}}, missing_outputs={"primary": "exclude"})
+    found = finding(estimate(0.9, 0.95), stratum={"sex": "female"})
+    lost = account("failed", "positive", 2)
+    assert judge(rule, evidence(found, accounting=(*BOTH_CLASSES, lost))).overall == "inconclusive"
+    counted = account("ok", "positive", 20, sex="female")
+    assert judge(rule, evidence(found, accounting=(*BOTH_CLASSES, lost, counted))).overall == "met"
