@@ -56,10 +56,17 @@ def test_an_empty_table_is_an_error(study, cli, content):
 
 def test_a_missing_table_or_model_or_set_is_an_error(study, cli):
     assert cli("lock", study.folder / "nothing.csv", "--out", study.testset).code == 2
-    assert cli("run", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.run).code in (2, 3)
+    assert cli(
+        "run", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.run
+    ).code in (2, 3)
     assert cli("inspect", study.folder / "nothing.onnx").code in (2, 4)
     assert cli("verify", study.folder / "nothing").code == 2
-    assert cli("run", "no-such-protocol", "--testset", study.testset, "--model", study.predictions, "--out", study.run).code == 2
+    assert (
+        cli(
+            "run", "no-such-protocol", "--testset", study.testset, "--model", study.predictions, "--out", study.run
+        ).code
+        == 2
+    )
 
 
 def test_a_changed_reference_stops_everything_with_exit_3(locked, cli):
@@ -79,7 +86,9 @@ def test_one_class_only_is_a_report_and_exit_1(study, cli):
     study.cases.write_text("\n".join([lines[0], *(",".join([r[0], r[1], "1", *r[3:]]) for r in rows)]) + "\n")
     cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset)
     cli("freeze", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.frozen)
-    done = cli("run", study.frozen, "--testset", study.testset, "--model", study.predictions, "--out", study.run, "--json")
+    done = cli(
+        "run", study.frozen, "--testset", study.testset, "--model", study.predictions, "--out", study.run, "--json"
+    )
     assert done.code == 1
     outcome = {c["endpoint"]: c for c in done.json()["criteria"]}
     assert outcome["discrimination"]["outcome"] == "inconclusive"
@@ -93,7 +102,17 @@ def test_nan_and_missing_predictions_are_failed_cases_counted_at_their_worst(loc
     lines[2] = "c001,"
     del lines[3]
     locked.predictions.write_text("\n".join(lines) + "\n")
-    done = cli("run", locked.protocol, "--testset", locked.testset, "--model", locked.predictions, "--out", locked.run, "--json")
+    done = cli(
+        "run",
+        locked.protocol,
+        "--testset",
+        locked.testset,
+        "--model",
+        locked.predictions,
+        "--out",
+        locked.run,
+        "--json",
+    )
     assert done.code == 1
     import json
 
@@ -151,7 +170,9 @@ def test_no_write_permission_is_said(locked):
         f"sys.argv = ['evalsuite', 'run', {str(locked.protocol)!r}, '--testset', {str(locked.testset)!r}, "
         f"'--model', {str(locked.predictions)!r}, '--out', {str(closed / 'run')!r}]; app()"
     )
-    if subprocess.run([sys.executable, "-c", prepare + "import evalsuite"], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        [sys.executable, "-c", prepare + "import evalsuite"], check=False, capture_output=True
+    ).returncode:
         pytest.skip("an ordinary user cannot read this installation")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr

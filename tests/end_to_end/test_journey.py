@@ -82,9 +82,7 @@ def test_the_stages_alone_give_the_same_evidence_as_run(locked, cli):
     s = locked
     cli("run", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", s.run)
     staged = s.folder / "staged"
-    assert (
-        cli("predict", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", staged).code == 0
-    )
+    assert cli("predict", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", staged).code == 0
     assert not (staged / "evidence.json").exists()
     assert cli("score", staged).code == 1
     assert cli("report", staged).code == 1
@@ -117,7 +115,9 @@ def test_another_model_in_the_same_run_folder_is_refused(locked, cli):
 def test_report_again_gives_the_same_bytes_and_keeps_the_seal(locked, cli):
     s = locked
     cli("run", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", s.run)
-    before = {n: hashlib.sha256((s.run / n).read_bytes()).hexdigest() for n in ("report.pdf", "report.html", "SEAL.json")}
+    before = {
+        n: hashlib.sha256((s.run / n).read_bytes()).hexdigest() for n in ("report.pdf", "report.html", "SEAL.json")
+    }
     assert cli("report", s.run).code == 1
     after = {n: hashlib.sha256((s.run / n).read_bytes()).hexdigest() for n in before}
     assert after == before
