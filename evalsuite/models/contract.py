@@ -153,7 +153,7 @@ class Contract(_Block):
     version: str = ""
     task: str = ""
     inputs: tuple[InputSpec, ...] = ()
-    outputs: tuple[OutputSpec, ...] = Field(min_length=1)
+    outputs: tuple[OutputSpec, ...]
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, populate_by_name=True)
 
@@ -168,6 +168,8 @@ class Contract(_Block):
         for kind, names in (("inputs", [i.name for i in self.inputs]), ("outputs", [o.name for o in self.outputs])):
             if len(set(names)) != len(names):
                 faults.append(f"{kind} have one name each")
+        if not self.outputs:
+            faults.append("outputs names at least one output")
         if len(set(self.columns)) != len(self.columns):
             faults.append("two outputs would share a column name")
         if faults:

@@ -50,6 +50,8 @@ def _in_folder(folder: Path) -> Located:
         files = tuple(sorted(p for p in folder.rglob("*") if p.is_file()))
         return Located(path=folder, format="monai-bundle", files=files)
     found = [p for p in sorted(folder.iterdir()) if _is_candidate(p)]
+    if len(found) > 1:
+        found = [p for p in found if not _is_weights_only(p)] or found
     if len(found) == 1:
         return locate(found[0])
     if not found:
@@ -65,6 +67,17 @@ def _is_candidate(path: Path) -> bool:
     if path.is_dir():
         return (path / "configs" / "metadata.json").is_file()
     return path.suffix.lower() in (*PACKAGE_SUFFIXES, *TABLE_SUFFIXES)
+
+
+def _is_weights_only(path: Path) -> bool:
+    """Whether a file beside a package is but a checkpoint of weights, which nobody can have meant to run."""
+    if path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES:
+        return False
+    try:
+        _format(path)
+    except ModelLoadError as error:
+        return error.hint == _EXPORT
+    return False
 
 
 def _companions(path: Path) -> tuple[Path, ...]:
