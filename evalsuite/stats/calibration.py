@@ -92,7 +92,7 @@ def _mean_estimate(
         reason = "one patient only" if sample.clustered else "one case only"
         return Estimate(value=mean, method=method, interval_undefined=reason, **common)
     if variance == 0.0:
-        reason = "every case has the same loss, so its variation is not observed"
+        reason = "no variation between cases is observed"
         return Estimate(value=mean, method=method, interval_undefined=reason, **common)
     half = float(ndtri(0.5 + common["level"] / 2.0)) * math.sqrt(variance)
     return Estimate(value=mean, low=max(lowest, mean - half), high=min(highest, mean + half), method=method, **common)
@@ -101,13 +101,17 @@ def _mean_estimate(
 def _mean_variance(values: FloatArray, cluster: IntArray | None) -> float | None:
     """Variance of a mean; with clusters the linearised ratio estimator with factor G/(G − 1)."""
     deviation = values - values.mean()
-    if float(np.ptp(values)) == 0.0:
-        return 0.0 if values.size > 1 else None
+    # Differences in the last digits are rounding, not variation.
+    noise = 1e-12 * float(np.abs(values).max())
+    if float(np.abs(deviation).max()) <= noise:
+        return 0.0 if values.size > 1 and (cluster is None or int(cluster.max()) > 0) else None
     if cluster is not None:
         deviation = np.bincount(cluster, weights=deviation)
     groups = deviation.size
     if groups < 2:
         return None
+    if float(np.abs(deviation).max()) <= noise * values.size:
+        return 0.0
     squares = float((deviation**2).sum())
     return float(squares * groups / ((groups - 1) * values.size**2))
 
