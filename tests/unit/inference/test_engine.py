@@ -252,9 +252,7 @@ def test_several_inputs_by_name(tmp_path, monkeypatch):
         inputs=(InputSpec(name="cc", shape=(1, 2, 2)), InputSpec(name="mlo", shape=(1, 2, 2))),
         outputs=(OutputSpec(classes=("cancer",)),),
     )
-    with pytest.raises(
-        ContractError, match=r"expects the inputs cc, mlo; the test set has the image columns cc, image"
-    ):
+    with pytest.raises(ContractError, match=r"expects the inputs cc, mlo; .* the image columns cc, image"):
         predict(FakeModel(contract=contract), make_testset(3, ("cc", "image")), settings=SETTINGS, work=tmp_path)
     with pytest.raises(ContractError, match="no image column"):
         predict(FakeModel(), make_testset(3, ()), settings=SETTINGS, work=tmp_path)

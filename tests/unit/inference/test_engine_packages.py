@@ -1,0 +1,127 @@
+"""The engine with real packages and real image files, end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from inference_fakes import make_testset
+
+from evalsuite.errors import ContractError
+from evalsuite.inference.engine import predict
+from evalsuite.inference.settings import InferenceSettings
+from evalsuite.models.open import open_model
+from evalsuite.testset.types import Case, LockedTestSet
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # how the tests make a package
+
+SETTINGS = InferenceSettings(device="cpu", batch_size=4, shard_size=8, threads=1, decoders=2)
+CONTRACT = """\
+schema: evalsuite/model/1
+name: small
+task: multiclass
+inputs:
+  - {{name: x, shape: [{channels}, 16, 16], colour: {colour}}}
+outputs:
+  - {{name: y, activation: {activation}, classes: [mel, nv, bcc]}}
+"""
+
+
+class Small(torch.nn.Module):
+    """A convolution, its mean, three logits; `probabilities` applies softmax inside the package."""
+
+    def __init__(self, channels: int, probabilities: bool) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(channels, 3, 3)
+        self.probabilities = probabilities
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x).mean(dim=(2, 3)) * 10
+        return torch.softmax(y, dim=1) if self.probabilities else y
+
+
+def package(folder: Path, *, channels=3, colour="RGB", activation="softmax", probabilities=False):
+    torch.manual_seed(0)
+    network = Small(channels, probabilities).eval()
+    with torch.no_grad():
+        torch.jit.trace(network, torch.zeros(2, channels, 16, 16)).save(str(folder / "small.ts"))
+    (folder / "small.yaml").write_text(CONTRACT.format(channels=channels, colour=colour, activation=activation))
+    return network, open_model(folder / "small.ts", contract=folder / "small.yaml")
+
+
+def images(folder: Path, n: int = 13) -> LockedTestSet:
+    rng = np.random.default_rng(1)
+    cases = []
+    for i in range(n):
+        path = folder / f"{i}.png"
+        cv2.imwrite(str(path), rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        cases.append(
+            Case(
+                case_id=f"c{i:03d}", patient_id=f"p{i}", study_id="", site="", acquired_at="", sample_weight=None,
+                images={"picture": (path,)},
+            )
+        )  # fmt: skip
+    lock = make_testset(0)
+    return LockedTestSet(
+        path=folder, lock={}, root=lock.root, digest=lock.digest, set_id="s", version="1", cases=tuple(cases),
+        has_images=True,
+    )  # fmt: skip
+
+
+def test_a_torchscript_package_on_png_files_gives_what_the_network_gives(tmp_path):
+    testset = images(tmp_path)
+    network, model = package(tmp_path)
+    found = predict(model, testset, settings=SETTINGS, work=tmp_path / "work")
+    assert found.outputs == ("p_mel", "p_nv", "p_bcc")
+    pixels = np.stack([cv2.imread(str(c.images["picture"][0]))[..., ::-1].transpose(2, 0, 1) for c in testset.cases])
+    with torch.no_grad():
+        expected = torch.softmax(network(torch.from_numpy(pixels.copy()) / 255), dim=1).numpy()
+    np.testing.assert_allclose(found.table[list(found.outputs)].to_numpy(), expected, atol=1e-6)
+    assert found.record["inference"]["rerun"]["bitwise_equal"] is True
+    assert found.model["digest"] == model.digest
+
+
+def test_a_damaged_file_is_one_failed_case(tmp_path):
+    testset = images(tmp_path)
+    whole = testset.cases[5].images["picture"][0].read_bytes()
+    _, model = package(tmp_path)
+    before = predict(model, testset, settings=SETTINGS, work=tmp_path / "a").table
+    testset.cases[5].images["picture"][0].write_bytes(whole[: len(whole) // 2])
+    after = predict(model, testset, settings=SETTINGS, work=tmp_path / "b").table
+    assert after["status"].tolist() == ["ok"] * 5 + ["failed"] + ["ok"] * 7
+    others = [i for i in range(13) if i != 5]
+    np.testing.assert_allclose(after.loc[others, "p_mel"], before.loc[others, "p_mel"], atol=1e-6)
+
+
+def test_a_contract_that_asks_for_softmax_twice_is_refused(tmp_path):
+    _, model = package(tmp_path, probabilities=True)
+    with pytest.raises(ContractError, match=r"asks for softmax .* already gives probabilities"):
+        predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work")
+    _, honest = package(tmp_path, probabilities=True, activation="none")
+    assert len(predict(honest, images(tmp_path), settings=SETTINGS, work=tmp_path / "work").table) == 13
+
+
+def test_logits_declared_as_probabilities_are_refused(tmp_path):
+    _, model = package(tmp_path, activation="none")
+    with pytest.raises(ContractError, match="probabilities"):
+        predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work")
+
+
+def test_colour_images_for_a_grey_model_are_refused_and_both_sides_named(tmp_path):
+    _, model = package(tmp_path, channels=1, colour="L")
+    with pytest.raises(ContractError, match=r"the image has 3 channels, the model's contract takes 1 \(L\)"):
+        predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work")
+
+
+def test_a_package_that_takes_other_channels_than_its_contract_says_is_an_error_before_the_first_case(tmp_path):
+    _, _ = package(tmp_path, channels=1, colour="L")
+    (tmp_path / "small.yaml").write_text(CONTRACT.format(channels=3, colour="RGB", activation="softmax"))
+    model = open_model(tmp_path / "small.ts", contract=tmp_path / "small.yaml")
+    done = []
+    with pytest.raises(Exception, match="small failed on a batch") as caught:
+        predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work", on_case=lambda *n: done.append(n))
+    assert caught.value.exit_code == 4
+    assert not done
