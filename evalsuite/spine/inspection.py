@@ -115,8 +115,8 @@ def _model_fits(path: Path, contract: Path | None, testset: Path) -> list[str]:
     from evalsuite.testset import open_testset
 
     try:
-        model = open_model(path, contract=contract)
         found = open_testset(testset, verify=False)
+        model = open_model(path, contract=contract, case_column=found.lock["columns"]["case"])
         if model.format != "recorded":
             bind_inputs(model.contract, found.cases)
     except EvalsuiteError as error:

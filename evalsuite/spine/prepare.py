@@ -112,7 +112,7 @@ def freeze(
     study = load_protocol(protocol)
     require_supported(study)
     testset = open_testset(testset_path)
-    model = open_model(model_path, contract=contract)
+    model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     frozen = freezing.freeze(
         study,
         out=out,

@@ -203,7 +203,7 @@ def _finished(
 
     protocol, _ = resolve_protocol(protocol_path)
     testset = open_testset(testset_path, verify=False)
-    model = open_model(model_path, contract=contract)
+    model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     same = (
         record["protocol"]["digest"] == protocol_digest(protocol)
         and record["testset"]["root"] == testset.root
@@ -243,8 +243,8 @@ def _predict(
 
     protocol, frozen = resolve_protocol(protocol_path)
     require_supported(protocol)
-    model = open_model(model_path, contract=contract)
     testset = open_testset(testset_path, on_progress=lambda done, total: on_stage("verify", done, total))
+    model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     store = Path(testset_path)
     if frozen is not None:
         _match_freeze(frozen, testset, model.digest)

@@ -152,11 +152,8 @@ def test_what_this_version_cannot_do_is_refused_and_not_left_out(locked, cli):
 
 
 def test_no_write_permission_is_said(locked):
-    if os.geteuid() == 0:
-        # Root writes anywhere, so become an ordinary user in a child process.
-        prepare = "import os; os.setgid(65534); os.setuid(65534); "
-    else:
-        prepare = ""
+    # Root writes anywhere, so become an ordinary user in a child process.
+    prepare = "import os; os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
     closed = locked.folder / "closed"
     closed.mkdir(mode=0o555)
     for path in [locked.folder, *locked.folder.rglob("*")]:
