@@ -191,7 +191,7 @@ def _run(
             try:
                 shards, n_resumed = packaged.run_plan(
                     plan, model, hooks, folder=work / "shards", device=device, n_decoders=n_decoders, clock=clock,
-                    outputs=outputs, on_case=on_case, should_stop=should_stop,
+                    outputs=outputs, seed=settings.seed, on_case=on_case, should_stop=should_stop,
                 )  # fmt: skip
                 break
             except OutOfMemory as error:

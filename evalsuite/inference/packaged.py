@@ -15,7 +15,7 @@ import numpy as np
 
 from evalsuite.errors import ContractError, Interrupted, ModelRunError
 from evalsuite.inference.decoders import DecodedBatch, Decoders
-from evalsuite.inference.device import Upload, allocator, copy_stream
+from evalsuite.inference.device import Upload, allocator, copy_stream, reseed
 from evalsuite.inference.hooks import Hooks
 from evalsuite.inference.predictions import NOT_FINITE
 from evalsuite.inference.step import forward
@@ -96,6 +96,7 @@ def run_plan(
     n_decoders: int,
     clock: Clock,
     outputs: tuple[str, ...],
+    seed: int,
     on_case: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> tuple[list[Shard], int]:
@@ -135,6 +136,7 @@ def run_plan(
                 if stream is not None and k + 1 < len(batches) and decoders.ready(k + 1):
                     ahead = _fetch(decoders, k + 1, device, stream, clock)
                 started = time.perf_counter()
+                reseed(seed, batches[k][1][0].case_id)
                 part = predict_batch(model, hooks, decoded, uploads, device=device, names=names)
                 seconds = time.perf_counter() - started
                 clock.predict += seconds
@@ -217,6 +219,7 @@ def repeat_batch(
     with Decoders([plan.shards[i][start : start + plan.batch_size]], hooks.read, n_threads=1) as decoders:
         decoded = decoders.get(0)
         uploads = [Upload(group.inputs, device=device) for group in decoded.groups]
+        reseed(seed, plan.shards[i][start].case_id)
         again = predict_batch(model, hooks, decoded, uploads, device=device, names=list(names))
     rows = slice(start, start + len(again.reasons))
     first = {name: shards[i].outputs[name][rows] for name in names}

@@ -93,6 +93,36 @@ def test_a_crash_of_the_model_keeps_what_is_finished(tmp_path):
     assert run(tmp_path).record["inference"]["resumed_shards"] == 2
 
 
+def test_a_model_that_draws_random_numbers_resumes_with_the_same_bytes(tmp_path):
+    import torch
+
+    def noisy(means: np.ndarray) -> np.ndarray:
+        return means * 0.5 + 0.1 * torch.rand(len(means)).numpy()
+
+    whole = run(tmp_path / "a", model=FakeModel(answer=noisy))
+    left = iter([False] * 3 + [True])
+    with pytest.raises(Interrupted):
+        run(tmp_path / "b", model=FakeModel(answer=noisy), should_stop=lambda: next(left))
+    resumed = run(tmp_path / "b", model=FakeModel(answer=noisy))
+    assert resumed.record["inference"]["resumed_shards"] == 1
+    assert resumed.digest == whole.digest
+
+
+def test_copying_ahead_of_the_model_mixes_up_no_batches(tmp_path, monkeypatch):
+    # stands in for a CUDA stream: the copy is taken at once, used one batch later
+    from evalsuite.inference import packaged
+
+    class Ahead(packaged.Upload):
+        def __init__(self, inputs, *, device, stream):
+            super().__init__({name: array.copy() for name, array in inputs.items()}, device=device)
+
+    monkeypatch.setattr(packaged, "copy_stream", lambda device: "a second stream")
+    monkeypatch.setattr(packaged, "Upload", Ahead)
+    table = run(tmp_path, n=120, hooks=make_hooks(fail={50: "truncated"})).table
+    expected = [np.nan if i == 50 else value_of(i) for i in range(120)]
+    np.testing.assert_allclose(table["p_malignant"], expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "swap", "empty"])
 def test_a_damaged_shard_is_computed_again(tmp_path, damage):
     whole = run(tmp_path)
