@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -53,7 +54,7 @@ def test_the_wheel_works_in_a_fresh_environment(unpacked, tmp_path):
     # The dependencies come from this environment; a path file there is not read, so its editable checkout stays out.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     for part in unpacked.iterdir():
-        (site / part.name).symlink_to(part)
+        shutil.copytree(part, site / part.name)
 
     def run(*arguments: str) -> str:
         done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
