@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -125,3 +126,43 @@ def test_a_package_that_takes_other_channels_than_its_contract_says_is_an_error_
         predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work", on_case=lambda *n: done.append(n))
     assert caught.value.exit_code == 4
     assert not done
+
+
+TWO_INPUTS = """\
+schema: evalsuite/model/1
+name: two views
+task: binary
+inputs:
+  - {name: mlo, shape: [1, 16, 16], colour: L, convert_colour: luma}
+  - {name: cc, shape: [3, 16, 16], colour: RGB}
+outputs:
+  - {name: y, activation: sigmoid, classes: [cancer]}
+"""
+
+
+class TwoViews(torch.nn.Module):
+    """Difference of the two views' means."""
+
+    def forward(self, mlo: torch.Tensor, cc: torch.Tensor) -> torch.Tensor:
+        return mlo.mean(dim=(1, 2, 3)).unsqueeze(1) - 2 * cc.mean(dim=(1, 2, 3)).unsqueeze(1)
+
+
+def test_two_views_reach_the_inputs_of_their_names_and_a_missing_view_is_a_failed_case(tmp_path):
+    one = images(tmp_path)
+    paths = [case.images["picture"][0] for case in one.cases]
+    pairs = [(paths[i], paths[(i + 1) % 13]) for i in range(13)]
+    views = [{"cc": (cc,), "mlo": (mlo,)} for cc, mlo in pairs]
+    views[4] = {"cc": (paths[4],)}
+    views[7] = {"cc": (paths[7], paths[8]), "mlo": (paths[8],)}
+    cases = tuple(replace(case, images=view) for case, view in zip(one.cases, views, strict=True))
+    with torch.no_grad():
+        example = (torch.zeros(2, 1, 16, 16), torch.zeros(2, 3, 16, 16))
+        torch.jit.trace(TwoViews(), example).save(str(tmp_path / "two.ts"))
+    (tmp_path / "two.yaml").write_text(TWO_INPUTS)
+    model = open_model(tmp_path / "two.ts", contract=tmp_path / "two.yaml")
+    table = predict(model, replace(one, cases=cases), settings=SETTINGS, work=tmp_path / "work").table
+    assert table.loc[4, ["status", "reason"]].tolist() == ["failed", "no image"]
+    assert table.loc[7, ["status", "reason"]].tolist() == ["failed", "several files"]
+    cc, mlo = (cv2.imread(str(p))[..., ::-1].astype(np.float64) / 255 for p in pairs[0])
+    expected = 1 / (1 + np.exp(-((mlo @ [0.299, 0.587, 0.114]).mean() - 2 * cc.mean())))
+    assert abs(table.loc[0, "p_cancer"] - expected) < 1e-4  # grey values are whole numbers
