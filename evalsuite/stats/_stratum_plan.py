@@ -193,13 +193,19 @@ def rank_values(plan: RankPlan, counts: npt.NDArray[np.int32], metrics: Sequence
     """AUROC and average precision for each row of `counts (r, p)`; NaN where a class is absent."""
     rows = counts.shape[0]
     out = {m: np.full(rows, np.nan) for m in metrics if m in RANK_METRICS}
-    step = max(1, ROW_ELEMENTS // (plan.negative_patient.size + plan.positive_patient.size))
+    m, n = plan.positive_patient.size, plan.negative_patient.size
+    step = max(1, min(rows, ROW_ELEMENTS // (n + m)))
+    # Written over in every round: fresh memory for each would cost more than the sums.
+    drawn, running = np.empty((step, n), dtype=np.int32), np.zeros((step, n + 1), dtype=np.int32)
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
         block = counts[part]
+        size = block.shape[0]
         positive = np.take(block, plan.positive_patient, axis=1)
-        negative = np.zeros((block.shape[0], plan.negative_patient.size + 1), dtype=np.int32)
-        np.cumsum(np.take(block, plan.negative_patient, axis=1), axis=1, out=negative[:, 1:])
+        # "clip" lets take write into the buffer directly; every index is in range by construction.
+        np.take(block, plan.negative_patient, axis=1, out=drawn[:size], mode="clip")
+        negative = running[:size]
+        np.cumsum(drawn[:size], axis=1, out=negative[:, 1:])
         below = np.take(negative, plan.below, axis=1)
         n_positive = positive.sum(axis=1, dtype=np.float64)
         n_negative = negative[:, -1].astype(np.float64)

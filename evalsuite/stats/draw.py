@@ -11,6 +11,41 @@ import numpy.typing as npt
 BLOCK_BYTES = 8_000_000
 """Counts held at once by one block of replicates; results do not depend on it."""
 
+_LOW_HALF = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+class _Sampler:
+    """`size` uniform draws from `0 … size - 1` (Lemire's multiply-shift with rejection: exactly uniform).
+
+    Two draws per 64-bit number and buffers kept between replicates: twice as fast as `Generator.integers` here, where
+    fresh memory for every replicate costs more than the numbers themselves.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size >= 2**32:
+            raise ValueError("more than 2^32 patients")
+        self.size = size
+        self.half = -(-size // 2)
+        self.product = np.empty(2 * self.half, dtype=np.uint64)
+        self.low = np.empty(2 * self.half, dtype=np.uint64)
+        self.rejected = np.empty(2 * self.half, dtype=np.bool_)
+
+    def draw(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Indices; the array is overwritten by the next call."""
+        bits = generator.integers(0, 2**64, self.half, dtype=np.uint64)
+        np.right_shift(bits, _HALF, out=self.product[: self.half])
+        np.bitwise_and(bits, _LOW_HALF, out=self.product[self.half :])
+        np.multiply(self.product, np.uint64(self.size), out=self.product)
+        np.bitwise_and(self.product, _LOW_HALF, out=self.low)
+        np.less(self.low, np.uint64(2**32 % self.size), out=self.rejected)
+        np.right_shift(self.product, _HALF, out=self.product)
+        index = self.product.view(np.int64)[: self.size]
+        again = np.flatnonzero(self.rejected[: self.size])
+        if again.size:
+            index[again] = generator.integers(0, self.size, again.size)
+        return index
+
 
 @dataclass(frozen=True, slots=True)
 class PatientDraw:
@@ -87,11 +122,12 @@ class PatientDraw:
     def counts(self, start: int, stop: int) -> npt.NDArray[np.int32]:
         """`(stop - start, patients)`: how often each patient is drawn in replicates `start … stop - 1`."""
         block = np.empty((stop - start, self.n_patients), dtype=np.int32)
+        samplers = [_Sampler(int(group.size)) for group in self.groups]
         for row, replicate in enumerate(range(start, stop)):
             sequence = np.random.SeedSequence(self.seed, spawn_key=(replicate,))
             generator = np.random.Generator(np.random.PCG64DXSM(sequence))
-            for group in self.groups:
-                drawn = np.bincount(generator.integers(0, group.size, group.size), minlength=group.size)
+            for group, sampler in zip(self.groups, samplers, strict=True):
+                drawn = np.bincount(sampler.draw(generator), minlength=group.size)
                 if group.size == self.n_patients:
                     block[row] = drawn
                 else:
