@@ -28,7 +28,9 @@ def counted_warnings() -> Iterator[list[int]]:
     outer = getattr(_thread, "count", None)
     with _lock:
         if _entered == 0:
-            _saved = (warnings.filters[:], warnings.showwarning)
+            # somebody's `catch_warnings` may have put our own function back after we had left
+            shown = _saved[1] if warnings.showwarning is _show and _saved is not None else warnings.showwarning
+            _saved = (warnings.filters[:], shown)
             logging.getLogger("pydicom").addFilter(_refuse_record)
             warnings.simplefilter("always")
             warnings.showwarning = _show
