@@ -10,7 +10,7 @@ import numpy as np
 
 from evalsuite.analyses.population import Bools, Ints, Looks, Scenario
 from evalsuite.protocol.schema import AurocInterval, Confidence, Endpoint
-from evalsuite.stats import calibration, predictive, roc
+from evalsuite.stats import calibration, calibration_error, decision_curve, predictive, roc, roc_operating
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
@@ -29,6 +29,8 @@ class Cut:
     patient_index: Ints
     confidence: Confidence
     level: float
+    threshold: float | None = None
+    seed: int = 0
 
     @property
     def n_positive(self) -> int:
@@ -46,8 +48,16 @@ class Cut:
         return {"n_positive": self.n_positive, "n_negative": self.n_negative, "n_patients": self.n_patients}
 
 
-def cut(whole: Scenario, mask: Bools, patient_index: Ints, confidence: Confidence) -> Cut:
-    """The cases of `whole` that count and lie in `mask`."""
+def cut(
+    whole: Scenario,
+    mask: Bools,
+    patient_index: Ints,
+    confidence: Confidence,
+    *,
+    threshold: float | None = None,
+    seed: int = 0,
+) -> Cut:
+    """The cases of `whole` that count and lie in `mask`. `threshold` is that of the call, `seed` the protocol's."""
     m = mask & whole.include
     return Cut(
         reference=whole.reference[m],
@@ -57,6 +67,8 @@ def cut(whole: Scenario, mask: Bools, patient_index: Ints, confidence: Confidenc
         patient_index=patient_index[m],
         confidence=confidence,
         level=two_sided_level(confidence),
+        threshold=threshold,
+        seed=seed,
     )
 
 
@@ -176,6 +188,78 @@ def _fit(function: Callable[..., Estimate]) -> Callable[[Cut, Endpoint], Estimat
     return estimate
 
 
+def _resampled(c: Cut, e: Endpoint) -> dict[str, Any]:
+    """Options of statistics that bring their own patient bootstrap."""
+    chosen = e.interval if e.interval in ("percentile", "basic", "bca") else "percentile"
+    return {
+        "level": c.level,
+        "method": chosen,
+        "replicates": c.confidence.bootstrap.replicates,
+        "seed": c.seed,
+        "cluster": c.patient_index,
+    }
+
+
+def _partial_auroc(c: Cut, e: Endpoint) -> Estimate:
+    assert e.range is not None, "the protocol's loader requires it"
+    return roc_operating.partial_auroc(
+        c.reference, c.score, focus=e.over or "specificity", range=e.range, corrected=True, **_resampled(c, e)
+    )
+
+
+def _sensitivity_at(c: Cut, e: Endpoint) -> Estimate:
+    assert e.specificity is not None, "the protocol's loader requires it"
+    return roc_operating.sensitivity_at_specificity(c.reference, c.score, e.specificity, **_resampled(c, e))
+
+
+def _specificity_at(c: Cut, e: Endpoint) -> Estimate:
+    assert e.sensitivity is not None, "the protocol's loader requires it"
+    return roc_operating.specificity_at_sensitivity(c.reference, c.score, e.sensitivity, **_resampled(c, e))
+
+
+def _net_benefit(c: Cut, e: Endpoint) -> Estimate:
+    assert c.threshold is not None, "the protocol's loader requires it"
+    assert c.probability is not None, "cells without probabilities are not estimable"
+    return decision_curve.net_benefit(
+        c.reference, c.probability, c.threshold, prevalence=e.prevalence, **_resampled(c, e)
+    )
+
+
+def _smooth(statistic: calibration_error.SmoothStatistic) -> Callable[[Cut, Endpoint], Estimate]:
+    def estimate(c: Cut, e: Endpoint) -> Estimate:
+        assert c.probability is not None, "cells without probabilities are not estimable"
+        # A local regression per replicate is slow; 500 replicates put the Monte Carlo error far below the interval.
+        return calibration_error.smooth_error(
+            c.reference,
+            c.probability,
+            statistic,
+            level=c.level,
+            cluster=c.patient_index,
+            replicates=min(500, c.confidence.bootstrap.replicates),
+            seed=c.seed,
+        )
+
+    return estimate
+
+
+def _spiegelhalter(c: Cut, e: Endpoint) -> Estimate:
+    assert c.probability is not None, "cells without probabilities are not estimable"
+    n = len(c.reference)
+    if c.n_patients < n:
+        return Estimate.not_estimable("assumes one case per patient", n=n, level=c.level, **c.counts())
+    test = calibration_error.spiegelhalter(c.reference, c.probability)
+    if test.statistic is None:
+        return Estimate.not_estimable(test.undefined or "no variance", n=n, level=c.level, **c.counts())
+    return Estimate(
+        value=test.statistic,
+        interval_undefined=f"a test statistic, not an estimate: p = {test.p_value:.4g}",
+        method=test.method,
+        n=n,
+        level=c.level,
+        **c.counts(),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """How a metric is estimated. `direct` is the closed form; without one the shared patient bootstrap serves.
@@ -220,6 +304,16 @@ COMPUTABLE: dict[str, Metric] = {
     "youden": Metric(looks="call", needs="both", needs_call=True),
     "auroc": Metric(looks="rank", needs="both", direct=_auroc),
     "average_precision": Metric(looks="rank", needs="both"),
+    "partial_auroc": Metric(looks="rank", needs="both", direct=_partial_auroc),
+    "sensitivity_at_specificity": Metric(looks="rank", needs="both", direct=_sensitivity_at),
+    "specificity_at_sensitivity": Metric(looks="rank", needs="both", direct=_specificity_at),
+    "net_benefit": Metric(
+        looks="probability", needs="any", needs_call=True, needs_probability=True, direct=_net_benefit
+    ),
+    "ici": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("ici")),
+    "e50": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("e50")),
+    "e90": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("e90")),
+    "spiegelhalter_z": Metric(looks="fit", needs="both", needs_probability=True, direct=_spiegelhalter),
     "brier": Metric(looks="probability", needs="any", needs_probability=True),
     "log_loss": Metric(looks="probability", needs="any", needs_probability=True),
     "ece": Metric(looks="probability", needs="any", needs_probability=True),

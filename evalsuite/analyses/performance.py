@@ -208,7 +208,12 @@ def _answer(
     local = metric.looks in ("rank", "fit") and not (population.has_reference.all() and population.has_output.all())
     shared = None if local else _view(protocol, population, question, outputs, references, None)
     views = [shared or _view(protocol, population, question, outputs, references, c.mask) for c in cells]
-    cuts = [cut(v, c.mask, population.patient_index, protocol.confidence) for v, c in zip(views, cells, strict=True)]
+    at = question.endpoint.at
+    threshold = None if at is None else protocol.operating_point(at).threshold
+    cuts = [
+        cut(v, c.mask, population.patient_index, protocol.confidence, threshold=threshold, seed=protocol.seed)
+        for v, c in zip(views, cells, strict=True)
+    ]
     estimates: list[Estimate | None] = [
         _not_assessable(protocol, question, view, c, cell) for view, c, cell in zip(views, cuts, cells, strict=True)
     ]

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.performance import evaluate_binary
+from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import StudyProtocol
 
 N = 200
@@ -180,6 +182,27 @@ def test_the_same_inputs_give_the_same_results_and_another_endpoint_moves_no_int
     )
     more, _, _ = run(extra)
     assert found(more, "brier") == found(first, "brier")
+
+
+def test_every_metric_that_is_offered_can_be_computed():
+    """A protocol with every binary metric: each has a value on an ordinary set, within its declared range."""
+    settings = {
+        "partial_auroc": {"range": [0.8, 1.0], "over": "specificity"},
+        "sensitivity_at_specificity": {"specificity": 0.8},
+        "specificity_at_sensitivity": {"sensitivity": 0.8},
+    }
+    endpoints = [
+        {"name": n, "metric": n, **({"at": "primary"} if m.needs_call else {}), **settings.get(n, {})}
+        for n, m in COMPUTABLE.items()
+    ]
+    results, _, _ = run(protocol(endpoints=endpoints, strata=[]))
+    for name in COMPUTABLE:
+        e = found(results, name)
+        assert e.value is not None, (name, e.undefined)
+        assert e.low is not None or e.interval_undefined, name
+        low, high = METRICS[name].lower, METRICS[name].upper
+        assert low is None or e.value >= low, name
+        assert high is None or e.value <= high, name
 
 
 def test_a_bootstrap_interval_can_be_asked_for_by_name():
