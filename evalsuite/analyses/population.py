@@ -111,7 +111,7 @@ def _classify(
         numeric_positive = not isinstance(task.positive, list) and _is_number(str(task.positive))
         others = [t for t, c in verdict_of.items() if c == "negative"]
         numbers = {float(t) for t in others if _is_number(t)}
-        # With a numeric code for "positive" there is one code for "negative", 0 where it occurs; no third is an absence.
+        # With a numeric code for "positive" there is one code for "negative" (0 where it occurs), and no third.
         code = 0.0 if 0.0 in numbers else next(iter(numbers)) if len(numbers) == 1 else None
         for text in others:
             foreign = numeric_positive and not (_is_number(text) and float(text) == code)
