@@ -103,7 +103,7 @@ def _protocol_fits(protocol: StudyProtocol, testset: Path) -> list[str]:
 def _model(path: Path, contract: Path | None, testset: Path | None) -> dict[str, Any]:
     from evalsuite.models.open import inspect_model
 
-    found = {"kind": "model", **inspect_model(path)}
+    found = {"kind": "model", **inspect_model(path, contract=contract)}
     if testset is not None:
         found["fits"] = _model_fits(path, contract, testset)
     return found
