@@ -144,7 +144,8 @@ class Curve:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Curve:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        fields_: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**fields_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -189,7 +189,7 @@ def build_population(
         if bad:
             final.append("failed")
         elif out != "ok":
-            final.append(out)
+            final.append(cast(CaseStatus, out))
         elif cls == "missing":
             final.append("reference_missing")
         elif cls == "equivocal":
@@ -226,7 +226,7 @@ def accounting(
                 chosen = mask & (status == s) & (classes == c)
                 if chosen.any():
                     patients = len(np.unique(population.patient_index[chosen]))
-                    rows.append((s, c, stratum, int(chosen.sum()), patients))  # type: ignore[arg-type]
+                    rows.append((s, c, stratum, int(chosen.sum()), patients))
     return rows
 
 
