@@ -8,6 +8,8 @@ from pathlib import Path
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
+_SHARED_BELOW = 4
+
 
 def recommended_environment() -> dict[str, str]:
     """Environment variables worth setting before torch is imported (the command line re-executes itself with them).
@@ -52,16 +54,17 @@ def _quota() -> float | None:
 def share_cores(*, on_cpu: bool, threads: int | None, decoders: int | None) -> tuple[int, int]:
     """Torch threads and image decoders that together use the cores and do not fight for them.
 
-    On the processor the model is what takes long, so it gets all cores but one for decoding; with an accelerator the
-    cores have nothing to do but decode. `OMP_NUM_THREADS` caps torch's share where the user has set it. A number given
-    explicitly is taken as it stands.
+    On the processor the model is what takes long, so it gets all cores but one in eight, at least one; below four cores
+    it gets all of them and one decoder shares, because a core set aside would lie idle most of the time (DenseNet121 on
+    two cores: 8.4 against 6.5 images/s). With an accelerator the cores have nothing to do but decode.
+    `OMP_NUM_THREADS` caps torch's share where the user has set it. A number given explicitly is taken as it stands.
     """
     cores = usable_cores()
     if decoders is None:
         decoders = max(1, cores // 8) if on_cpu else max(1, cores - 1)
     if threads is None:
         wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-        threads = max(1, cores - decoders)
+        threads = cores if on_cpu and cores < _SHARED_BELOW else max(1, cores - decoders)
         if wished.isdigit() and int(wished) > 0:
             threads = min(threads, int(wished))
     return threads, decoders

@@ -11,10 +11,13 @@ from evalsuite.inference.process import recommended_environment, share_cores
 
 def test_threads_and_decoders_use_the_cores_together(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for n in (2, 4, 8, 16, 64):
+    for n in (4, 8, 16, 64):
         monkeypatch.setattr(process, "usable_cores", lambda n=n: n)
         for on_cpu in (True, False):
             assert sum(share_cores(on_cpu=on_cpu, threads=None, decoders=None)) == n
+    monkeypatch.setattr(process, "usable_cores", lambda: 2)
+    assert share_cores(on_cpu=True, threads=None, decoders=None) == (2, 1)
+    assert share_cores(on_cpu=False, threads=None, decoders=None) == (1, 1)
     monkeypatch.setattr(process, "usable_cores", lambda: 1)
     assert share_cores(on_cpu=True, threads=None, decoders=None) == (1, 1)
     assert share_cores(on_cpu=True, threads=5, decoders=7) == (5, 7)
