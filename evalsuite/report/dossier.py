@@ -100,14 +100,14 @@ def _cover(m: Material, identifier: str) -> Cover:
     control = (
         Item(name="Report", value=identifier, mono=True),
         Item(name="Status", value=_status(m), tone="neutral" if m.verdict.evidence else "warning"),
-        Item(name="Protocol", value=f"{clean(p.id, longest=100)}, version {clean(p.version, longest=40)}"),
+        Item(name="Protocol", value=f"{clean(p.id, longest=80)}, version {clean(p.version, longest=24)}"),
         Item(name="Protocol SHA-256", value=given(e.protocol.get("digest"), "not recorded"), mono=True),
         Item(
             name="Protocol frozen",
             value=format_utc(frozen.get("utc")) if isinstance(frozen, Mapping) else "not frozen",
             tone="neutral" if isinstance(frozen, Mapping) else "warning",
         ),
-        Item(name="Model", value=clean(model_name, longest=120)),
+        Item(name="Model", value=clean(model_name, longest=80)),
         Item(name="Model SHA-256", value=given(e.model.get("digest"), "not recorded"), mono=True),
         Item(name="Test set", value=f"{m.set_name}, {_cases(m)}"),
         Item(name="Test-set root", value=given(e.testset.get("root"), "not recorded"), mono=True),
@@ -116,14 +116,17 @@ def _cover(m: Material, identifier: str) -> Cover:
             name="Executed",
             value=f"{format_utc(m.recorded('run.started_utc'))} to {format_utc(m.recorded('run.finished_utc'))}",
         ),
-        Item(name="Responsible", value=f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}"),
+        Item(
+            name="Responsible",
+            value=clean(f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}", longest=100),
+        ),
         Item(name="Software", value=f"evalsuite {m.text('software.evalsuite')}"),
         Item(name="Evidence SHA-256", value=m.verdict.evidence_digest, mono=True),
     )
     return Cover(
         kicker=f"{KINDS[p.kind]} · evaluation report",
-        title=clean(p.title, longest=160),
-        subtitle=f"{clean(model_name, longest=100)} on {m.set_name}",
+        title=clean(p.title, longest=120),
+        subtitle=f"{clean(model_name, longest=80)} on {m.set_name}",
         verdict=judgement(m),
         status=_status(m),
         control=control,
@@ -148,11 +151,11 @@ def _summary(m: Material) -> Summary:
     policy = m.protocol.missing_outputs.primary.replace("_", " ")
     worst = groups.worst_groups(m)
     items = study.open_items(m)
-    flags = [clean(f, longest=150) for f in m.verdict.flags]
+    flags = [clean(f, longest=120) for f in m.verdict.flags]
     facts = [
         Item(
             name="Least favourable groups",
-            value="\n".join(clean(w, longest=200) for w in worst) or "No assessable group.",
+            value="\n".join(clean(w, longest=140) for w in worst) or "No assessable group.",
         ),
         Item(name="Missing and failed", value=f"{lost}. Primary analysis: {policy}."),
         Item(name="Evidence status", value=_evidence_status(m), tone="neutral" if m.verdict.evidence else "warning"),
@@ -162,7 +165,7 @@ def _summary(m: Material) -> Summary:
             if flags
             else "None.",
         ),
-        Item(name="Open items", value=clean("; ".join(items), longest=260) + "." if items else "None."),
+        Item(name="Open items", value=clean("; ".join(items), longest=240) + "." if items else "None."),
     ]
     results_ = ranked(m)
     return Summary(
@@ -177,7 +180,7 @@ def _summary(m: Material) -> Summary:
 
 def _evidence_status(m: Material) -> str:
     if not m.verdict.evidence:
-        return "Not evidence: " + "; ".join(clean(r, longest=140) for r in m.verdict.not_evidence_because[:3]) + "."
+        return "Not evidence: " + "; ".join(clean(r, longest=110) for r in m.verdict.not_evidence_because[:3]) + "."
     frozen = m.recorded("protocol.frozen")
     when = f"protocol frozen {format_utc(frozen.get('utc'))}" if isinstance(frozen, Mapping) else "protocol frozen"
     uses = m.recorded("testset.uses")

@@ -39,7 +39,7 @@ def judgement(material: Material) -> Judgement:
         word=_OVERALL[verdict.overall],
         mark=OUTCOME_MARKS[verdict.overall],
         tone=verdict.overall,
-        reason=sentence(clean(verdict.reason, longest=400)),
+        reason=sentence(clean(verdict.reason, longest=320)),
     )
 
 
@@ -72,13 +72,14 @@ def criterion_words(result: CriterionResult, *, subject: bool = False) -> str:
 
 
 def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
+    short = 250 if reasons else 44
     found = None if result.stratum else material.find(result.endpoint)
-    where = "" if not result.stratum else format_stratum(result.stratum)
-    point = f"at {clean(result.operating_point, longest=60)}" if result.operating_point else ""
+    where = "" if not result.stratum else clean(format_stratum(result.stratum), longest=short)
+    point = f"at {clean(result.operating_point, longest=min(short, 60))}" if result.operating_point else ""
     estimate, digits = result.estimate, digits_for(result)
     cells = [
         Cell(
-            text=clean(result.endpoint, longest=90),
+            text=clean(result.endpoint, longest=90 if reasons else 60),
             sub=" · ".join(part for part in (metric_title(result.metric), point, where) if part),
             link=anchor(found[0]) if found else None,
         ),
@@ -88,7 +89,8 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
         ),
     ]
     if estimate.value is None:
-        cells += [Cell(text=format_value(result.metric, estimate), kind="muted"), Cell(text="–", kind="number")]
+        why = clean(format_value(result.metric, estimate), longest=120 if reasons else 60)
+        cells += [Cell(text=why, kind="muted"), Cell(text="–", kind="number")]
     else:
         cells += [
             Cell(
@@ -111,7 +113,8 @@ def criteria_table(
     rows = [_row(material, result, reasons=reasons) for result in results[:most]]
     notes = []
     if len(results) > most:
-        notes.append(f"{len(results) - most} more criteria are in the section “Primary results”.")
+        place = "the attached verdict.json" if reasons else "the section “Primary results”"
+        notes.append(f"{len(results) - most} more criteria are in {place}.")
     level = format_level(material.level)
     notes.append(f"Intervals are two-sided {level}; a lower or upper bound is one end of that interval.")
     notes.append(material.set_note)

@@ -101,7 +101,7 @@ class Material:
     def set_name(self) -> str:
         name = given(self.evidence.testset.get("set_id") or self.recorded("testset.set_id"), "test set")
         version = given(self.evidence.testset.get("version") or self.recorded("testset.version"), "")
-        return f"{clean(name, longest=80)} version {clean(version, longest=40)}" if version else name
+        return f"{clean(name, longest=60)} version {clean(version, longest=24)}" if version else clean(name, longest=60)
 
     @property
     def set_note(self) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from evalsuite.report.view import Dossier
+from evalsuite.report.view import Dossier, Item, Table
 from evalsuite.resources import bundled
 
 Medium = Literal["print", "screen"]
+
+#: Addresses of this scheme are the report's own fonts; parsing them out of data: addresses costs a second per report.
+FONT_SCHEME = "report"
 
 _FACES = (
     ("Inter", 400, "normal", "Inter-Regular.otf"),
@@ -19,29 +23,49 @@ _FACES = (
     ("Inter", 700, "normal", "Inter-Bold.otf"),
     ("JetBrains Mono", 400, "normal", "JetBrainsMono-Regular.ttf"),
 )
+_KEEP_ROWS, _KEEP_CHARACTERS = 12, 2000
 _MIME = {".otf": "font/otf", ".ttf": "font/ttf"}
 
 
 @cache
-def font_faces() -> str:
-    """CSS that carries the report's fonts inside the document."""
+def fonts() -> dict[str, bytes]:
+    """The report's font files by name."""
     folder = bundled("reports", "style", "fonts")
+    return {name: (folder / name).read_bytes() for *_, name in _FACES}
+
+
+@cache
+def font_faces(medium: Medium) -> str:
+    """CSS for the report's fonts: inside the document on screen, named "report:FILE" where the PDF maker has them."""
     rules = []
     for family, weight, style, name in _FACES:
-        data = base64.b64encode((folder / name).read_bytes()).decode("ascii")
-        rules.append(
-            f'@font-face {{ font-family: "{family}"; font-weight: {weight}; font-style: {style}; '
-            f"src: url(data:{_MIME[Path(name).suffix]};base64,{data}); }}"
-        )
+        address = f"{FONT_SCHEME}:{name}"
+        if medium == "screen":
+            data = base64.b64encode(fonts()[name]).decode("ascii")
+            address = f"data:{_MIME[Path(name).suffix]};base64,{data}"
+        described = f'font-family: "{family}"; font-weight: {weight}; font-style: {style}'
+        rules.append(f"@font-face {{ {described}; src: url({address}); }}")
     return "\n".join(rules)
 
 
 def style_sheet(medium: Medium) -> str:
     """Fonts, common rules and those of the medium."""
     folder = bundled("reports", "style")
-    parts = [font_faces()]
+    parts = [font_faces(medium)]
     parts += [(folder / f"{name}.css").read_text(encoding="utf-8") for name in ("base", medium)]
     return "\n".join(parts)
+
+
+def is_short(table: Table) -> bool:
+    """Whether a table should stay on one page: longer ones run on, with their headings repeated."""
+    if len(table.rows) > _KEEP_ROWS:
+        return False
+    return sum(len(cell.text) + len(cell.sub) for row in table.rows for cell in row.cells) < _KEEP_CHARACTERS
+
+
+def is_brief(items: Sequence[Item]) -> bool:
+    """Whether a list of facts should stay on one page."""
+    return sum(len(item.value) for item in items) < _KEEP_CHARACTERS
 
 
 def render_html(dossier: Dossier, *, medium: Medium) -> str:
@@ -63,6 +87,7 @@ def render_html(dossier: Dossier, *, medium: Medium) -> str:
         lstrip_blocks=True,
     )
     # The only two strings that are markup: drawings built by evalsuite.report.svg (which escapes all text) and our CSS.
+    environment.globals.update(is_short=is_short, is_brief=is_brief)
     environment.filters["drawing"] = Markup
     environment.filters["css"] = Markup
     return environment.get_template("report.html.j2").render(d=dossier, style=style_sheet(medium))

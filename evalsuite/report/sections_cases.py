@@ -6,7 +6,7 @@ from evalsuite.report.figures_cases import Box, flow
 from evalsuite.report.format import format_bytes, format_count, format_level_name, format_utc
 from evalsuite.report.material import Material
 from evalsuite.report.text import clean, given
-from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Row, Section, Table
+from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
 
 STATUS_WORDS = {
     "ok": "Output usable, reference established",
@@ -47,7 +47,9 @@ def test_set(material: Material) -> Section:
             value=f"column {clean(task.reference)}; target condition present where it is {_values(task.positive)}",
         )
     )
-    blocks: list[Block] = [Facts(items=tuple(items)), _mix(material)]
+    blocks: list[Block] = [Facts(items=tuple(items))]
+    if m.evidence.accounting:
+        blocks.append(_mix(material))
     return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
 
 
@@ -107,6 +109,10 @@ def _mix(material: Material) -> Table:
 
 def case_flow(material: Material) -> Section:
     m = material
+    if not m.evidence.accounting:
+        text = "The evidence holds no accounting of cases: how many were lost, and why, cannot be said."
+        notice = Notice(title="No case accounting", text=text)
+        return Section(id="case-flow", number="", title="Case accounting", code="R06", blocks=(notice,))
     total = m.count()
     no_output = {s: m.count(status=s) for s in ("rejected", "failed", "indeterminate")}
     no_reference = {s: m.count(status=s) for s in ("reference_equivocal", "reference_missing")}

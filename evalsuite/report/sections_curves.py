@@ -55,7 +55,7 @@ def performance_curves(material: Material) -> list[Block]:
     if scores is not None:
         blocks.append(scores)
     if line is None:
-        text = "No ROC curve can be drawn: the analysed cases have one class of the reference standard only."
+        text = "The evidence holds no ROC curve: it takes positive and negative cases."
         blocks.insert(0, Prose(paragraphs=(text,)))
     return blocks
 

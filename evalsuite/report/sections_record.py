@@ -198,8 +198,8 @@ def reproducibility(material: Material) -> Section:
         Prose(
             paragraphs=(
                 f"Rerun: {words} The evidence is a pure function of protocol, locked test set and predictions: the "
-                "same three give the same bytes of evidence.json and the digest above. It is attached to this file, with "
-                "the protocol and the verdict, so that every number can be read by a program and computed again.",
+                "same three give the same bytes of evidence.json and the digest above. It is attached to this file, "
+                "with the protocol and the verdict, so that every number can be read by a program and computed again.",
             )
         ),
     ]
@@ -224,8 +224,8 @@ def ledger(material: Material) -> Section:
         Prose(
             paragraphs=(
                 "The ledger is a chain of entries, each containing the digest of the one before; cutting, reordering "
-                "or changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the run "
-                "folder (ledger.jsonl).",
+                "or changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the "
+                "run folder (ledger.jsonl).",
             )
         ),
     ]

@@ -112,8 +112,8 @@ def model_identity(material: Material) -> Section:
         blocks.append(
             Prose(
                 paragraphs=(
-                    "The model has no contract: its outputs were recorded elsewhere and read from a table. How they "
-                    "were made is outside this report.",
+                    "No contract of the model is recorded. Where its outputs were recorded elsewhere and read from a "
+                    "table, how they were made is outside this report.",
                 )
             )
         )

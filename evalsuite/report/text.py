@@ -36,25 +36,28 @@ def clean(value: object, *, longest: int = LONGEST) -> str:
     an ellipsis; a long text says how long it was.
     """
     text = unicodedata.normalize("NFC", str(value))
-    full = len(text)
-    cut = full > longest
-    if cut:
-        text = text[:longest]
     known = glyphs()
     parts: list[str] = []
+    length = 0
+    cut = False
     for character in text:
         if character in _SPACE or character == " ":
-            if parts and parts[-1] != " ":
-                parts.append(" ")
+            piece = "" if not parts or parts[-1] == " " else " "
         elif ord(character) in known and unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn"):
-            parts.append(character)
+            piece = character
         else:
-            parts.append(f"‹U+{ord(character):04X}›")
+            piece = f"‹U+{ord(character):04X}›"
+        if length + len(piece) > longest:
+            cut = True
+            break
+        if piece:
+            parts.append(piece)
+            length += len(piece)
     line = "".join(parts).strip()
     if not cut:
         return line
     # A short label is cut quietly, a long text says so.
-    return f"{line.rstrip()}…" if longest < 250 else f"{line} … [cut: {full:,} characters in all]"
+    return f"{line}…" if longest < 250 else f"{line} … [cut: {len(text):,} characters in all]"
 
 
 def given(value: object, missing: str = "not stated") -> str:
