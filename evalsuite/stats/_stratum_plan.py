@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
-from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums, evaluate
+from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums
 from evalsuite.stats._rank import Placements, placements
 
 ROW_ELEMENTS = 120_000
 """Cases times replicates worked on at once in the rank statistics: small enough to stay in cache."""
-BRUTE_FORCE_ELEMENTS = 200_000_000
-"""Up to this many patients times positives-plus-negatives, average precision is recomputed per left-out patient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,68 +234,3 @@ def _average_precision(
     total = (positive * precision).sum(axis=1)
     defined = (n_positive > 0.0) & (n_negative > 0.0)
     return np.asarray(np.divide(total, n_positive, out=np.full(total.shape, np.nan), where=defined))
-
-
-def jackknife(plan: StratumPlan, metric: str, *, prevalence: float | None = None) -> FloatArray:
-    """`(p,)` values with each patient of the stratum left out; NaN where the metric is then undefined.
-
-    Closed form from sums and placements, except average precision: recomputed per patient up to
-    `BRUTE_FORCE_ELEMENTS`, beyond that linearised by its influence function (BCa needs only the skewness).
-    """
-    if metric == "auroc" and plan.rank is not None:
-        return _auroc_jackknife(plan.rank, plan.patients.size)
-    if metric == "average_precision" and plan.rank is not None:
-        return _average_precision_jackknife(plan.rank, plan.patients.size)
-    left_out = sums_of(plan, plan.features.sum(axis=0) - plan.features)
-    return evaluate(metric, left_out, prevalence=prevalence)
-
-
-def _auroc_jackknife(plan: RankPlan, patients: int) -> FloatArray:
-    m, n = plan.positive_patient.size, plan.negative_patient.size
-    m_i = np.bincount(plan.positive_patient, minlength=patients)
-    n_i = np.bincount(plan.negative_patient, minlength=patients)
-    # Placements of positives come sorted by score here, like positive_patient.
-    above = np.bincount(plan.positive_patient, weights=plan.below + plan.through, minlength=patients)
-    passed = np.concatenate([[0], np.cumsum(np.bincount(plan.below, minlength=n + 1))])
-    upto = np.concatenate([[0], np.cumsum(np.bincount(plan.through, minlength=n + 1))])
-    # Negative j (0-based, sorted) is below positive i if j < below_i, tied or below if j < through_i.
-    j = np.arange(n)
-    outranked = (m - passed[j + 1]) + (m - upto[j + 1])
-    beaten = np.bincount(plan.negative_patient, weights=outranked.astype(np.float64), minlength=patients)
-    twice = float((plan.below + plan.through).sum())
-    pairs = 2.0 * (m - m_i) * (n - n_i)
-    left = twice - above - beaten + plan.within
-    return np.asarray(np.divide(left, pairs, out=np.full(patients, np.nan), where=pairs > 0.0))
-
-
-def _average_precision_jackknife(plan: RankPlan, patients: int) -> FloatArray:
-    cases = plan.positive_patient.size + plan.negative_patient.size
-    if patients * cases <= BRUTE_FORCE_ELEMENTS:
-        values = np.empty(patients)
-        step = max(1, 1_000_000 // patients)
-        for start in range(0, patients, step):
-            stop = min(start + step, patients)
-            counts = np.ones((stop - start, patients), dtype=np.int32)
-            counts[np.arange(stop - start), np.arange(start, stop)] = 0
-            values[start:stop] = rank_values(plan, counts, ["average_precision"])["average_precision"]
-        return values
-    return _average_precision_influence(plan, patients)
-
-
-def _average_precision_influence(plan: RankPlan, patients: int) -> FloatArray:
-    """Linear approximation of the delete-one values: minus the derivative of AP with respect to a patient's weight."""
-    m, n = plan.positive_patient.size, plan.negative_patient.size
-    tp = (m - plan.first_tied).astype(np.float64)
-    called = tp + (n - plan.below)
-    area = float((tp / called).sum()) / m
-    # Sums over positives that score at most as much as a given rank: prefix sums over rising score.
-    gain = np.concatenate([[0.0], np.cumsum((called - tp) / called**2)])
-    loss = np.concatenate([[0.0], np.cumsum(tp / called**2)])
-    last_tied = np.searchsorted(plan.first_tied, plan.first_tied, "right")
-    positive = (tp / called + gain[last_tied] - area) / m
-    # Positives with score <= the j-th negative's: those whose `below` is at most j.
-    reach = np.searchsorted(plan.below, np.arange(n), "right")
-    negative = -loss[reach] / m
-    per_patient = np.bincount(plan.positive_patient, weights=positive, minlength=patients)
-    per_patient += np.bincount(plan.negative_patient, weights=negative, minlength=patients)
-    return np.asarray(area - per_patient, dtype=np.float64)

@@ -29,11 +29,11 @@ from evalsuite.stats._binary_metrics import (
     proportion_counts,
     undefined_reason,
 )
+from evalsuite.stats._jackknife import jackknife
 from evalsuite.stats._stratum_plan import (
     CaseArrays,
     StratumPlan,
     build_plan,
-    jackknife,
     rank_values,
     sums_of,
     weighted_sums,

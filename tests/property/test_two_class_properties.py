@@ -16,6 +16,7 @@ from evalsuite.stats.roc import auroc, auroc_variance, roc_curve
 from evalsuite.stats.roc_compare import paired_auroc_difference
 from evalsuite.stats.roc_operating import partial_auroc_value
 
+FEW = settings(max_examples=40, deadline=None)
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -35,6 +36,7 @@ def _logistic(s: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-s / 2))
 
 
+@FEW
 @given(samples())
 def test_auroc_of_the_negated_score_is_the_complement(sample: Sample) -> None:
     y, s, patient = sample
@@ -45,6 +47,7 @@ def test_auroc_of_the_negated_score_is_the_complement(sample: Sample) -> None:
         assert down.high == pytest.approx(1 - up.low, abs=1e-9)
 
 
+@FEW
 @given(samples())
 def test_swapping_the_classes_is_negating_the_score(sample: Sample) -> None:
     y, s, patient = sample
@@ -52,6 +55,7 @@ def test_swapping_the_classes_is_negating_the_score(sample: Sample) -> None:
     assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-12)
 
 
+@FEW
 @given(samples())
 def test_increasing_maps_change_nothing_that_is_about_ranks(sample: Sample) -> None:
     y, s, patient = sample
@@ -62,6 +66,7 @@ def test_increasing_maps_change_nothing_that_is_about_ranks(sample: Sample) -> N
         np.testing.assert_array_equal(roc_curve(y, mapped).tpr, roc_curve(y, s).tpr)
 
 
+@FEW
 @given(samples(), st.randoms(use_true_random=False))
 def test_order_of_cases_changes_nothing(sample: Sample, random: object) -> None:
     y, s, patient = sample
@@ -82,6 +87,7 @@ def test_order_of_cases_changes_nothing(sample: Sample, random: object) -> None:
     np.testing.assert_allclose(one.values, two.values, atol=1e-9)
 
 
+@FEW
 @given(samples())
 def test_auroc_is_the_area_under_its_curve(sample: Sample) -> None:
     y, s, _ = sample
@@ -92,6 +98,7 @@ def test_auroc_is_the_area_under_its_curve(sample: Sample) -> None:
     assert partial_auroc_value(y, s, focus="sensitivity", range=(0.0, 1.0)) == pytest.approx(area, abs=1e-12)
 
 
+@FEW
 @given(samples())
 def test_interval_holds_the_estimate_and_widens_with_the_level(sample: Sample) -> None:
     y, s, patient = sample
@@ -127,6 +134,7 @@ def test_interval_holds_the_estimate_and_widens_with_the_level(sample: Sample) -
             assert wide.high >= narrow.high
 
 
+@FEW
 @given(samples(both=False, smallest=1))
 def test_an_estimate_is_a_value_or_a_reason(sample: Sample) -> None:
     y, s, patient = sample
@@ -144,6 +152,7 @@ def test_an_estimate_is_a_value_or_a_reason(sample: Sample) -> None:
                     assert e.low < e.high
 
 
+@FEW
 @given(samples())
 def test_one_case_per_patient_is_the_unclustered_result(sample: Sample) -> None:
     y, s, _ = sample
@@ -154,6 +163,7 @@ def test_one_case_per_patient_is_the_unclustered_result(sample: Sample) -> None:
     assert c.calibration_slope(y, p, cluster=own) == c.calibration_slope(y, p)
 
 
+@FEW
 @given(samples())
 def test_weights_of_one_change_nothing_and_strata_add_up(sample: Sample) -> None:
     y, s, patient = sample
@@ -171,6 +181,7 @@ def test_weights_of_one_change_nothing_and_strata_add_up(sample: Sample) -> None
         assert sum(parts) / y.size == pytest.approx(table.point[0, m], abs=1e-12)
 
 
+@FEW
 @given(samples())
 def test_difference_with_itself_is_zero_and_antisymmetric(sample: Sample) -> None:
     y, s, patient = sample
@@ -185,6 +196,7 @@ def test_difference_with_itself_is_zero_and_antisymmetric(sample: Sample) -> Non
     assert itself.test.p_value is None
 
 
+@FEW
 @given(samples())
 def test_repeating_every_case_in_its_patient_changes_no_robust_variance(sample: Sample) -> None:
     y, s, patient = sample
@@ -196,6 +208,7 @@ def test_repeating_every_case_in_its_patient_changes_no_robust_variance(sample: 
         assert twice.robust == pytest.approx(once.robust, abs=1e-12)
 
 
+@FEW
 @given(samples())
 def test_brier_parts_add_up_and_reliability_counts_all(sample: Sample) -> None:
     y, s, _ = sample
@@ -213,6 +226,7 @@ def test_brier_parts_add_up_and_reliability_counts_all(sample: Sample) -> None:
     assert c.brier_decomposition(y, p, 1000).within_bin == pytest.approx(0, abs=2e-3 if distinct > 1 else 1e-9)
 
 
+@FEW
 @given(samples(), st.floats(0.05, 0.95))
 def test_net_benefit_lies_between_its_bounds(sample: Sample, threshold: float) -> None:
     y, s, _ = sample
