@@ -122,6 +122,8 @@ class PatientDraw:
     def counts(self, start: int, stop: int) -> npt.NDArray[np.int32]:
         """`(stop - start, patients)`: how often each patient is drawn in replicates `start … stop - 1`."""
         block = np.empty((stop - start, self.n_patients), dtype=np.int32)
+        if self.n_patients == 0:
+            return block
         samplers = [_Sampler(int(group.size)) for group in self.groups]
         for row, replicate in enumerate(range(start, stop)):
             sequence = np.random.SeedSequence(self.seed, spawn_key=(replicate,))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from evalsuite.stats._rank import delong_covariance, placements
-from evalsuite.stats.bootstrap import PatientDraw, binary_bootstrap
+from evalsuite.stats.bootstrap import PatientDraw, binary_bootstrap, binary_replicates, estimates
 from evalsuite.stats.roc import auroc, auroc_variance
 from evalsuite.stats.roc_compare import paired_auroc_difference, unpaired_auroc_difference
 from evalsuite.stats.roc_operating import partial_auroc_value, sensitivity_at_specificity, specificity_at_sensitivity
@@ -184,9 +184,9 @@ def test_clustered_bacteria_figures(shared_golden: Path) -> None:
     centre = math.log(figures["auc"] / (1 - figures["auc"]))
     assert math.log(e.low / (1 - e.low)) == pytest.approx(centre - 1.959963984540054 * se, abs=1e-6)
     assert math.log(e.high / (1 - e.high)) == pytest.approx(centre + 1.959963984540054 * se, abs=1e-6)
-    draw = PatientDraw(patient, 20000, 11)
+    table = binary_replicates(PatientDraw(patient, 20000, 11), reference=y, score=s, metrics=["auroc"])
     for method in ("percentile", "basic", "bca"):
-        b = binary_bootstrap(draw, reference=y, score=s, metrics=["auroc"], method=method)[0][0]
+        b = estimates(table, method=method)[0][0]
         assert [b.low, b.high] == pytest.approx(boot[method], abs=0.004)
 
 

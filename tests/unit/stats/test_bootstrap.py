@@ -229,3 +229,13 @@ def test_difference_between_strata_is_paired_through_the_draw() -> None:
         PatientDraw(PATIENT, 10, 1), masks=np.zeros((1, N), dtype=bool), metrics=["auroc"], reference=Y, score=S
     )
     assert difference_estimate((empty, 0, 0), (empty, 0, 0)).undefined == "no cases"
+
+
+def test_no_cases_at_all() -> None:
+    draw = PatientDraw([], 5, 0)
+    assert (draw.n, draw.n_patients, draw.counts(0, 5).shape) == (0, 0, (5, 0))
+    nothing = np.zeros(0)
+    rows = binary_bootstrap(
+        draw, reference=nothing, score=nothing, call=nothing, probability=nothing, metrics=METRICS
+    )  # fmt: skip
+    assert {e.undefined for e in rows[0]} == {"no cases"}
