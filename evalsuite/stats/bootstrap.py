@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evalsuite.stats._binary_inputs import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    as_probabilities,
-    as_reference,
-    as_scores,
-    check_level,
-)
-from evalsuite.stats._binary_metrics import (
-    METRICS,
-    RANK_METRICS,
-    Sums,
-    check_metrics,
-    evaluate,
-    proportion_counts,
-    undefined_reason,
-)
-from evalsuite.stats._jackknife import jackknife
-from evalsuite.stats._stratum_plan import (
-    CaseArrays,
-    StratumPlan,
-    build_plan,
-    rank_values,
-    sums_of,
-    weighted_sums,
-)
-from evalsuite.stats.bins import BinScheme, bin_index
+from evalsuite.stats._binary_inputs import FloatArray, IntArray, check_level
+from evalsuite.stats._binary_metrics import METRICS
+from evalsuite.stats.bins import BinScheme
 from evalsuite.stats.bootstrap_interval import (
     TITLES,
     BootstrapInterval,
@@ -47,6 +19,7 @@ from evalsuite.stats.bootstrap_interval import (
     check_method,
 )
 from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.replicates import BASIC_ONLY, ReplicateTable, binary_replicates, replicate_values
 from evalsuite.types import Estimate, Unit
 
 __all__ = [
@@ -64,9 +37,6 @@ __all__ = [
     "replicate_values",
 ]
 
-BASIC_ONLY = ("ece", "mce")
-"""Resampling inflates these (a replicate's bins are noisier than the data's): percentile and BCa intervals miss."""
-
 BOUNDS: dict[str, tuple[float, float]] = {
     "mcc": (-1.0, 1.0),
     "kappa": (-1.0, 1.0),
@@ -76,26 +46,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "log_loss": (0.0, np.inf),
     "observed_expected": (0.0, np.inf),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicateTable:
-    """Values of every metric in every stratum: on the data, in each replicate, with each patient left out.
-
-    `point (s, m)` and `values (s, m, r)` hold NaN where a metric does not exist; `reasons[s][m]` says why for the data.
-    `jackknife[s][m]` is `(p,)` over `patients[s]` (codes of the draw), or None where BCa was not asked for.
-    Replicate `r` is the same resample of patients everywhere, so differences of two columns are paired.
-    """
-
-    metrics: tuple[str, ...]
-    point: FloatArray
-    values: FloatArray
-    reasons: tuple[tuple[str | None, ...], ...]
-    jackknife: tuple[tuple[FloatArray | None, ...], ...]
-    patients: tuple[IntArray, ...]
-    n_cases: tuple[int, ...]
-    n_positive: tuple[int, ...]
-    proportions: tuple[tuple[tuple[float, float] | None, ...], ...]
 
 
 def binary_bootstrap(
@@ -218,86 +168,21 @@ def _estimate(table: ReplicateTable, s: int, m: int, *, method: BootstrapMethod,
     proportion = table.proportions[s][m]
     if proportion is not None:
         common |= {"numerator": proportion[0], "denominator": proportion[1]}
+        common["design_effect"] = _design_effect(table, s, replicates, point, proportion[1])
     n = int(proportion[1]) if proportion is not None else table.n_cases[s]
     return Estimate(value=point, low=low, high=high, interval_undefined=absent, method=title, n=n, **common)
 
 
-def binary_replicates(
-    draw: PatientDraw,
-    *,
-    reference: npt.ArrayLike,
-    metrics: Sequence[str],
-    masks: npt.ArrayLike | None = None,
-    score: npt.ArrayLike | None = None,
-    call: npt.ArrayLike | None = None,
-    probability: npt.ArrayLike | None = None,
-    bins: int = 10,
-    scheme: BinScheme = "equal_width",
-    prevalence: float | None = None,
-    threads: int | None = None,
-    with_jackknife: bool = True,
-) -> ReplicateTable:
-    """Value of every metric in every stratum and replicate; arguments as in `binary_bootstrap`."""
-    names = check_metrics(metrics, call=call is not None, score=score is not None, probability=probability is not None)
-    if prevalence is not None and not 0.0 < prevalence < 1.0:
-        raise ValueError(f"prevalence lies strictly between 0 and 1, got {prevalence!r}")
-    chosen = np.ones((1, draw.n), dtype=np.bool_) if masks is None else np.asarray(masks)
-    if chosen.dtype != np.bool_ or chosen.ndim != 2 or chosen.shape[1] != draw.n:
-        raise ValueError(f"masks must be bool of shape (strata, {draw.n}), got {chosen.dtype} {chosen.shape}")
-    cases = _case_arrays(draw, np.logical_or.reduce(chosen, axis=0), reference, score, call, probability, bins, scheme)
-    plans = [build_plan(cases, mask, names) for mask in chosen]
-    values = np.full((len(plans), len(names), draw.replicates), np.nan)
-
-    def fill(span: tuple[int, int]) -> None:
-        counts = draw.counts(*span)
-        for s, plan in enumerate(plans):
-            mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
-            for m, column in enumerate(_evaluate(plan, mine, names, prevalence)):
-                values[s, m, span[0] : span[1]] = column
-
-    workers = min(8, _cores()) if threads is None else max(1, threads)
-    spans = list(draw.spans(size=_span(draw, workers)))
-    if workers == 1 or len(spans) == 1:
-        for span in spans:
-            fill(span)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(fill, spans))
-    return _table(plans, names, cases, chosen, values, with_jackknife, prevalence)
-
-
-def replicate_values(
-    draw: PatientDraw,
-    *,
-    reference: npt.ArrayLike,
-    metrics: Sequence[str],
-    masks: npt.ArrayLike | None = None,
-    score: npt.ArrayLike | None = None,
-    call: npt.ArrayLike | None = None,
-    probability: npt.ArrayLike | None = None,
-    bins: int = 10,
-    scheme: BinScheme = "equal_width",
-    prevalence: float | None = None,
-    threads: int | None = None,
-) -> FloatArray:
-    """`(strata, metrics, replicates)` raw replicate values, NaN where undefined, for differences.
-
-    Two calls with the same draw are paired replicate by replicate.
-    """
-    return binary_replicates(
-        draw,
-        reference=reference,
-        metrics=metrics,
-        masks=masks,
-        score=score,
-        call=call,
-        probability=probability,
-        bins=bins,
-        scheme=scheme,
-        prevalence=prevalence,
-        threads=threads,
-        with_jackknife=False,
-    ).values
+def _design_effect(
+    table: ReplicateTable, s: int, replicates: FloatArray, point: float, denominator: float
+) -> float | None:
+    """Bootstrap variance over the binomial one, where patients have several cases and the latter is not 0."""
+    if table.patients[s].size == table.n_cases[s] or not 0.0 < point < 1.0:
+        return None
+    defined = replicates[np.isfinite(replicates)]
+    if defined.size < 2:
+        return None
+    return float(defined.var(ddof=1)) * denominator / (point * (1.0 - point))
 
 
 def difference_estimate(
@@ -343,155 +228,4 @@ def _expand(table: ReplicateTable, s: int, m: int, everyone: IntArray) -> FloatA
         raise ValueError("a BCa difference needs tables made with_jackknife=True")
     out = np.full(everyone.size, float(table.point[s, m]))
     out[np.searchsorted(everyone, table.patients[s])] = values
-    return out
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def _span(draw: PatientDraw, workers: int) -> int:
-    """Replicates per block: bounded memory, and enough blocks that all workers have some."""
-    from evalsuite.stats.draw import BLOCK_BYTES
-
-    bounded = max(1, BLOCK_BYTES // max(1, 4 * draw.n_patients))
-    return max(1, min(bounded, -(-draw.replicates // (4 * workers))))
-
-
-def _case_arrays(
-    draw: PatientDraw,
-    used: BoolArray,
-    reference: npt.ArrayLike,
-    score: npt.ArrayLike | None,
-    call: npt.ArrayLike | None,
-    probability: npt.ArrayLike | None,
-    bins: int,
-    scheme: BinScheme,
-) -> CaseArrays:
-    truth = as_reference(reference)
-    n = int(truth.size)
-    if draw.n != n:
-        raise ValueError(f"the draw was made for {draw.n} cases, reference has {n}")
-    calls: BoolArray | None = None
-    if call is not None:
-        calls = as_reference(call)
-        if calls.size != n:
-            raise ValueError(f"call must have shape ({n},) like reference, got {calls.shape}")
-    # A case outside every stratum takes no part, so it may lack a score or probability.
-    p = None if probability is None else as_probabilities(_used(probability, used), n)
-    return CaseArrays(
-        reference=truth,
-        patient=draw.patient,
-        n_patients=draw.n_patients,
-        score=None if score is None else as_scores(_used(score, used), n),
-        call=calls,
-        probability=p,
-        bin_index=None if p is None else _bins_of_used(p, used, bins, scheme),
-        n_bins=bins,
-    )
-
-
-def _used(values: npt.ArrayLike, used: BoolArray) -> npt.ArrayLike:
-    array = np.asarray(values, dtype=np.float64)
-    return np.where(used, array, 0.0) if array.shape == used.shape else array
-
-
-def _bins_of_used(probability: FloatArray, used: BoolArray, bins: int, scheme: BinScheme) -> IntArray:
-    index = np.zeros(probability.size, dtype=np.int64)
-    index[used] = bin_index(probability[used], bins=bins, scheme=scheme)
-    return index
-
-
-def _evaluate(
-    plan: StratumPlan, counts: npt.NDArray[np.int32], metrics: tuple[str, ...], prevalence: float | None
-) -> list[FloatArray]:
-    rows = counts.shape[0]
-    nothing = np.full(rows, np.nan)
-    summed = [m for m in metrics if m not in RANK_METRICS]
-    sums = weighted_sums(plan, counts.astype(np.float64)) if summed else None
-    ranked = rank_values(plan.rank, counts, metrics) if plan.rank is not None else {}
-    out = []
-    for metric in metrics:
-        if metric in RANK_METRICS:
-            out.append(ranked.get(metric, nothing))
-        elif metric == "log_loss" and plan.infinite_log_loss:
-            out.append(nothing)
-        else:
-            assert sums is not None
-            out.append(evaluate(metric, sums, prevalence=prevalence))
-    return out
-
-
-def _table(
-    plans: list[StratumPlan],
-    names: tuple[str, ...],
-    cases: CaseArrays,
-    masks: BoolArray,
-    values: FloatArray,
-    with_jackknife: bool,
-    prevalence: float | None,
-) -> ReplicateTable:
-    point = np.full((len(plans), len(names)), np.nan)
-    reasons: list[tuple[str | None, ...]] = []
-    left_out: list[tuple[FloatArray | None, ...]] = []
-    proportions: list[tuple[tuple[float, float] | None, ...]] = []
-    for s, plan in enumerate(plans):
-        once = np.ones((1, plan.patients.size), dtype=np.int32)
-        exact = sums_of(plan, plan.features.sum(axis=0, keepdims=True))
-        point[s] = [column[0] for column in _evaluate(plan, once, names, prevalence)]
-        reasons.append(
-            tuple(
-                undefined_reason(m, exact, prevalence=prevalence) if np.isnan(point[s, k]) else None
-                for k, m in enumerate(names)
-            )
-        )
-        refined = _plain_values(cases, masks[s], names, exact)
-        point[s] = [refined.get(m, point[s, k]) for k, m in enumerate(names)]
-        left_out.append(
-            tuple(
-                jackknife(plan, m, prevalence=prevalence)
-                if with_jackknife and reasons[s][k] is None and m not in BASIC_ONLY
-                else None
-                for k, m in enumerate(names)
-            )
-        )
-        proportions.append(
-            tuple(
-                None if prevalence is not None and m in ("ppv", "npv") else proportion_counts(m, exact) for m in names
-            )
-        )
-    return ReplicateTable(
-        metrics=names,
-        point=point,
-        values=values,
-        reasons=tuple(reasons),
-        jackknife=tuple(left_out),
-        patients=tuple(plan.patients for plan in plans),
-        n_cases=tuple(plan.n_cases for plan in plans),
-        n_positive=tuple(int(cases.reference[mask].sum()) for mask in masks),
-        proportions=tuple(proportions),
-    )
-
-
-def _plain_values(cases: CaseArrays, mask: BoolArray, names: tuple[str, ...], exact: Sums) -> dict[str, float]:
-    """Means of losses in full float64: replicates use fixed point (error below 1e-10), the reported value does not."""
-    if cases.probability is None or float(exact.n[0]) == 0.0:
-        return {}
-    y, p = cases.reference[mask], cases.probability[mask]
-    out: dict[str, float] = {}
-    if "brier" in names:
-        out["brier"] = float(((p - y) ** 2).mean())
-    if "log_loss" in names and exact.log_loss is not None:
-        from evalsuite.stats._stratum_plan import case_log_loss
-
-        loss = float(case_log_loss(y, p).mean())
-        out["log_loss"] = loss if np.isfinite(loss) else np.nan
-    if "observed_expected" in names and float(p.sum()) > 0.0:
-        out["observed_expected"] = float(y.sum() / p.sum())
-    if cases.bin_index is not None and ("ece" in names or "mce" in names):
-        index = cases.bin_index[mask]
-        size = np.bincount(index, minlength=cases.n_bins)
-        gap = np.abs(np.bincount(index, weights=y - p, minlength=cases.n_bins))
-        out["ece"] = float(gap.sum() / y.size)
-        out["mce"] = float((gap[size > 0] / size[size > 0]).max())
     return out

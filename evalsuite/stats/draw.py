@@ -47,7 +47,7 @@ class _Sampler:
         return index
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PatientDraw:
     """How often each patient is drawn in each bootstrap replicate: multinomial counts, the same for all that ask.
 
