@@ -28,6 +28,10 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
 
 def constrained_difference(x1: float, n1: float, x2: float, n2: float, delta: float) -> tuple[float, float]:
     """Maximum likelihood of (p1, p2) given p1 - p2 = delta: the closed-form root of the cubic."""
+    if delta < 0.0:
+        # Exchange the groups: the root sought is then the small one, which keeps its digits.
+        p2, p1 = constrained_difference(x2, n2, x1, n1, -delta)
+        return p1, p2
     n = n1 + n2
     # Likelihood equation in p2: l3 p^3 + l2 p^2 + l1 p + l0 = 0 (Miettinen & Nurminen, appendix).
     l3 = n
@@ -40,6 +44,13 @@ def constrained_difference(x1: float, n1: float, x2: float, n2: float, delta: fl
     ratio = 0.0 if p == 0.0 else max(-1.0, min(1.0, q / p**3))
     angle = (math.pi + math.acos(ratio)) / 3.0
     p2 = 2.0 * p * math.cos(angle) - l2 / (3.0 * l3)
+    # Small roots lose digits in the closed form: polish on the cubic itself.
+    for _ in range(3):
+        value = ((l3 * p2 + l2) * p2 + l1) * p2 + l0
+        steepness = (3.0 * l3 * p2 + 2.0 * l2) * p2 + l1
+        if steepness == 0.0 or abs(value) > abs(steepness) * 1e-4:
+            break
+        p2 -= value / steepness
     p2 = min(max(p2, max(0.0, -delta)), min(1.0, 1.0 - delta))
     return p2 + delta, p2
 
@@ -72,11 +83,10 @@ def difference_limits(
 
 def ratio_score(x1: float, n1: float, x2: float, n2: float, theta: float) -> float:
     """Signed score of p1 / p2 against `theta` > 0 (Koopman's chi-square is its square)."""
-    a = (n1 + n2) * theta
     b = n1 * theta + x1 + n2 + x2 * theta
-    c = x1 + x2
-    # The stable form of the smaller root: the larger exceeds 1 or makes p1 exceed 1.
-    p2 = 2.0 * c / (b + math.sqrt(max(0.0, b * b - 4.0 * a * c)))
+    # Discriminant of (n1 + n2) theta p2² - b p2 + (x1 + x2), written so that it does not cancel near n/n; smaller root.
+    apart = theta * (n1 + x2) - (x1 + n2)
+    p2 = 2.0 * (x1 + x2) / (b + math.sqrt(apart * apart + 4.0 * theta * (n1 - x1) * (n2 - x2)))
     p2 = min(p2, 1.0, 1.0 / theta)
     p1 = theta * p2
     gap = x1 / n1 - theta * x2 / n2

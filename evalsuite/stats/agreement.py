@@ -313,14 +313,14 @@ def bland_altman(
     sd = math.sqrt(s.total)
     half = t_two_sided(level, s.df) * math.sqrt(s.centre_variance)
     (ll, lh), (ul, uh) = _limit_intervals(s, n, level, z, used)
+    name = "Student t on patient means" if clustered else "Student t"
+    if half <= 1e-12 * sd:
+        why = "the patients' mean differences do not vary"
+        centre = Estimate(value=s.centre, interval_undefined=why, method=name, **fields)
+    else:
+        centre = Estimate(value=s.centre, low=s.centre - half, high=s.centre + half, method=name, **fields)
     return BlandAltman(
-        bias=Estimate(
-            value=s.centre,
-            low=s.centre - half,
-            high=s.centre + half,
-            method="Student t on patient means" if clustered else "Student t",
-            **fields,
-        ),
+        bias=centre,
         sd=Estimate(
             value=sd,
             low=math.sqrt(max(0.0, s.total - s.below)),

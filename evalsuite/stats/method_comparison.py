@@ -33,10 +33,14 @@ def _none(reason: str, fields: dict[str, Any]) -> Line:
     return Line(slope=e, intercept=e)
 
 
-def _deming_fit(sums: NDArray[np.float64], variance_ratio: float) -> tuple[Floats, Floats]:
-    """Slopes and intercepts from rows of (n, Σx, Σy, Σx², Σy², Σxy) about a common origin."""
+def _deming_fit(sums: NDArray[np.float64], variance_ratio: float, smallest: float) -> tuple[Floats, Floats]:
+    """Slopes and intercepts from rows of (n, Σx, Σy, Σx², Σy², Σxy) about a common origin.
+
+    NaN where the sum of products is at most `smallest`: what rounding leaves of 0 must not decide on a slope.
+    """
     n, sx, sy, sxx, syy, sxy = sums.T
     cxx, cyy, cxy = sxx - sx * sx / n, syy - sy * sy / n, sxy - sx * sy / n
+    cxy = np.where(np.abs(cxy) <= smallest, np.nan, cxy)
     gap = cyy - variance_ratio * cxx
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.sqrt(gap * gap + 4.0 * variance_ratio * cxy * cxy)
@@ -100,12 +104,13 @@ def deming(
     each = np.stack([np.bincount(index, w, minlength=m) for w in (np.ones_like(u), u, v, u * u, v * v, u * v)], axis=1)
     total = each.sum(axis=0)
     cxx, cyy, cxy = total[3], total[4], total[5]
-    if cxx == 0 or cyy == 0 or abs(cxy) <= 1e-14 * math.sqrt(cxx * cyy):
+    smallest = 1e-12 * math.sqrt(cxx * cyy)
+    if cxx == 0 or cyy == 0 or abs(cxy) <= smallest:
         return _none("the two measurements do not vary together", fields)
-    slope_all, intercept_all = _deming_fit(total[None, :], variance_ratio)
+    slope_all, intercept_all = _deming_fit(total[None, :], variance_ratio, smallest)
     slope = float(slope_all[0])
     intercept = float(intercept_all[0]) + origin[1] - slope * origin[0]
-    slopes, at_origin = _deming_fit(total - each, variance_ratio)
+    slopes, at_origin = _deming_fit(total - each, variance_ratio, smallest)
     intercepts = at_origin + origin[1] - slopes * origin[0]
     if not np.isfinite(slopes).all():
         reason = "without one patient the line is not defined"
@@ -192,8 +197,12 @@ def passing_bablok(device: ArrayLike, reference: ArrayLike, *, level: float = 0.
             intercept=Estimate(value=intercept, interval_undefined=reason, **fields),
         )
     ends = sorted((float(np.median(y - high * x)), float(np.median(y - low * x))))
+    slope_estimate = Estimate(value=slope, low=min(low, slope), high=max(high, slope), **fields)
+    if ends[0] == ends[1]:
+        why = "the median residual is the same at both limits of the slope"
+        return Line(slope=slope_estimate, intercept=Estimate(value=intercept, interval_undefined=why, **fields))
     return Line(
-        slope=Estimate(value=slope, low=min(low, slope), high=max(high, slope), **fields),
+        slope=slope_estimate,
         intercept=Estimate(value=intercept, low=min(ends[0], intercept), high=max(ends[1], intercept), **fields),
     )
 

@@ -137,6 +137,8 @@ def icc(
         value = (msr - mse) / below
     if mse == 0.0:
         return Estimate(value=value, interval_undefined="raters never differ beyond a constant", **fields)
+    if msr <= 1e-24 * scale:
+        return Estimate(value=value, interval_undefined="the subjects' means do not differ", **fields)
     tail = (1.0 - level) / 2.0
     if kind == "icc(3,1)":
         f = msr / mse
@@ -145,7 +147,11 @@ def icc(
         return Estimate(value=value, low=low, high=high, **fields)
     fj = msc / mse
     a = k * value * fj + n * (1.0 + (k - 1) * value) - k * value
-    v = (k - 1) * (n - 1) * a * a / ((n - 1) * k * k * value * value * fj * fj + (a - k * value * fj) ** 2)
+    spread_df = (n - 1) * k * k * value * value * fj * fj + (a - k * value * fj) ** 2
+    v = (k - 1) * (n - 1) * a * a / spread_df if spread_df > 0 else 0.0
+    if v < 1.0:
+        reason = "too little information: Satterthwaite's degrees of freedom are below 1"
+        return Estimate(value=value, interval_undefined=reason, **fields)
     q_low, q_high = f_quantile(1.0 - tail, n - 1, v), f_quantile(1.0 - tail, v, n - 1)
     spread = k * msc + (k * n - k - n) * mse
     low = n * (msr - q_low * mse) / (q_low * spread + n * msr)

@@ -17,6 +17,7 @@ from evalsuite.stats.predictive import likelihood_ratio, predictive_value
 from evalsuite.stats.proportions import METHOD_NAMES, exact_binomial_test, proportion
 
 METHODS = sorted(METHOD_NAMES)
+SETTINGS = settings(deadline=None, max_examples=60)
 counts = st.integers(0, 200)
 levels = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 
@@ -31,6 +32,7 @@ def _ends(e):
     return e.value, e.low, e.high
 
 
+@SETTINGS
 @given(fractions(), st.sampled_from(METHODS), levels)
 def test_a_proportions_interval_contains_it_mirrors_and_widens(xn, method, level):
     x, n = xn
@@ -44,6 +46,7 @@ def test_a_proportions_interval_contains_it_mirrors_and_widens(xn, method, level
     assert wide.high >= e.high - 1e-12
 
 
+@SETTINGS
 @given(fractions(), st.floats(0.01, 0.99))
 def test_exact_test_and_interval_agree(xn, goal):
     x, n = xn
@@ -52,7 +55,7 @@ def test_exact_test_and_interval_agree(xn, goal):
         assert (p < 0.025) == (low > goal)
 
 
-@settings(max_examples=60)
+@SETTINGS
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40),
     st.sampled_from(METHODS),
@@ -76,6 +79,7 @@ def test_clustered_proportions_ignore_order_and_labels_and_mirror(rows, method, 
             assert e.low - 1e-12 <= e.value <= e.high + 1e-12
 
 
+@SETTINGS
 @given(counts, counts, counts, counts, levels)
 def test_table_summaries(tp, fn, fp, tn, level):
     for function in (cohen_kappa, mcc, youden, balanced_accuracy, f1):
@@ -97,6 +101,7 @@ def test_table_summaries(tp, fn, fp, tn, level):
             assert e.high > e.low
 
 
+@SETTINGS
 @given(counts, counts, counts, counts, st.floats(0.001, 0.999))
 def test_predictive_values(tp, fn, fp, tn, prevalence):
     for kind in ("ppv", "npv"):
@@ -108,7 +113,7 @@ def test_predictive_values(tp, fn, fp, tn, prevalence):
             assert e.high > e.low
 
 
-@settings(max_examples=60)
+@SETTINGS
 @given(fractions(), fractions(), st.sampled_from(["newcombe", "miettinen-nurminen", "mee"]))
 def test_differences_change_sign(a, b, method):
     e, back = difference(*a, *b, method=method), difference(*b, *a, method=method)
@@ -117,7 +122,7 @@ def test_differences_change_sign(a, b, method):
     assert _ends(back) == pytest.approx((-e.value, -e.high, -e.low), abs=1e-8)
 
 
-@settings(max_examples=60)
+@SETTINGS
 @given(fractions(), fractions())
 def test_ratios_invert(a, b):
     e, back = ratio(*a, *b), ratio(*b, *a)
@@ -126,6 +131,7 @@ def test_ratios_invert(a, b):
         assert (back.low, back.high) == pytest.approx((1 / e.high, 1 / e.low), rel=1e-6)
 
 
+@SETTINGS
 @given(counts, counts, counts, counts, st.sampled_from(["tango", "newcombe"]))
 def test_paired_differences_change_sign(both, b, c, neither, method):
     e = paired_difference(PairedCounts(both=both, first_only=b, second_only=c, neither=neither), method=method)
@@ -139,6 +145,7 @@ def test_paired_differences_change_sign(both, b, c, neither, method):
     assert mcnemar(b, c).p_value == mcnemar(c, b).p_value
 
 
+@SETTINGS
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_adjusted_p_values_are_ordered(p, random):
     values = {m: adjust_p(p, m) for m in ("none", "hommel", "hochberg", "holm", "bonferroni", "bh", "by")}
