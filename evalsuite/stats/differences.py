@@ -18,29 +18,14 @@ from scipy import special
 
 from evalsuite.stats._normal import check_count, check_level, normal_two_sided_p, z_two_sided
 from evalsuite.stats._score import difference_limits, difference_score, ratio_limits, root
-from evalsuite.stats.contingency import McNemarMethod, mcnemar
+from evalsuite.stats.contingency import McNemarMethod as McNemarMethod
+from evalsuite.stats.contingency import mcnemar as mcnemar
 from evalsuite.stats.proportions import Alternative, proportion_interval
 from evalsuite.types import Estimate, TestOutcome, Unit
 
 DifferenceMethod = Literal["newcombe", "miettinen-nurminen", "mee"]
 RatioMethod = Literal["koopman", "katz"]
 PairedMethod = Literal["tango", "newcombe"]
-
-__all__ = [
-    "DifferenceMethod",
-    "McNemarMethod",
-    "PairedCounts",
-    "PairedMethod",
-    "RatioMethod",
-    "difference",
-    "difference_test",
-    "mcnemar",
-    "mover_difference",
-    "nam_test",
-    "paired_counts",
-    "paired_difference",
-    "ratio",
-]
 
 _DIFFERENCE_NAMES = {
     "newcombe": "Newcombe hybrid score",
