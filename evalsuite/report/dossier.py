@@ -38,7 +38,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
     A pure function of its arguments: no clock, no file but the report's own fonts, no statistic. What is missing in
     `record` is printed as "not recorded"; text from outside is made printable (see `evalsuite.report.text.clean`).
     """
-    m = Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record)
+    m = _in_order(Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record))
     sections = (
         study.intended_use(m),
         study.model_identity(m),
@@ -72,6 +72,17 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         how_to_read=_how_to_read(m),
         sections=_numbered(sections),
     )
+
+
+def _in_order(m: Material) -> Material:
+    """The same material with the keys of every group as the protocol crosses them, however the files sort them."""
+    evidence = replace(
+        m.evidence,
+        findings=tuple(replace(f, stratum=m.ordered(f.stratum)) for f in m.evidence.findings),
+        accounting=tuple(replace(a, stratum=m.ordered(a.stratum)) for a in m.evidence.accounting),
+    )
+    criteria = tuple(replace(c, stratum=m.ordered(c.stratum)) for c in m.verdict.criteria)
+    return replace(m, evidence=evidence, verdict=replace(m.verdict, criteria=criteria))
 
 
 def report_id(material: Material) -> str:
@@ -151,7 +162,7 @@ def _summary(m: Material) -> Summary:
     policy = m.protocol.missing_outputs.primary.replace("_", " ")
     worst = groups.worst_groups(m)
     items = study.open_items(m)
-    flags = [clean(f, longest=120) for f in m.verdict.flags]
+    flags = [clean(f, longest=120) for f in m.flags]
     facts = [
         Item(
             name="Least favourable groups",

@@ -96,55 +96,57 @@ def precision_recall(curve: Curve, *, prevalence: float | None, legend: str, alt
 def histogram(
     positive: Curve | None, negative: Curve | None, *, thresholds: Sequence[tuple[str, float]], x_title: str, alt: str
 ) -> str:
-    """Counts of cases by score: reference-positive cases upwards (dark), reference-negative ones downwards (light)."""
+    """Counts of cases by score, one panel for each class of the reference standard, each with its own scale."""
     curves = [c for c in (positive, negative) if c is not None and c.x]
     low = min((min(c.x) for c in curves), default=0.0)
     high = max((max(c.x) for c in curves), default=1.0)
     longest = max((len(c.x) for c in curves), default=1)
     half_bin = (high - low) / (2 * (longest - 1)) if longest > 1 else 0.5
-    low, high = low - half_bin, high + half_bin
-    if low + 1e-6 >= -1e-9 and low < 0.06 and 0.94 < high < 1.0 + 1e-6:
-        low, high = min(low, 0.0), 1.0
-    top = max((max(c.y) for c in [positive] if c is not None and c.y), default=0.0)
-    bottom = max((max(c.y) for c in [negative] if c is not None and c.y), default=0.0)
-    top, bottom = max(top, 1.0) * 1.06, max(bottom, 1.0) * 1.06
-    frame = Frame(left=52, top=22, width=574, height=186, x_range=(low, high), y_range=(-bottom, top))
-    ticks = svg.nice_ticks(-bottom, top, about=6)
-    parts = frame.axes(
-        x_title=svg.fit(x_title, 500), y_title="Cases", x_ticks=svg.nice_ticks(low, high, about=10), y_ticks=ticks,
-        y_labels=[svg.tick_text(abs(t)) for t in ticks],
-    )  # fmt: skip
-    for curve, sign, fill, stroke in ((positive, 1, BLUE, BLUE), (negative, -1, ORANGE_LIGHT, "#a04700")):
-        if curve is None:
-            continue
-        for centre, count in zip(curve.x, curve.y, strict=True):
-            if count <= 0:
-                continue
-            x1, x2 = frame.x(centre - half_bin), frame.x(centre + half_bin)
-            y1, y2 = frame.y(max(sign * count, 0)), frame.y(min(sign * count, 0))
-            parts.append(svg.rect(x1 + 0.4, y1, x2 - x1 - 0.8, y2 - y1, fill=fill, stroke=stroke, line_width=0.4))
-    parts.append(svg.line(frame.left, frame.y(0), frame.right, frame.y(0), stroke=INK, width=HAIR))
+    x_range = (low - half_bin, high + half_bin)
+    if abs(x_range[0]) < 1e-9 and abs(x_range[1] - 1.0) < 1e-9:
+        x_range = (0.0, 1.0)
+    panel, gap, top = 74.0, 12.0, 22.0
+    parts: list[str] = []
+    frame = Frame(left=52, top=top, width=574, height=panel, x_range=x_range)
+    for row, (curve, name, fill, stroke) in enumerate(
+        ((positive, "reference positive", BLUE, BLUE), (negative, "reference negative", ORANGE_LIGHT, "#a04700"))
+    ):
+        most = max((max(c.y) for c in (curve,) if c is not None and c.y), default=0.0)
+        frame = Frame(
+            left=52, top=top + row * (panel + gap), width=574, height=panel, x_range=x_range,
+            y_range=(0.0, max(most, 1.0) * 1.08),
+        )  # fmt: skip
+        last = row == 1
+        ticks = tuple(t for t in svg.nice_ticks(0.0, max(most, 1.0), about=3) if t == int(t))
+        parts += frame.axes(
+            x_title=svg.fit(x_title, 500) if last else "", y_title="Cases",
+            x_ticks=svg.nice_ticks(*x_range, about=10) if last else (), y_ticks=ticks,
+        )  # fmt: skip
+        for centre, count in zip(curve.x, curve.y, strict=True) if curve is not None else ():
+            if count > 0:
+                x1, x2, y = frame.x(centre - half_bin), frame.x(centre + half_bin), frame.y(count)
+                parts.append(
+                    svg.rect(x1 + 0.6, y, x2 - x1 - 1.2, frame.bottom - y, fill=fill, stroke=stroke, line_width=0.4)
+                )
+        parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.bottom, stroke=INK, width=HAIR))
+        parts.append(svg.text(frame.right - 8, frame.top + 14, name, size=SMALL, anchor="end", halo=True))
     taken = frame.left
     for name, value in sorted(thresholds, key=lambda item: item[1]):
-        if not low <= value <= high:
+        if not x_range[0] <= value <= x_range[1]:
             continue
         x = frame.x(value)
-        parts.append(svg.line(x, frame.top - 5, x, frame.bottom, stroke=INK, width=LINE, dash="4 3"))
+        parts.append(svg.line(x, top - 5, x, frame.bottom, stroke=INK, width=LINE, dash="4 3"))
         label = svg.fit(name, 130, SMALL)
         half = svg.text_width(label, SMALL) / 2
         place = min(max(x, taken + half), frame.right - half)
-        parts.append(svg.text(place, frame.top - 9, label, size=SMALL, anchor="middle"))
+        parts.append(svg.text(place, top - 9, label, size=SMALL, anchor="middle"))
         taken = place + half + 8
-    parts.append(svg.text(frame.left + 8, frame.top + 15, "↑ reference positive", size=SMALL, halo=True))
-    parts.append(
-        svg.text(frame.right - 8, frame.bottom - 8, "↓ reference negative", size=SMALL, anchor="end", halo=True)
-    )
-    return svg.drawing(634, 250, parts, title=alt)
+    return svg.drawing(634, frame.bottom + 40, parts, title=alt)
 
 
 def reliability(curve: Curve, *, alt: str) -> str:
     """Observed proportion against predicted probability per bin, with intervals, and how many cases each bin has."""
-    frame = Frame(left=52, top=10, width=244, height=196)
+    frame = Frame(left=52, top=10, width=244, height=172)
     parts = frame.axes(x_title="", y_title="Observed proportion", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
     parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
     centres = [(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)]
@@ -167,4 +169,4 @@ def reliability(curve: Curve, *, alt: str) -> str:
         parts.append(svg.text(frame.left - 7, top + 7, f"{most}", size=SMALL, anchor="end", fill=MUTED))
     title = "Predicted probability (bars: cases per bin)" if counts else "Predicted probability"
     parts.append(svg.text(frame.left + frame.width / 2, top + height + 15, title, anchor="middle"))
-    return svg.drawing(HALF, 276, parts, title=alt)
+    return svg.drawing(HALF, 252, parts, title=alt)

@@ -124,7 +124,7 @@ def forest(
     The solid vertical line is the whole set's estimate, the dashed one the acceptance goal. Hollow points are small
     groups.
     """
-    step, top = 14.6, 22.0
+    step, top = 13.4, 22.0
     label_x, counts_x, plot_x, plot_width, text_x = 0.0, 228.0, 240.0, 216.0, 470.0
     height = step * len(rows)
     frame = Frame(

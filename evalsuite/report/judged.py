@@ -90,7 +90,7 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
     ]
     if estimate.value is None:
         why = clean(format_value(result.metric, estimate), longest=120 if reasons else 60)
-        cells += [Cell(text=why, kind="muted"), Cell(text="–", kind="number")]
+        cells.append(Cell(text=why, kind="muted", span=2))
     else:
         cells += [
             Cell(

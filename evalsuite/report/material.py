@@ -88,6 +88,11 @@ class Material:
         ranked = sorted(enumerate(self.protocol.endpoints), key=lambda item: (ROLE_ORDER.get(item[1].role, 9), item[0]))
         return {endpoint.name: rank for rank, (_, endpoint) in enumerate(ranked)}
 
+    def ordered(self, stratum: Stratum) -> dict[str, str]:
+        """A group's keys in the order in which the protocol crosses them; canonical JSON sorts them by name."""
+        keys = next((s.cross for s in self.protocol.strata if s.cross and set(s.cross) == set(stratum)), None)
+        return {key: stratum[key] for key in keys} if keys else dict(stratum)
+
     def asked(self, finding: Finding) -> tuple[str, ...]:
         """What a finding estimates, apart from where it is judged: two endpoints with one key have the same numbers."""
         endpoint = self.endpoint(finding.endpoint)
@@ -96,6 +101,13 @@ class Material:
             endpoint.bins, endpoint.maximum,
         )  # fmt: skip
         return (finding.metric, str(finding.operating_point), *(str(s) for s in settings if s is not None))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the verdict and the run record raise for a reader's attention."""
+        recorded = self.recorded("flags", ())
+        more = [str(f) for f in recorded] if isinstance(recorded, list | tuple) else []
+        return tuple(dict.fromkeys([*self.verdict.flags, *more]))
 
     @property
     def set_name(self) -> str:

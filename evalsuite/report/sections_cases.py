@@ -25,7 +25,6 @@ def test_set(material: Material) -> Section:
     items = [
         Item(name="Identifier", value=m.set_name),
         Item(name="Merkle root", value=given(m.evidence.testset.get("root"), m.text("testset.root")), mono=True),
-        Item(name="Lock SHA-256", value=given(m.evidence.testset.get("digest"), m.text("testset.digest")), mono=True),
         Item(name="Locked", value=format_utc(m.recorded("testset.locked_utc"))),
         Item(
             name="Signature",
@@ -40,6 +39,14 @@ def test_set(material: Material) -> Section:
             "against its digest before use",
         ),
     ]
+    digest = m.evidence.testset.get("digest") or m.recorded("testset.digest")
+    if digest:
+        items.insert(2, Item(name="Lock SHA-256", value=clean(digest), mono=True))
+    uses = m.recorded("testset.uses")
+    if isinstance(uses, int):
+        words = f"{format_count(uses)} with this run; the protocol's limit is "
+        words += f"{format_count(m.protocol.reuse_policy.max_uses_per_case)} per case"
+        items.append(Item(name="Uses", value=words))
     task = m.protocol.task
     items.append(
         Item(

@@ -101,8 +101,8 @@ def _histogram_figure(material: Material) -> Figure | None:
         return None
     n = [c.n if c is not None and isinstance(c.n, int) else 0 for c in (positive, negative)]
     alt = (
-        f"Histogram of the score: {format_count(n[0])} reference-positive cases upwards, "
-        f"{format_count(n[1])} reference-negative cases downwards."
+        f"Histograms of the score: {format_count(n[0])} reference-positive and {format_count(n[1])} "
+        "reference-negative cases."
     )
     score = material.protocol.task.score
     name = " + ".join(score) if isinstance(score, list) else score
@@ -113,7 +113,7 @@ def _histogram_figure(material: Material) -> Figure | None:
         alt=alt,
         notes=(
             f"n = {format_count(n[0])} positive, {format_count(n[1])} negative cases with output and reference. "
-            "Dashed: operating points.",
+            "The panels have scales of their own. Dashed: operating points.",
         ),
         svg=histogram(positive, negative, thresholds=thresholds, x_title=f"Score ({clean(name, longest=60)})", alt=alt),
     )

@@ -113,7 +113,11 @@ def environment(material: Material) -> Section:
         Item(name="GPU", value=m.text("platform.gpu", "none used or none recorded")),
     ]
     inference = m.recorded("inference")
-    if isinstance(inference, Mapping):
+    recorded = m.evidence.model.get("format") == "recorded" or m.recorded("model.format") == "recorded"
+    if recorded:
+        text = "none: predictions were recorded elsewhere, and how they were made is outside this report"
+        items.append(Item(name="Inference", value=text))
+    elif isinstance(inference, Mapping):
         items += [
             Item(name="Inference device", value=_device(m)),
             Item(name="Precision, backend", value=f"{m.text('inference.precision')}, {m.text('inference.backend')}"),

@@ -18,7 +18,6 @@ from evalsuite.types import Finding
 
 
 def primary_results(material: Material) -> Section:
-    verdict = material.verdict
     overall = judgement(material)
     blocks: list[Block] = [
         Notice(title=f"{overall.mark} {overall.word}", text=overall.reason, tone=overall.tone),
@@ -37,10 +36,10 @@ def primary_results(material: Material) -> Section:
     )
     if reasons:
         blocks += [Heading(text="Why each criterion is judged as it is", id="reasons"), Bullets(items=reasons)]
-    if verdict.flags:
+    if material.flags:
         blocks += [
             Heading(text="Flags", id="flags"),
-            Bullets(items=tuple(sentence(clean(flag)) for flag in verdict.flags[:30])),
+            Bullets(items=tuple(sentence(clean(flag)) for flag in material.flags[:30])),
         ]
     return Section(id="primary-results", number="", title="Primary results", code="R12", blocks=tuple(blocks))
 
@@ -136,11 +135,11 @@ def _performance_table(material: Material) -> Table:
 
 def estimate_columns(material: Material) -> tuple[Column, ...]:
     return (
-        Column(title="Metric", width=25),
+        Column(title="Metric", width=24),
         Column(title="n/N", align="right", width=10.5),
         Column(title="Estimate", align="right", width=9.5),
-        Column(title=material.interval_title, align="right", width=17),
-        Column(title="Cases / patients", align="right", width=12),
+        Column(title=material.interval_title, align="right", width=16),
+        Column(title="Cases / patients", align="right", width=14),
         Column(title="Interval method", width=19),
         Column(title="Finding", align="right", width=7),
     )
@@ -151,7 +150,7 @@ def estimate_row(material: Material, index: int, finding: Finding, *, several: b
     e = finding.estimate
     title = question(finding, several_points=several)
     name = clean(finding.endpoint, longest=80)
-    described = finding.role == "descriptive" or name.lower() == title.lower()
+    described = finding.role == "descriptive" or name.lower() in (title.lower(), finding.metric)
     endpoint = material.endpoint(finding.endpoint)
     extra = f"at prevalence {endpoint.prevalence:g}" if endpoint and endpoint.prevalence else ""
     judged = (
@@ -160,11 +159,7 @@ def estimate_row(material: Material, index: int, finding: Finding, *, several: b
     sub = " · ".join(part for part in ("" if described else name, extra, judged) if part)
     patients = f" / {format_count(e.n_patients)}" if e.n_patients is not None else ""
     if e.value is None:
-        numbers = (
-            Cell(text=""),
-            Cell(text=format_value(finding.metric, e), kind="muted"),
-            Cell(text="–", kind="number"),
-        )
+        numbers: tuple[Cell, ...] = (Cell(text=format_value(finding.metric, e), kind="muted", span=3),)
     else:
         effect = f"design effect {format_number(e.design_effect, 2)}" if e.design_effect not in (None, 1.0) else ""
         numbers = (

@@ -31,6 +31,7 @@ from evalsuite.types import Estimate, Finding
 
 MOST_FORESTS = 6
 MOST_FOREST_ROWS = 36
+_MOST_UNDEFINED_ROWS = 2
 MOST_GROUPS_PER_TABLE = 40
 GROUP_WIDTH = 17
 MOST_TABLES = 30
@@ -104,15 +105,15 @@ def forest_rows(
             left_out += len(members)
             continue
         rows.append(ForestRow(label=" × ".join(clean(n, longest=60) for n in names), group=True))
-        shown = members
-        if len(names) > 1:
-            shown = [item for item in members if item[1].estimate.value is not None]
+        shown = [item for item in members if item[1].estimate.value is not None]
+        if len(names) == 1 and len(members) - len(shown) <= _MOST_UNDEFINED_ROWS:
+            shown = members
         for _, finding in shown[:room]:
             label = " × ".join(format_level_name(v) for v in finding.stratum.values())
             rows.append(_forest_row(material, finding, label))
         left_out += max(0, len(shown) - room)
         if len(shown) < len(members):
-            rows.append(ForestRow(label=f"{len(members) - len(shown)} more groups", text="not assessable (see table)"))
+            rows.append(ForestRow(label=f"{len(members) - len(shown)} more groups", text="not assessable or estimable"))
     return rows, left_out
 
 
@@ -133,8 +134,13 @@ def _forest_row(material: Material, finding: Finding, label: str, *, overall: bo
 
 
 def _class_counts(e: Estimate) -> str:
+    """ "118 / 402", or the one class the estimate looks at."""
     if e.n_positive is None and e.n_negative is None:
         return format_count(e.n)
+    if not e.n_negative and e.n_positive == e.n:
+        return f"{format_count(e.n_positive)} pos."
+    if not e.n_positive and e.n_negative == e.n:
+        return f"{format_count(e.n_negative)} neg."
     return f"{format_count(e.n_positive)} / {format_count(e.n_negative)}"
 
 

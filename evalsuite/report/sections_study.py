@@ -27,6 +27,7 @@ from evalsuite.report.view import (
     Table,
 )
 
+_MOST_CONTRACT_ROWS = 24
 OUTPUT_POLICIES = {
     "worst_case": "counted against the device (worst case): positive cases as called negative with the lowest score, "
     "negative ones the reverse",
@@ -125,32 +126,38 @@ def model_identity(material: Material) -> Section:
 
 
 def _contract_table(contract: Mapping[str, object]) -> Table:
+    """One row for each input, output and other property that says something."""
     rows: list[Row] = []
-
-    def walk(prefix: str, value: object) -> None:
-        if len(rows) >= 60:
-            return
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
-            for index, inner in enumerate(value):
-                walk(f"{prefix}[{index}]", inner)
-        elif value not in (None, "", [], ()):
-            shown = ", ".join(_plain(v) for v in value) if isinstance(value, list | tuple) else _plain(value)
-            rows.append(
-                Row(cells=(Cell(text=clean(prefix, longest=120), kind="digest"), Cell(text=clean(shown, longest=300))))
-            )
-
-    walk("", contract)
+    for key, value in sorted(contract.items(), key=lambda item: (item[0] not in ("inputs", "outputs"), item[0])):
+        several = isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value)
+        for part in value if several and isinstance(value, list | tuple) else [value]:
+            name = key.removesuffix("s") if several else key
+            label = part.get("name") if isinstance(part, Mapping) else None
+            words = _described(part)
+            if words and not key.startswith("schema"):
+                head = f"{name} {label}" if label else name
+                rows.append(Row(cells=(Cell(text=clean(head, longest=80)), Cell(text=clean(words, longest=300)))))
+    left_out = len(rows) - _MOST_CONTRACT_ROWS
+    notes: tuple[str, ...] = ("The complete contract is bound by the contract digest above.",)
+    if left_out > 0:
+        notes = (f"{left_out} more inputs or outputs are not shown.", *notes)
     return Table(
         label="",
         caption="Contract of the model: what it takes and gives, checked before the first case",
-        columns=(Column(title="Property", width=36), Column(title="Value")),
-        rows=tuple(rows),
-        notes=("The complete contract is bound by the contract digest above.",),
+        columns=(Column(title="Property", width=30), Column(title="Value")),
+        rows=tuple(rows[:_MOST_CONTRACT_ROWS]),
+        notes=notes,
         compact=True,
     )
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Mapping):
+        parts = [(k, _described(v)) for k, v in sorted(value.items()) if k != "name"]
+        return "; ".join(f"{k.replace('_', ' ')} {words}" for k, words in parts if words)
+    if isinstance(value, list | tuple):
+        return ", ".join(_described(v) or "any" for v in value)
+    return "" if value in (None, "", "none") else _plain(value)
 
 
 def _plain(value: object) -> str:

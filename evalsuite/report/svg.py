@@ -175,7 +175,8 @@ class Frame:
             parts.append(line(self.left - 4, self.y(tick), self.left, self.y(tick), stroke=MUTED))
             parts.append(text(self.left - 7, self.y(tick) + 3.2, label, size=SMALL, anchor="end", fill=MUTED))
         parts.append(rect(self.left, self.top, self.width, self.height, stroke=RULE))
-        parts.append(text(self.left + self.width / 2, self.bottom + 31, x_title, anchor="middle"))
+        if x_title:
+            parts.append(text(self.left + self.width / 2, self.bottom + 31, x_title, anchor="middle"))
         parts.append(text(self.left - 36, self.top + self.height / 2, y_title, anchor="middle", turn=True))
         return parts
 

@@ -12,7 +12,10 @@ Tone = Literal["met", "not_met", "inconclusive", "neutral", "warning"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell of a table. `sub` is a second, smaller line; `anchor` an id of its own, `link` the id it points to."""
+    """One cell of a table, `span` columns wide.
+
+    `sub` is a second, smaller line; `anchor` an id of its own, `link` the id it points to.
+    """
 
     text: str
     sub: str = ""
@@ -20,6 +23,7 @@ class Cell:
     tone: Tone = "neutral"
     anchor: str | None = None
     link: str | None = None
+    span: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

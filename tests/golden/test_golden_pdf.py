@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -175,8 +176,8 @@ def test_a_run_that_is_not_evidence_says_so_on_every_page(tmp_path: Path) -> Non
 
 def test_a_report_is_made_again_from_json() -> None:
     s = study(few=True)
-    evidence = Evidence.from_json(s.evidence.to_json())
-    verdict = Verdict.from_json(s.verdict.to_json())
+    evidence = Evidence.from_json(json.loads(canonical_json(s.evidence.to_json())))
+    verdict = Verdict.from_json(json.loads(canonical_json(s.verdict.to_json())))
     assert build_dossier(s.protocol, evidence, verdict, s.record) == build_dossier(
         s.protocol, s.evidence, s.verdict, s.record
     )
