@@ -284,7 +284,7 @@ def paired_counts(first: ArrayLike, second: ArrayLike) -> PairedCounts:
     )
 
 
-def _tango_score(b: float, c: float, n: float, delta: float) -> float:
+def tango_score(b: float, c: float, n: float, delta: float) -> float:
     """Signed score of the paired difference against `delta` (Tango 1998, eq. 8, restricted estimate of eq. 6)."""
     linear = -b - c + (2.0 * n - b + c) * delta
     constant = -c * delta * (1.0 - delta)
@@ -296,11 +296,12 @@ def _tango_score(b: float, c: float, n: float, delta: float) -> float:
     return math.copysign(1e8, gap) if variance <= 1e-300 else gap / math.sqrt(variance)
 
 
-def _tango_limits(b: int, c: int, n: int, z: float) -> tuple[float, float]:
+def tango_limits(b: float, c: float, n: float, z: float) -> tuple[float, float]:
+    """Tango's limits from discordant counts `b` and `c` of `n`; all three may be fractional (effective counts)."""
     seen = (b - c) / n
 
     def off(target: float) -> Callable[[float], float]:
-        return lambda delta: _tango_score(b, c, n, delta) - target
+        return lambda delta: tango_score(b, c, n, delta) - target
 
     low = -1.0 if seen <= -1.0 else root(off(z), -1.0, seen)
     high = 1.0 if seen >= 1.0 else root(off(-z), seen, 1.0)
@@ -351,7 +352,7 @@ def paired_difference(
     if n == 0:
         return Estimate.not_estimable("no cases", **made)
     if method == "tango":
-        low, high = _tango_limits(b, c, n, z_two_sided(level))
+        low, high = tango_limits(b, c, n, z_two_sided(level))
     else:
         x1, x2 = counts.both + b, counts.both + c
         first, second = _wilson(x1, n, level), _wilson(x2, n, level)
@@ -386,5 +387,5 @@ def nam_test(
         return TestOutcome(
             name=name, statistic=None, p_value=None, method="Nam score", endpoint=endpoint, undefined=undefined
         )
-    z = _tango_score(b, c, n, null)
+    z = tango_score(b, c, n, null)
     return TestOutcome(name=name, statistic=z, p_value=_p_value(z, alternative), method="Nam score", endpoint=endpoint)

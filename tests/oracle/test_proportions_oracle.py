@@ -22,7 +22,7 @@ from evalsuite.stats._score import difference_score
 from evalsuite.stats.clustered import cluster_variance, clustered_proportion
 from evalsuite.stats.differences import (
     PairedCounts,
-    _tango_score,
+    tango_score,
     difference,
     difference_test,
     mcnemar,
@@ -343,7 +343,7 @@ def test_paired_tests_by_r():
             assert mcnemar(b, c, method=method).p_value == pytest.approx(p, abs=1e-12), (case, method)
     for case, want in R["tango-score"].items():
         a, b, c, d, delta = _numbers(case)
-        assert _tango_score(b, c, a + b + c + d, delta) == pytest.approx(want["z"], abs=2e-6), case
+        assert tango_score(b, c, a + b + c + d, delta) == pytest.approx(want["z"], abs=2e-6), case
     assert contingency.stuart_maxwell([[59, 6], [16, 80]]).statistic == pytest.approx(
         R["stuart-maxwell"]["2x2"]["statistic"], abs=1e-10
     )
