@@ -187,8 +187,8 @@ def measure(folder: Path, files: dict[str, list[Path]], device: str, options: ar
         "",
         "*Share of raw* is read, decode, prepare, predict and store for all cases, without the probe before the "
         "first case and the one batch that may be run a second time at the end: constant, not per case. *Processor "
-        "time* is of all threads, the probe of 8 cases included; it suffers least from what else the machine does. *Peak memory* "
-        "is the process's highest resident size in the pass, libraries, model and preloaded batches "
+        "time* is of all threads, the probe of 8 cases included; it suffers least from what else the machine does. "
+        "*Peak memory* is the process's highest resident size in the pass, libraries, model and preloaded batches "
         f"({sum(x.numel() for x in preloaded) * 4 / 2**20 if device == 'cpu' else 0:.0f} MiB) included.",
     ]
     return "\n".join(lines)
