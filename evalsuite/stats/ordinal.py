@@ -87,7 +87,7 @@ def grade_agreement(
 def gwet_ac(
     table: ArrayLike, *, weights: Weights = "quadratic", level: float = 0.95, unit: Unit = "case", **counts: Any
 ) -> Estimate:
-    """Gwet's AC2 of a (k, k) table of counts (AC1 with weights "none"): agreement beyond chance, stable at any prevalence.
+    """Gwet's AC2 of a (k, k) table of counts (AC1 with weights "none"): agreement beyond chance, for any prevalence.
 
     Chance agreement is T/(k(k - 1)) Σ π(1 - π), T the sum of all weights, π the mean of the two raters' shares of each
     category. Student t interval on n - 1 degrees of freedom with Gwet's linearised variance, clipped to [-1, 1].
@@ -182,7 +182,7 @@ def vus(
     unit: Unit = "case",
     **counts: Any,
 ) -> Estimate:
-    """Volume under the ROC surface: chance that the scores of one case of each of three grades are in order (1/6 by luck).
+    """Volume under the ROC surface: chance that scores of one case of each of three grades are in order (1/6 by luck).
 
     Ties count 1/2, a tie of all three 1/6. Variance from the three sets of structural components; interval on the logit
     scale. One case per patient.
@@ -228,7 +228,7 @@ def vus(
 
 
 def _vus_components(low: Floats, middle: Floats, high: Floats) -> tuple[Floats, Floats, Floats]:
-    """Per case of each grade: share of pairs of the other two that it stands in order with. Sorted input, O(n log n)."""
+    """Per case of each grade: share of pairs of the other two that it is in order with. Sorted input, O(n log n)."""
     n0, n1, n2 = low.size, middle.size, high.size
 
     def under(sample: Floats, at: Floats) -> tuple[Floats, Floats]:

@@ -22,13 +22,13 @@ from evalsuite.stats._score import difference_score
 from evalsuite.stats.clustered import cluster_variance, clustered_proportion
 from evalsuite.stats.differences import (
     PairedCounts,
-    tango_score,
     difference,
     difference_test,
     mcnemar,
     nam_test,
     paired_difference,
     ratio,
+    tango_score,
 )
 from evalsuite.stats.multiplicity import adjust_p
 from evalsuite.stats.proportions import exact_binomial_test, proportion, proportion_interval
