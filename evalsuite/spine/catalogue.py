@@ -17,7 +17,7 @@ _FORMATS = (
     ("torchscript", ".ts, .pt", "torch", "TorchScript"),
     ("exported", ".pt2", "torch", "torch.export program"),
     ("onnx", ".onnx", "onnxruntime", "ONNX graph"),
-    ("bundle", "folder", "monai", "MONAI bundle"),
+    ("bundle", "folder", "torch", "MONAI bundle"),
     ("recorded", ".csv, .parquet", "pyarrow", "recorded predictions"),
 )
 
@@ -84,7 +84,6 @@ def examine() -> list[dict[str, str]]:
     rows = [{"what": "Python", "status": "ok", "detail": sys.version.split()[0]}]
     for package, needed in (
         ("torch", True),
-        ("monai", True),
         ("pydicom", True),
         ("imagecodecs", True),
         ("weasyprint", True),

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 HERE = Path(__file__).resolve().parent
+# Shown as a user would type it, where the demo is started from the checkout.
+SHOWN = HERE.relative_to(Path.cwd()) if HERE.is_relative_to(Path.cwd()) else HERE
 sys.path.insert(0, str(HERE))
 
 PATIENTS = 250
@@ -67,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--patients", type=int, default=PATIENTS)
-    parser.add_argument("--model", type=Path, default=HERE / "models" / "bundle")
+    parser.add_argument("--model", type=Path, default=SHOWN / "models" / "bundle")
     arguments = parser.parse_args()
     out: Path = arguments.out
     console = Console(highlight=False)
@@ -78,7 +80,7 @@ def main() -> int:
         "The model has weaknesses on purpose. The report is supposed to find them."
     )
     table = make_images(console, out / "data", arguments.patients)
-    protocol = HERE / "protocol.yaml"
+    protocol = SHOWN / "protocol.yaml"
     testset, frozen, run = (next_free(out, stem) for stem in ("testset", "frozen", "run"))
     steps: list[tuple[tuple[str | Path, ...], tuple[int, ...]]] = [
         (("lock", table, "--protocol", protocol, "--out", testset, "--id", "chest-phantom-demo"), (0,)),
