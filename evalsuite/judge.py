@@ -7,9 +7,10 @@ inconclusive, never met.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalsuite.errors import ProtocolError
+from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Criterion, Endpoint, StudyProtocol
@@ -57,16 +58,21 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
             hint="Give at least one endpoint role: primary and a criterion.",
         )
     reasons = [*not_evidence_because, *_other_protocol(protocol, evidence)]
+    family = _deciding_family(protocol, evidence)
+    adjusted = {e.name for e in family.endpoints} if family is not None else set()
     results: list[CriterionResult] = []
     flags: list[str] = []
     for endpoint in protocol.endpoints:
         if endpoint.criterion is None:
             continue
         for stratum in _strata_to_judge(endpoint, protocol, evidence):
-            result = _judge_one(endpoint, endpoint.criterion, stratum, protocol, evidence)
+            within = family if endpoint.name in adjusted else None
+            result = _judge_one(endpoint, endpoint.criterion, stratum, protocol, evidence, within)
             results.append(result)
             flags.extend(_flags(result, protocol))
-    overall = _overall(protocol, [r for r in results if r.role == "primary"])
+    if family is not None and family.ordered:
+        results = _in_sequence(family, results)
+    overall = _overall(protocol, [r for r in results if r.role == "primary"], family)
     outcome, reason = overall.outcome, overall.reason
     if reasons:
         if outcome == "met":
@@ -92,6 +98,15 @@ def _other_protocol(protocol: StudyProtocol, evidence: Evidence) -> list[str]:
 
 
 # --- which findings a criterion is judged on ------------------------------------------------------------------------
+
+
+def _deciding_family(protocol: StudyProtocol, evidence: Evidence) -> Family | None:
+    """The endpoints judged on adjusted bounds, where the evidence holds such bounds for all of them."""
+    family = decision_family(protocol)
+    if family is None or not family.decides:
+        return None
+    held = {f.endpoint for f in evidence.findings if f.analysis == "multiplicity" and f.condition == family.condition}
+    return family if all(e.name in held for e in family.endpoints) else None
 
 
 def _matching(
@@ -136,9 +151,18 @@ def _strata_to_judge(endpoint: Endpoint, protocol: StudyProtocol, evidence: Evid
 
 
 def _judge_one(
-    endpoint: Endpoint, criterion: Criterion, stratum: Stratum, protocol: StudyProtocol, evidence: Evidence
+    endpoint: Endpoint,
+    criterion: Criterion,
+    stratum: Stratum,
+    protocol: StudyProtocol,
+    evidence: Evidence,
+    family: Family | None,
 ) -> CriterionResult:
-    found = _primary_findings(endpoint, evidence, stratum)
+    """`family` is given for criteria judged on bounds adjusted for multiplicity."""
+    if family is None:
+        found = _primary_findings(endpoint, evidence, stratum)
+    else:
+        found = _matching(endpoint, evidence, stratum=stratum, condition=family.condition, analysis="multiplicity")
     if not found:
         where = _where(stratum)
         estimate = Estimate.not_estimable(f"the evidence holds no {endpoint.metric}{where}", n=0)
@@ -149,9 +173,11 @@ def _judge_one(
             judged = _Judged("inconclusive", "The evidence holds several different estimates for this criterion.")
         else:
             judged = _judge_estimate(criterion, estimate, protocol)
+            if family is not None and not family.ordered:
+                judged = _Judged(judged.outcome, f"{judged.reason} The level is that of {family.title}'s procedure.")
             judged = _one_class_only(judged, evidence)
-            judged = _missing_outputs(judged, endpoint, criterion, stratum, protocol, evidence)
-            judged = _missing_reference(judged, endpoint, criterion, stratum, protocol, evidence)
+            judged = _missing_outputs(judged, endpoint, criterion, stratum, protocol, evidence, family)
+            judged = _missing_reference(judged, endpoint, criterion, stratum, protocol, evidence, family)
     if criterion.placeholder:
         judged = _Judged(
             "inconclusive", f"The goal is a placeholder that still has to be justified. As it stands: {judged.reason}"
@@ -284,8 +310,12 @@ def _alternate(
     protocol: StudyProtocol,
     evidence: Evidence,
     condition: str,
+    family: Family | None,
 ) -> _Judged | None:
-    found = _matching(endpoint, evidence, stratum=stratum, condition=condition, analysis="missing_data")
+    analysis = "missing_data"
+    if family is not None:
+        analysis, condition = "multiplicity", f"{family.condition}; {condition}"
+    found = _matching(endpoint, evidence, stratum=stratum, condition=condition, analysis=analysis)
     return _judge_estimate(criterion, found[0].estimate, protocol) if found else None
 
 
@@ -296,11 +326,12 @@ def _missing_outputs(
     stratum: Stratum,
     protocol: StudyProtocol,
     evidence: Evidence,
+    family: Family | None,
 ) -> _Judged:
     policy = protocol.missing_outputs.primary
     if judged.outcome != "met" or policy == "worst_case":
         return judged
-    worst = _alternate(endpoint, criterion, stratum, protocol, evidence, "missing_outputs=worst_case")
+    worst = _alternate(endpoint, criterion, stratum, protocol, evidence, "missing_outputs=worst_case", family)
     if worst is None:
         by_status, _ = _counts(evidence, stratum)
         n_missing = sum(by_status.get(status, 0) for status in ("rejected", "failed", "indeterminate"))
@@ -327,11 +358,12 @@ def _missing_reference(
     stratum: Stratum,
     protocol: StudyProtocol,
     evidence: Evidence,
+    family: Family | None,
 ) -> _Judged:
     _, by_reference = _counts(evidence, stratum)
     n_missing = by_reference.get("missing", 0) + by_reference.get("equivocal", 0)
     extremes = {
-        name: _alternate(endpoint, criterion, stratum, protocol, evidence, f"missing_reference={name}")
+        name: _alternate(endpoint, criterion, stratum, protocol, evidence, f"missing_reference={name}", family)
         for name in ("worst_case", "best_case")
     }
     known = {name: found for name, found in extremes.items() if found is not None}
@@ -366,11 +398,29 @@ def _cases(n: int) -> str:
 # --- the study as a whole -------------------------------------------------------------------------------------------
 
 
-def _overall(protocol: StudyProtocol, primary: Sequence[CriterionResult]) -> _Judged:
+def _in_sequence(family: Family, results: Sequence[CriterionResult]) -> list[CriterionResult]:
+    """The same results, with those after the first endpoint that is not met as not tested."""
+    position = {e.name: i for i, e in enumerate(family.endpoints)}
+    failed = [position[r.endpoint] for r in results if r.endpoint in position and r.outcome != "met"]
+    if not failed:
+        return list(results)
+    first = min(failed)
+    why = "gate" if family.procedure == "gatekeeping" else "endpoint of the sequence"
+    reason = f"Not tested: an earlier {why} was not met ({family.endpoints[first].name})."
+    return [
+        replace(r, outcome="inconclusive", reason=f"{reason} For information: {r.reason}")
+        if position.get(r.endpoint, -1) > first
+        else r
+        for r in results
+    ]
+
+
+def _overall(protocol: StudyProtocol, primary: Sequence[CriterionResult], family: Family | None) -> _Judged:
     total = len(primary)
     counts = {word: sum(r.outcome == word for r in primary) for word in ("met", "not_met", "inconclusive")}
     names = {word: _names(r for r in primary if r.outcome == word) for word in counts}
-    if protocol.decision_rule != "all_primary" and total > 1:
+    endpoints = list(dict.fromkeys(r.endpoint for r in primary))
+    if protocol.decision_rule != "all_primary" and len(endpoints) > 1 and family is None:
         if counts["not_met"] == total:
             return _Judged("not_met", "No primary criterion is met, and every one is refuted.")
         return _Judged(
@@ -378,6 +428,8 @@ def _overall(protocol: StudyProtocol, primary: Sequence[CriterionResult]) -> _Ju
             f"The decision rule '{protocol.decision_rule}' needs bounds adjusted for multiplicity, "
             "which the evidence does not hold.",
         )
+    if protocol.decision_rule == "any_primary" and family is not None:
+        return _any_primary(endpoints, primary, family)
     if counts["not_met"]:
         return _Judged("not_met", f"{counts['not_met']} of {total} primary criteria not met ({names['not_met']}).")
     if counts["inconclusive"]:
@@ -385,8 +437,26 @@ def _overall(protocol: StudyProtocol, primary: Sequence[CriterionResult]) -> _Ju
             "inconclusive",
             f"{counts['inconclusive']} of {total} primary criteria inconclusive ({names['inconclusive']}).",
         )
-    one = "The primary criterion is met." if total == 1 else f"All {total} primary criteria are met."
+    one = (
+        "The primary criterion is met."
+        if total == 1
+        else f"All {total} primary criteria are met (every one has to be, so no error rate is split)."
+    )
     return _Judged("met", one)
+
+
+def _any_primary(endpoints: Sequence[str], primary: Sequence[CriterionResult], family: Family) -> _Judged:
+    """One endpoint whose every criterion is met on its adjusted bound is enough."""
+    outcomes = {name: {r.outcome for r in primary if r.endpoint == name} for name in endpoints}
+    met = [name for name, found in outcomes.items() if found == {"met"}]
+    how = f"at least one has to be, with bounds adjusted after {family.title}"
+    if family.procedure == "fixed_sequence":
+        how = "at least one has to be, tested in a fixed sequence"
+    if met:
+        return _Judged("met", f"{len(met)} of {len(endpoints)} primary endpoints met ({'; '.join(met)}): {how}.")
+    if all("not_met" in found for found in outcomes.values()):
+        return _Judged("not_met", f"All {len(endpoints)} primary endpoints not met: {how}.")
+    return _Judged("inconclusive", f"None of {len(endpoints)} primary endpoints met, not all refuted: {how}.")
 
 
 def _names(results: Iterable[CriterionResult]) -> str:

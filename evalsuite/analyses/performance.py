@@ -19,6 +19,7 @@ from evalsuite.analyses.metrics import (
     cut,
     two_sided_level,
 )
+from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
 from evalsuite.analyses.population import (
     Bools,
     OutputPolicy,
@@ -31,7 +32,15 @@ from evalsuite.analyses.population import (
 )
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
-from evalsuite.stats.bootstrap import BootstrapMethod, PatientDraw, binary_bootstrap
+from evalsuite.stats.bootstrap import METRICS as BOOTSTRAPPED
+from evalsuite.stats.bootstrap import (
+    BootstrapMethod,
+    PatientDraw,
+    ReplicateTable,
+    binary_bootstrap,
+    binary_replicates,
+)
+from evalsuite.stats.bootstrap import estimates as read_table
 from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels, assign_strata
 from evalsuite.types import Account, Curve, Estimate, Finding, Role, TestOutcome
@@ -136,8 +145,9 @@ def evaluate_binary(
         if on_step is not None:
             on_step(done + 1, total)
     findings += _missing_data(protocol, population, resampling, asked, cells, outputs, references)
+    adjusted, tests = adjusted_findings(protocol, findings, _at_level(protocol, population, resampling, cells))
     return Results(
-        findings=tuple(findings),
+        findings=(*findings, *adjusted),
         curves=draw_curves.curves(
             protocol, _drawn(protocol, population, cells, outputs, references), seed=protocol.seed
         ),
@@ -145,7 +155,7 @@ def evaluate_binary(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
             for s, r, cell, n, patients in accounting(population, labels)
         ),
-        tests=tuple(_tests(protocol, findings)),
+        tests=(*_tests(protocol, findings), *tests),
         notes=tuple(_notes(protocol, population, labels, frame)),
     )
 
@@ -246,9 +256,11 @@ def _answer(
 
 
 def _by_bootstrap(question: Question, population: Population) -> bool:
-    if question.endpoint.interval in ("percentile", "basic", "bca"):
-        return True
     if question.metric.direct is None:
+        return True
+    if question.endpoint.metric not in BOOTSTRAPPED:
+        return False  # it brings a bootstrap of its own
+    if question.endpoint.interval in ("percentile", "basic", "bca"):
         return True
     return population.clustered and question.metric.clustered_by_bootstrap
 
@@ -274,15 +286,15 @@ def _bootstrapped_together(
     """
     if not (population.has_output.all() and population.has_reference.all()):
         return {}
-    groups: dict[tuple[str | None, int, str], list[Question]] = {}
+    groups: dict[tuple[str | None, int, str, float | None], list[Question]] = {}
     for question in asked:
         if _by_bootstrap(question, population) and not (
             question.metric.needs_probability and not population.is_probability
         ):
             e = question.endpoint
-            groups.setdefault((e.at, e.bins or 10, _interval(protocol, e)), []).append(question)
+            groups.setdefault((e.at, e.bins or 10, _interval(protocol, e), e.prevalence), []).append(question)
     made: dict[str, list[Estimate]] = {}
-    for (_, bins, method), members in groups.items():
+    for (_, bins, method, prevalence), members in groups.items():
         view = _view(protocol, population, members[0], "exclude", "exclude", None)
         names = list(dict.fromkeys(q.endpoint.metric for q in members))
         rows = binary_bootstrap(
@@ -296,6 +308,7 @@ def _bootstrapped_together(
             level=two_sided_level(protocol.confidence),
             method=cast(BootstrapMethod, method),
             bins=bins,
+            prevalence=prevalence,
         )
         for question in members:
             column = names.index(question.endpoint.metric)
@@ -328,6 +341,7 @@ def _bootstrapped(
         level=two_sided_level(protocol.confidence),
         method=_interval(protocol, endpoint),
         bins=endpoint.bins or 10,
+        prevalence=endpoint.prevalence,
     )
     return [row[0] for row in rows]
 
@@ -400,6 +414,84 @@ def _missing_data(
                 analysis="missing_data",
                 condition=condition,
             )
+
+
+def _at_level(
+    protocol: StudyProtocol, population: Population, resampling: PatientDraw, cells: Sequence[Cell]
+) -> AtLevel:
+    """Estimates of one endpoint at any level, as the analysis makes them; bootstrap replicates are made once."""
+    tables: dict[tuple[str, str | None, int], ReplicateTable] = {}
+
+    def found(endpoint: Endpoint, condition: str | None, level: float) -> list[Finding]:
+        confidence = protocol.confidence.model_copy(update={"level": level, "sided": "two"})
+        study = protocol.model_copy(update={"confidence": confidence})
+        question = Question(endpoint=endpoint, role=endpoint.role, prespecified=True)
+        policy = dict([condition.split("=", 1)]) if condition is not None else {}
+        outputs = cast(OutputPolicy, policy.get("missing_outputs", protocol.missing_outputs.primary))
+        references = cast(ReferencePolicy, policy.get("missing_reference", _primary_reference_policy(protocol)))
+        keys = set(endpoint.stratum)
+        if endpoint.each is not None:
+            spec = protocol.stratum(endpoint.each)
+            keys = set(spec.cross or [spec.name])
+        wanted = [c for c in cells if set(c.stratum) == keys]
+        prepared: dict[str, list[Estimate]] = {}
+        if _by_bootstrap(question, population):
+            prepared[endpoint.name] = [
+                _from_table(study, population, resampling, question, cell, outputs, references, tables, condition)
+                for cell in wanted
+            ]
+        return list(
+            _answer(
+                study,
+                population,
+                resampling,
+                question,
+                wanted,
+                outputs,
+                references,
+                condition=condition,
+                prepared=prepared,
+            )
+        )
+
+    return found
+
+
+def _from_table(
+    protocol: StudyProtocol,
+    population: Population,
+    resampling: PatientDraw,
+    question: Question,
+    cell: Cell,
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+    tables: dict[tuple[str, str | None, int], ReplicateTable],
+    condition: str | None,
+) -> Estimate:
+    """A bootstrap estimate read from replicates that are kept in `tables` from one level to the next."""
+    endpoint = question.endpoint
+    method = _interval(protocol, endpoint)
+    key = (endpoint.name, condition, id(cell))
+    if key not in tables:
+        view = _view(protocol, population, question, outputs, references, cell.mask)
+        missing = question.metric.needs_probability and view.probability is None
+        if missing or view.undefined is not None or not (cell.mask & view.include).any():
+            return Estimate.not_estimable(
+                "no replicates", n=0
+            )  # the analysis gives its own reason before it reads this
+        tables[key] = binary_replicates(
+            resampling,
+            reference=view.reference,
+            score=view.score,
+            call=view.call,
+            probability=view.probability,
+            metrics=[endpoint.metric],
+            masks=np.array([cell.mask & view.include]),
+            bins=endpoint.bins or 10,
+            prevalence=endpoint.prevalence,
+            with_jackknife=method == "bca",
+        )
+    return read_table(tables[key], method=method, level=two_sided_level(protocol.confidence))[0][0]
 
 
 def _drawn(

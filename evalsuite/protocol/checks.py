@@ -304,6 +304,36 @@ def _decision(protocol: StudyProtocol) -> Iterator[Problem]:
             "multiplicity.order",
             "set method: fixed_sequence, or remove it",
         )
+    yield from _adjusted_criteria(protocol, ordered)
+
+
+def _adjusted_criteria(protocol: StudyProtocol, ordered: bool) -> Iterator[Problem]:
+    method = protocol.multiplicity.method
+    if protocol.decision_rule == "gatekeeping" and method in ("holm", "hochberg"):
+        yield Problem(
+            f"gatekeeping tests its gates in a fixed order, each at the full error rate; '{method}' splits it",
+            "multiplicity.method",
+            f"leave it out (or fixed_sequence), or use decision_rule: any_primary with {method}",
+        )
+    named = set(protocol.multiplicity.order) if ordered else set()
+    for i, endpoint in enumerate(protocol.endpoints):
+        tested = endpoint.name in named or (
+            endpoint.role == "primary" and (protocol.decision_rule != "all_primary" or method != "none")
+        )
+        if not tested:
+            continue
+        if endpoint.criterion is None and endpoint.role != "primary":
+            yield Problem(
+                f"endpoint '{endpoint.name}' is in the order but has no criterion to test",
+                f"endpoints[{i}].criterion",
+                "give it one, or take it out of multiplicity.order",
+            )
+        elif endpoint.criterion is not None and endpoint.criterion.bound == "point":
+            yield Problem(
+                "a criterion on a point estimate has no error rate to adjust",
+                f"endpoints[{i}].criterion.bound",
+                "judge bound: lower or upper, or use decision_rule: all_primary without multiplicity",
+            )
 
 
 def _confidence(protocol: StudyProtocol) -> Iterator[Problem]:

@@ -42,14 +42,6 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
     if protocol.comparisons:
         yield Problem(f"comparison with a baseline is {not_yet}", "comparisons", "remove the list")
-    if protocol.decision_rule != "all_primary":
-        yield Problem(f"decision rule '{protocol.decision_rule}' is {not_yet}", "decision_rule", "use all_primary")
-    if protocol.multiplicity.method != "none":
-        yield Problem(
-            f"multiplicity method '{protocol.multiplicity.method}' is {not_yet}",
-            "multiplicity.method",
-            "with all_primary every primary criterion must be met, and no adjustment is needed",
-        )
     if protocol.inference.precision != "package":
         yield Problem(f"another precision than the package's is {not_yet}", "inference.precision", "use package")
     if protocol.inference.backend != "package":

@@ -404,7 +404,6 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
         ("analyses", {"bias": {}}, "analyses.bias"),
         ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
         ("comparisons", [{"endpoint": "discrimination"}], "comparisons"),
-        ("multiplicity", {"method": "holm"}, "multiplicity.method"),
         ("inference", {"precision": "float16"}, "inference.precision"),
         ("inference", {"backend": "onnxruntime"}, "inference.backend"),
     ],
@@ -421,10 +420,7 @@ def test_metrics_and_tasks_that_are_not_computed_are_listed() -> None:
     data["endpoints"] = [{**GOOD["endpoints"][0], "metric": "dice"}]
     assert [p.where for p in unsupported(parse(data), {"auroc"})] == ["task.kind"]
     rule = changed("decision_rule", "any_primary") | {"multiplicity": {"method": "holm"}}
-    assert {p.where for p in unsupported(parse(rule), {"auroc", "sensitivity"})} == {
-        "decision_rule",
-        "multiplicity.method",
-    }
+    assert unsupported(parse(rule), {"auroc", "sensitivity"}) == []
 
 
 def test_two_faults_in_one_list_of_texts_are_both_told() -> None:
@@ -434,3 +430,12 @@ def test_two_faults_in_one_list_of_texts_are_both_told() -> None:
 
 def test_an_empty_calibration_block_is_carried_out() -> None:
     assert unsupported(parse(changed("analyses", {"calibration": {}})), {"auroc", "sensitivity"}) == []
+
+
+def test_a_rule_that_adjusts_needs_bounds_and_a_fitting_method() -> None:
+    names = [e["name"] for e in GOOD["endpoints"]]
+    gates = changed("decision_rule", "gatekeeping") | {"multiplicity": {"method": "holm", "order": names}}
+    assert {p.where for p in problems(gates)} >= {"multiplicity.method"}
+    point = changed("endpoints.0.criterion", {"bound": "point", "op": ">", "value": 0.8, "justification": "x"})
+    point |= {"decision_rule": "any_primary", "multiplicity": {"method": "holm"}}
+    assert {p.where for p in problems(point)} == {"endpoints[0].criterion.bound"}
