@@ -141,6 +141,20 @@ def evaluate(metric: str, sums: Sums, *, prevalence: float | None = None) -> Flo
     raise ValueError(f"{metric} cannot be evaluated from these sums")
 
 
+def folded_error(metric: str, sums: Sums, data: Sums) -> FloatArray:
+    """`(r,)` size of the change of the bins' gaps against the data: summed for ECE, the largest for MCE."""
+    assert sums.bin_gap is not None
+    assert data.bin_gap is not None
+    assert sums.bin_n is not None
+    assert data.bin_n is not None
+    if metric == "ece":
+        change = ratio(sums.bin_gap, np.broadcast_to(sums.n[:, None], sums.bin_gap.shape)) - data.bin_gap / data.n
+        return np.asarray(np.abs(change).sum(axis=1))
+    both = (sums.bin_n > 0.0) & (data.bin_n > 0.0)
+    change = np.abs(ratio(sums.bin_gap, sums.bin_n) - ratio(data.bin_gap, data.bin_n))
+    return np.asarray(np.where(both, change, 0.0).max(axis=1))
+
+
 def undefined_reason(metric: str, sums: Sums, *, prevalence: float | None = None) -> str:
     """Why the metric has no value on the data itself (row 0 of `sums`)."""
     n, positive = float(sums.n[0]), float(sums.positive[0])

@@ -123,7 +123,7 @@ def obuchowski_covariance(
     return s10 / m + s01 / n + 2.0 * s11 / (m * n)
 
 
-def newcombe_interval(area: float, m: int, n: int, level: float) -> tuple[float, float]:
+def newcombe_interval(area: float, m: float, n: float, level: float) -> tuple[float, float]:
     """Newcombe's (2006) method 5: score-like interval that never has zero width, also at 0 and 1.
 
     Solves `(area − t)² = z² V(t)` with the Hanley-McNeil variance at `t`, both `m − 1` and `n − 1` replaced by

@@ -12,18 +12,20 @@ from evalsuite.stats._binary_inputs import FloatArray, IntArray, check_level
 from evalsuite.stats._binary_metrics import METRICS
 from evalsuite.stats.bins import BinScheme
 from evalsuite.stats.bootstrap_interval import (
+    FOLDED_TITLE,
     TITLES,
     BootstrapInterval,
     BootstrapMethod,
     bootstrap_interval,
     check_method,
+    folded_interval,
 )
 from evalsuite.stats.draw import PatientDraw
-from evalsuite.stats.replicates import BASIC_ONLY, ReplicateTable, binary_replicates, replicate_values
+from evalsuite.stats.replicates import FOLDED, ReplicateTable, binary_replicates, replicate_values
 from evalsuite.types import Estimate, Unit
 
 __all__ = [
-    "BASIC_ONLY",
+    "FOLDED",
     "METRICS",
     "BootstrapInterval",
     "BootstrapMethod",
@@ -82,8 +84,8 @@ def binary_bootstrap(
     score, call, probability
         `(n,)`; None where no requested metric needs them.
     method
-        `bca`, `percentile` or `basic`. ECE and MCE always get the basic interval, extended to the estimate: they are
-        inflated by resampling, so the others would sit above the truth.
+        `bca`, `percentile` or `basic`. ECE and MCE always get `folded_interval`: they are inflated by resampling, so
+        the others would sit above the truth.
     threads
         Worker threads; the numbers do not depend on it. None: the cores this process may use, at most 8.
 
@@ -135,7 +137,6 @@ def method_title(method: BootstrapMethod, replicates: int) -> str:
 
 def _estimate(table: ReplicateTable, s: int, m: int, *, method: BootstrapMethod, level: float, unit: Unit) -> Estimate:
     metric = table.metrics[m]
-    used: BootstrapMethod = "basic" if metric in BASIC_ONLY else method
     replicates = table.values[s, m]
     common: dict[str, Any] = {
         "unit": unit,
@@ -146,25 +147,27 @@ def _estimate(table: ReplicateTable, s: int, m: int, *, method: BootstrapMethod,
         "replicates": int(replicates.size),
         "replicates_undefined": int(np.isnan(replicates).sum()),
     }
-    title = method_title(used, int(replicates.size))
+    title = method_title(method, int(replicates.size))
+    if metric in FOLDED:
+        title = FOLDED_TITLE.format(replicates=int(replicates.size))
     reason = table.reasons[s][m]
     if reason is not None:
         return Estimate.not_estimable(reason, n=table.n_cases[s], method=title, **common)
     point = float(table.point[s, m])
-    interval = bootstrap_interval(
-        replicates,
-        point,
-        method=used,
-        level=level,
-        jackknife=table.jackknife[s][m],
-        bounds=BOUNDS.get(metric, (0.0, 1.0)),
-    )
+    if metric in FOLDED:
+        interval = folded_interval(replicates, table.errors[metric][s], point, level=level)
+    else:
+        interval = bootstrap_interval(
+            replicates,
+            point,
+            method=method,
+            level=level,
+            jackknife=table.jackknife[s][m],
+            bounds=BOUNDS.get(metric, (0.0, 1.0)),
+        )
     low, high, absent = interval.low, interval.high, interval.undefined
     if table.patients[s].size == 1 and absent is not None:
         absent = "one patient only: resampling patients cannot show any variation"
-    if metric in BASIC_ONLY and low is not None and high is not None:
-        title += ", extended to the estimate"
-        low, high = min(low, point), max(high, point)
     proportion = table.proportions[s][m]
     if proportion is not None:
         common |= {"numerator": proportion[0], "denominator": proportion[1]}

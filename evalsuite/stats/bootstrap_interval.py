@@ -96,6 +96,33 @@ def bootstrap_interval(
     return BootstrapInterval(low=low, high=high, undefined=None, replicates=made, replicates_undefined=missing)
 
 
+FOLDED_TITLE = "patient bootstrap, upper limit basic, lower limit by the size of the error, B={replicates}"
+
+
+def folded_interval(
+    replicates: FloatArray, errors: FloatArray, point: float, *, level: float = 0.95, highest: float = 1.0
+) -> BootstrapInterval:
+    """Interval of a mean (or maximum) of absolute values, such as ECE, whose replicates are inflated by noise.
+
+    Lower limit: the point less the upper percentile of `errors (r,)`, the same norm of what each replicate adds to the
+    unfolded values. Since | |a| − |b| | ≤ |a − b|, the truth is below it no more often than the errors exceed that
+    percentile, also where the truth is 0. Upper limit: that of the basic interval, or the point where that is larger.
+    """
+    basic = bootstrap_interval(replicates, point, method="basic", level=level, bounds=(0.0, highest))
+    if basic.high is None:
+        return basic
+    known = errors[np.isfinite(errors)]
+    low = max(0.0, point - float(np.quantile(known, 0.5 + level / 2.0)))
+    high = min(highest, max(basic.high, point))
+    return BootstrapInterval(
+        low=low,
+        high=high,
+        undefined=None,
+        replicates=basic.replicates,
+        replicates_undefined=basic.replicates_undefined,
+    )
+
+
 def _corrected(
     defined: FloatArray, point: float, jackknife: FloatArray | None, level: float, spread: float
 ) -> tuple[float, float] | str:

@@ -13,8 +13,8 @@ from scipy.special import chdtrc, ndtr
 from evalsuite.stats import smoothing
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_sample, check_level
 from evalsuite.stats.bins import BinScheme, bin_index
-from evalsuite.stats.bootstrap import binary_bootstrap, method_title
-from evalsuite.stats.bootstrap_interval import bootstrap_interval
+from evalsuite.stats.bootstrap import binary_bootstrap
+from evalsuite.stats.bootstrap_interval import FOLDED_TITLE, folded_interval
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, TestOutcome, Unit
 
@@ -184,13 +184,17 @@ def smooth_ece_value(reference: npt.ArrayLike, probability: npt.ArrayLike) -> fl
 
 def smooth_gaps(sample: BinarySample, smoother: Smoother) -> FloatArray:
     """`(n,)` |smoothed observed share − probability| of each case; the smooth is kept within [0, 1]."""
+    return np.abs(_smooth(sample, smoother) - sample.score)
+
+
+def _smooth(sample: BinarySample, smoother: Smoother) -> FloatArray:
     if smoother not in SMOOTHERS:
         raise ValueError(f"smoother is loess or lowess, got {smoother!r}")
     fit = smoothing.loess if smoother == "loess" else smoothing.lowess
     smooth = fit(sample.score, sample.reference.astype(np.float64))
     if smoother == "loess":
         smooth = np.clip(smooth, 0.0, 1.0)
-    return np.abs(smooth - sample.score)
+    return smooth
 
 
 def _summary(gaps: FloatArray, statistic: SmoothStatistic) -> float:
@@ -246,36 +250,40 @@ def smooth_error(
     replicates: int = 500,
     seed: int = 0,
 ) -> Estimate:
-    """`smooth_error_value` with the basic bootstrap interval over patients, extended to the estimate.
+    """`smooth_error_value` with a bootstrap interval over patients made for absolute values (`folded_interval`).
 
-    Resampling inflates the gap as it inflates ECE, so the interval is basic, clipped to [0, 1]. Not estimable with one
-    class only or equal probabilities.
+    Resampling inflates the gap as it inflates ECE. The error of a replicate is the same summary of what it changes in
+    the curve at the cases' probabilities; for E50 and E90, which are no norms, that is an approximation. Not estimable
+    with one class only or equal probabilities.
     """
     level = check_level(level)
     sample = binary_sample(reference, probability, cluster=cluster, unit=unit, probability=True)
     common: dict[str, Any] = {**sample.counts, "n": sample.n}
-    title = f"{SMOOTHERS.get(smoother, smoother)}; {method_title('basic', replicates)}, extended to the estimate"
+    title = f"{SMOOTHERS.get(smoother, smoother)}; {FOLDED_TITLE.format(replicates=replicates)}"
     reason = sample.one_class_reason()
     if reason is None and float(np.ptp(sample.score)) == 0.0:
         reason = "all probabilities are equal, so there is no curve"
     if reason is not None:
         return Estimate.not_estimable(reason, unit=unit, level=level, method=title, **common)
-    value = _summary(smooth_gaps(sample, smoother), statistic)
+    curve = _smooth(sample, smoother)
+    value = _summary(np.abs(curve - sample.score), statistic)
     draw = PatientDraw(sample.cluster if sample.cluster is not None else np.arange(sample.n), replicates, seed)
-    values = np.full(replicates, np.nan)
+    values, errors = np.full(replicates, np.nan), np.full(replicates, np.nan)
     for start, counts in draw.blocks():
         for row, count in enumerate(counts):
             drawn = np.repeat(np.arange(sample.n), count[draw.patient])
             p = sample.score[drawn]
             if drawn.size and float(np.ptp(p)) > 0.0:
                 part = BinarySample(reference=sample.reference[drawn], score=p, cluster=None, unit=unit)
-                values[start + row] = _summary(smooth_gaps(part, smoother), statistic)
-    interval = bootstrap_interval(values, value, method="basic", level=level, bounds=(0.0, 1.0))
-    low, high = interval.low, interval.high
+                again = _smooth(part, smoother)
+                values[start + row] = _summary(np.abs(again - p), statistic)
+                at, first = np.unique(p, return_index=True)
+                errors[start + row] = _summary(np.abs(np.interp(sample.score, at, again[first]) - curve), statistic)
+    interval = folded_interval(values, errors, value, level=level)
     return Estimate(
         value=value,
-        low=None if low is None else min(low, value),
-        high=None if high is None else max(high, value),
+        low=interval.low,
+        high=interval.high,
         interval_undefined=interval.undefined,
         method=title,
         unit=unit,
@@ -299,7 +307,7 @@ def binned_error(
     replicates: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """ECE or MCE with the basic bootstrap interval over patients, extended to the estimate.
+    """ECE or MCE with a bootstrap interval over patients made for absolute values (`folded_interval`).
 
     Bins are those of the data in every replicate. Not estimable without cases.
     """

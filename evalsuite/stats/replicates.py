@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from evalsuite.stats._binary_metrics import (
     Sums,
     check_metrics,
     evaluate,
+    folded_error,
     proportion_counts,
     undefined_reason,
 )
@@ -33,8 +34,9 @@ from evalsuite.stats._stratum_plan import (
 from evalsuite.stats.bins import BinScheme, bin_index
 from evalsuite.stats.draw import PatientDraw
 
-BASIC_ONLY = ("ece", "mce")
-"""Resampling inflates these (a replicate's bins are noisier than the data's): percentile and BCa intervals miss."""
+FOLDED = ("ece", "mce")
+"""Absolute values, which resampling inflates (a replicate's bins are noisier than the data's): `folded_interval`."""
+ERROR = " error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class ReplicateTable:
 
     `point (s, m)` and `values (s, m, r)` hold NaN where a metric does not exist; `reasons[s][m]` says why for the data.
     `jackknife[s][m]` is `(p,)` over `patients[s]` (codes of the draw), or None where BCa was not asked for.
+    `errors[metric] (s, r)`, for ECE and MCE: the size of the change that a replicate makes to the unfolded gaps.
     Replicate `r` is the same resample of patients everywhere, so differences of two columns are paired.
     """
 
@@ -55,6 +58,7 @@ class ReplicateTable:
     n_cases: tuple[int, ...]
     n_positive: tuple[int, ...]
     proportions: tuple[tuple[tuple[float, float] | None, ...], ...]
+    errors: Mapping[str, FloatArray]
 
 
 def binary_replicates(
@@ -81,13 +85,14 @@ def binary_replicates(
         raise ValueError(f"masks must be bool of shape (strata, {draw.n}), got {chosen.dtype} {chosen.shape}")
     cases = _case_arrays(draw, np.logical_or.reduce(chosen, axis=0), reference, score, call, probability, bins, scheme)
     plans = [build_plan(cases, mask, names) for mask in chosen]
-    values = np.full((len(plans), len(names), draw.replicates), np.nan)
+    every = (*names, *(m + ERROR for m in names if m in FOLDED))
+    values = np.full((len(plans), len(every), draw.replicates), np.nan)
 
     def fill(span: tuple[int, int]) -> None:
         counts = draw.counts(*span)
         for s, plan in enumerate(plans):
             mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
-            for m, column in enumerate(_evaluate(plan, mine, names, prevalence)):
+            for m, column in enumerate(_evaluate(plan, mine, every, prevalence)):
                 values[s, m, span[0] : span[1]] = column
 
     workers = min(8, _cores()) if threads is None else max(1, threads)
@@ -98,7 +103,8 @@ def binary_replicates(
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(fill, spans))
-    return _table(plans, names, cases, chosen, values, with_jackknife, prevalence)
+    errors = {m.removesuffix(ERROR): values[:, k] for k, m in enumerate(every) if m.endswith(ERROR)}
+    return _table(plans, names, cases, chosen, values[:, : len(names)], errors, with_jackknife, prevalence)
 
 
 def replicate_values(
@@ -203,6 +209,10 @@ def _evaluate(
             out.append(ranked.get(metric, nothing))
         elif metric == "log_loss" and plan.infinite_log_loss:
             out.append(nothing)
+        elif metric.endswith(ERROR):
+            assert sums is not None
+            data = sums_of(plan, plan.features.sum(axis=0, keepdims=True))
+            out.append(folded_error(metric.removesuffix(ERROR), sums, data) if plan.n_cases else nothing)
         else:
             assert sums is not None
             out.append(evaluate(metric, sums, prevalence=prevalence))
@@ -215,6 +225,7 @@ def _table(
     cases: CaseArrays,
     masks: BoolArray,
     values: FloatArray,
+    errors: Mapping[str, FloatArray],
     with_jackknife: bool,
     prevalence: float | None,
 ) -> ReplicateTable:
@@ -237,7 +248,7 @@ def _table(
         left_out.append(
             tuple(
                 jackknife(plan, m, prevalence=prevalence)
-                if with_jackknife and reasons[s][k] is None and m not in BASIC_ONLY
+                if with_jackknife and reasons[s][k] is None and m not in FOLDED
                 else None
                 for k, m in enumerate(names)
             )
@@ -251,6 +262,7 @@ def _table(
         metrics=names,
         point=point,
         values=values,
+        errors=errors,
         reasons=tuple(reasons),
         jackknife=tuple(left_out),
         patients=tuple(plan.patients for plan in plans),

@@ -15,7 +15,7 @@ from evalsuite.stats._rank import Placements, delong_variance, newcombe_interval
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
 
-AurocMethod = Literal["delong", "logit-delong"]
+AurocMethod = Literal["delong", "logit-delong", "newcombe"]
 
 NEWCOMBE = "Newcombe (2006) method 5"
 ONE_PATIENT = "all {which} cases come from one patient, so variation between patients cannot be estimated"
@@ -77,7 +77,10 @@ def auroc(
     level
         Two-sided confidence level.
     method
-        `delong`: Wald interval, clipped to [0, 1]. `logit-delong`: the same variance on the logit scale.
+        `delong`: Wald interval, clipped to [0, 1]; it covers too rarely with few positives (or negatives) and near 1.
+        `logit-delong`: the same variance on the logit scale. `newcombe`: Newcombe's method 5, which keeps its coverage
+        there, with several cases per patient on the effective numbers of cases (divided by the design effect, floored
+        at 1). With several cases per patient the other two give the Obuchowski interval.
     cluster
         `(n,)` patient of each case. Where a patient has several cases the variance is Obuchowski's and the interval is
         formed on the logit scale; with one case per patient the result is the unclustered one exactly.
@@ -108,8 +111,8 @@ def auroc(
     >>> e.value, e.n_positive, e.n_negative
     (0.75, 2, 2)
     """
-    if method not in ("delong", "logit-delong"):
-        raise ValueError(f"method is delong or logit-delong, got {method!r}")
+    if method not in ("delong", "logit-delong", "newcombe"):
+        raise ValueError(f"method is delong, logit-delong or newcombe, got {method!r}")
     level = check_level(level)
     sample = binary_sample(reference, score, cluster=cluster, unit=unit)
     label = _label(sample, method)
@@ -129,8 +132,8 @@ def auroc(
 
 def _label(sample: BinarySample, method: AurocMethod) -> str:
     if sample.clustered:
-        return "logit-DeLong / Obuchowski"
-    return "DeLong" if method == "delong" else "logit-DeLong"
+        return f"{NEWCOMBE}, effective n" if method == "newcombe" else "logit-DeLong / Obuchowski"
+    return {"delong": "DeLong", "logit-delong": "logit-DeLong", "newcombe": NEWCOMBE}[method]
 
 
 def _interval(
@@ -151,6 +154,10 @@ def _interval(
         ):
             if count == 1 and cases > 1:
                 return None, None, label, ONE_PATIENT.format(which=which)
+    if method == "newcombe" and not boundary and variance is not None and variance > 0.0:
+        effect = max(1.0, spread.design_effect or 1.0)
+        low, high = newcombe_interval(area, sample.n_positive / effect, sample.n_negative / effect, level)
+        return low, high, label, None
     if boundary or variance is None or variance <= 0.0:
         low, high = newcombe_interval(area, with_pos, with_neg, level)
         patients = ", n = patients" if sample.clustered else ""

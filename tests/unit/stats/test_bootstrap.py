@@ -94,7 +94,7 @@ def test_every_metric_has_value_interval_and_counts(method: str) -> None:
     assert by_name["sensitivity"].denominator == by_name["sensitivity"].n == int(Y.sum())
     assert by_name["auroc"].n == N
     assert by_name["auroc"].value == auroc(Y, S).value
-    assert "basic" in by_name["ece"].method
+    assert "upper limit basic" in by_name["ece"].method
 
 
 def test_masks_give_what_the_stratum_alone_gives() -> None:

@@ -267,3 +267,16 @@ def test_unpaired_refuses_shared_patients() -> None:
     assert d.estimate.n_patients == 16
     one = unpaired_auroc_difference((Y, S), (np.ones(3), np.ones(3)))
     assert one.estimate.undefined == "second group: no reference-negative cases"
+
+
+def test_newcombe_can_be_asked_for_by_name() -> None:
+    e = auroc(Y, S, method="newcombe")
+    assert (e.low, e.high) == newcombe_interval(14 / 16, 4, 4, 0.95)
+    assert e.method == NEWCOMBE
+    y, s, patient = np.repeat(Y, 3), np.repeat(S, 3), np.repeat(np.arange(8), 3)
+    clustered = auroc(y, s, method="newcombe", cluster=patient)
+    effect = clustered.design_effect
+    assert effect is not None
+    assert effect > 2
+    assert (clustered.low, clustered.high) == newcombe_interval(14 / 16, 12 / effect, 12 / effect, 0.95)
+    assert clustered.method == f"{NEWCOMBE}, effective n"
