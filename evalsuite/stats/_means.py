@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evalsuite.stats._normal import t_two_sided
+from evalsuite.stats.clustered import compact
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def patient_index(patient: ArrayLike | None, n: int) -> NDArray[np.intp]:
     labels = np.asarray(patient)
     if labels.shape != (n,):
         raise ValueError(f"patient has shape {labels.shape}, expected ({n},)")
-    return np.unique(labels, return_inverse=True)[1].reshape(-1)
+    return compact(labels)
 
 
 def clustered_mean(values: Floats, index: NDArray[np.intp]) -> Mean:

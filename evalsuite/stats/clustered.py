@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evalsuite.stats._normal import check_level, t_two_sided
 from evalsuite.stats.proportions import ProportionMethod, check_method, proportion_interval
@@ -36,6 +36,15 @@ class ClusterVariance:
     independent: bool
 
 
+def compact(labels: np.ndarray) -> NDArray[np.intp]:
+    """(n,) index of each label, 0 to m - 1, all used; no sort where labels are already small integers."""
+    if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() < 8 * labels.size + 1024:
+        used = np.zeros(int(labels.max()) + 1, dtype=np.intp)
+        used[labels] = 1
+        return np.asarray((np.cumsum(used) - 1)[labels], dtype=np.intp)
+    return np.unique(labels, return_inverse=True)[1].reshape(-1)
+
+
 def cluster_variance(success: ArrayLike, cluster: ArrayLike, weight: ArrayLike | None = None) -> ClusterVariance:
     """Ratio estimate of a proportion and its variance with clusters as the independent units.
 
@@ -51,7 +60,7 @@ def cluster_variance(success: ArrayLike, cluster: ArrayLike, weight: ArrayLike |
     if y.ndim != 1 or y.size == 0:
         raise ValueError("success is a non-empty one-dimensional array")
     values = y.astype(np.float64)
-    if not np.isin(values, (0.0, 1.0)).all():
+    if not ((values == 0.0) | (values == 1.0)).all():
         raise ValueError("success holds only true and false")
     labels = np.asarray(cluster)
     if labels.shape != y.shape:
@@ -64,7 +73,7 @@ def cluster_variance(success: ArrayLike, cluster: ArrayLike, weight: ArrayLike |
     # A case of weight 0 is not part of the estimate, nor is its patient.
     used = w > 0
     values, w, labels = values[used], w[used], labels[used]
-    index = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    index = compact(labels)
     n, m = values.size, int(index.max()) + 1
     equal = bool((w == w[0]).all())
     total = float(w.sum())
@@ -85,7 +94,7 @@ def cluster_variance(success: ArrayLike, cluster: ArrayLike, weight: ArrayLike |
 def _effective_patients(cluster: np.ndarray, weight: np.ndarray) -> float:
     """Number of patients, or Kish's effective number where their mean weights differ."""
     used = weight > 0
-    index = np.unique(cluster[used], return_inverse=True)[1].reshape(-1)
+    index = compact(cluster[used])
     means = np.bincount(index, weight[used]) / np.bincount(index)
     equal = np.allclose(means, means[0], rtol=1e-12, atol=0.0)
     return float(means.size if equal else means.sum() ** 2 / (means @ means))
@@ -167,7 +176,8 @@ def clustered_proportion(
     if seen.variance is None:
         reason = "all cases come from one patient, so variation between patients cannot be seen"
         return Estimate(value=seen.value, interval_undefined=reason, level=level, method=name, unit=unit, **fields)
-    n_eff, deff = effective_size(seen, level, _effective_patients(labels, w))
+    patients = float(seen.n_clusters) if seen.variance else _effective_patients(labels, w)
+    n_eff, deff = effective_size(seen, level, patients)
     low, high = proportion_interval(seen.value * n_eff, n_eff, level=level, method=method)
     return Estimate(
         value=seen.value, low=low, high=high, level=level, method=name, unit=unit, design_effect=deff, **fields

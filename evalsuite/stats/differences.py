@@ -249,12 +249,22 @@ def difference_test(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedCounts:
-    """Cases on which both, only the first, only the second, or neither of two sets of calls was right."""
+    """Cases on which both, only the first, only the second, or neither of two sets of calls was right.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or no whole number.
+    """
 
     both: int
     first_only: int
     second_only: int
     neither: int
+
+    def __post_init__(self) -> None:
+        for name in ("both", "first_only", "second_only", "neither"):
+            check_count(name, getattr(self, name))
 
     @property
     def n(self) -> int:
@@ -344,8 +354,6 @@ def paired_difference(
     if method not in get_args(PairedMethod):
         raise ValueError(f"method is 'tango' or 'newcombe', got {method!r}")
     level = check_level(level)
-    for name in ("both", "first_only", "second_only", "neither"):
-        check_count(name, getattr(counts, name))
     n, b, c = counts.n, counts.first_only, counts.second_only
     label = "Tango score" if method == "tango" else "Newcombe square-and-add (paired)"
     made: dict[str, Any] = {"n": n, "level": level, "unit": unit, "method": label, **fields}

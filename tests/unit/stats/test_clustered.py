@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalsuite.stats.clustered import cluster_variance, clustered_proportion
+from evalsuite.stats.clustered import cluster_variance, clustered_proportion, compact
 from evalsuite.stats.proportions import METHOD_NAMES, proportion
 
 METHODS = sorted(METHOD_NAMES)
@@ -125,3 +125,11 @@ def test_bad_input_is_refused():
 def test_text_clusters_are_allowed():
     e = clustered_proportion([1, 1, 0, 1], np.array(["a", "a", "b", "c"]))
     assert e.n_patients == 3
+
+
+@pytest.mark.parametrize("labels", [[5, 5, 0, 9], [-3, 7, 7], [10**12, 0, 0], ["b", "a", "b"], [2.5, 2.5, 1.0]])
+def test_compact_labels_are_a_dense_index_of_the_same_groups(labels):
+    labels = np.array(labels)
+    index = compact(labels)
+    assert sorted(set(index.tolist())) == list(range(len(np.unique(labels))))
+    assert ((index[:, None] == index[None, :]) == (labels[:, None] == labels[None, :])).all()

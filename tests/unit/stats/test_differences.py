@@ -53,6 +53,8 @@ def test_refusals():
         difference_test(1, 2, 1, 2, alternative="bigger")
     with pytest.raises(ValueError, match="tango"):
         paired_difference(PairedCounts(both=1, first_only=0, second_only=0, neither=0), method="wald")
+    with pytest.raises(ValueError, match="negative"):
+        PairedCounts(both=1, first_only=-1, second_only=0, neither=0)
     with pytest.raises(ValueError, match="shapes"):
         paired_counts([1, 0], [1])
     with pytest.raises(ValueError, match="true and false"):
