@@ -37,6 +37,7 @@ from evalsuite.stats.draw import PatientDraw
 FOLDED = ("ece", "mce")
 """Absolute values, which resampling inflates (a replicate's bins are noisier than the data's): `folded_interval`."""
 ERROR = " error"
+SMALL_WORK = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,9 @@ def binary_replicates(
             for m, column in enumerate(_evaluate(plan, mine, every, prevalence)):
                 values[s, m, span[0] : span[1]] = column
 
-    workers = min(8, _cores()) if threads is None else max(1, threads)
+    # A pool costs more than it saves on small studies.
+    small = draw.replicates * int(np.count_nonzero(chosen)) < SMALL_WORK
+    workers = max(1, threads) if threads is not None else 1 if small else min(8, _cores())
     spans = list(draw.spans(size=_span(draw, workers)))
     if workers == 1 or len(spans) == 1:
         for span in spans:
