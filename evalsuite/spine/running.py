@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, IntegrityError, Interrupted, OutputError
+from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.freeze import load_frozen
 from evalsuite.protocol.load import dump_protocol, load_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
@@ -290,6 +291,7 @@ def _predict(
         limit=limit,
         on_case=lambda done, total: on_stage("predict", done, total),
         should_stop=should_stop,
+        required=_outputs_needed(protocol),
     )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     _copy(Path(testset_path) / "testset.lock.json", folder.lock)
@@ -325,6 +327,11 @@ def _predict(
         )
         write_json(folder.plan, {**plan, "sealed": True})
     return predictions
+
+
+def _outputs_needed(protocol: StudyProtocol) -> tuple[str, ...]:
+    """The outputs the score is made of: gaps in any other column of recorded predictions do not matter."""
+    return compile_score(protocol.task.score).names
 
 
 def _total_bytes(testset: LockedTestSet) -> int:

@@ -1,4 +1,4 @@
-"""The whole journey on phantoms: images, locked test set, frozen protocol, run, verdict, report. `make demo` runs this."""
+"""From images to report on phantoms: lock, freeze, run, verify. `make demo` runs this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = HERE.relative_to(Path.cwd()) if HERE.is_relative_to(Path.cwd()) else HER
 sys.path.insert(0, str(HERE))
 
 PATIENTS = 250
-SEED = 20260711
+SEED = 20261123
 
 
 def evalsuite(console: Console, *arguments: str | Path) -> int:

@@ -1,6 +1,6 @@
 """Say in a few figures how the trained classifier does on a set of phantoms it has not seen.
 
-    python examples/chest_phantom/evaluate.py --patients 250 --seed 20260711 --profile test
+    python examples/chest_phantom/evaluate.py --patients 250 --seed 20261123 --profile test
 
 A quick look for whoever changes the generator or the training; the validation itself is `evalsuite run`.
 """
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the quick look; figures go to standard output as JSON."""
     parser = argparse.ArgumentParser(description="Figures of the trained classifier on phantoms.")
     parser.add_argument("--patients", type=int, default=250)
-    parser.add_argument("--seed", type=int, default=20260711)
+    parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="test")
     parser.add_argument("--training", type=Path, default=_HERE / "training")
     parser.add_argument("--threads", type=int, default=2)

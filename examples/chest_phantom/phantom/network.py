@@ -67,11 +67,15 @@ class NoduleNet(nn.Module):
 
 
 class Packaged(nn.Module):
-    """What is shipped: the network with its sigmoid, giving the probability of a nodule (n, 1)."""
+    """What is shipped: the network with its sigmoid, giving the probability of a nodule (n, 1).
+
+    Logits are held within ±15: beyond that float32 rounds the sigmoid to exactly 1, and a probability of 1 has no logit
+    to recalibrate.
+    """
 
     def __init__(self, network: NoduleNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        return torch.sigmoid(self.network(image))
+        return torch.sigmoid(self.network(image).clamp(-15.0, 15.0))
