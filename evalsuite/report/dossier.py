@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from evalsuite.report import sections_study as study
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
+from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
 from evalsuite.types import Evidence, Verdict
@@ -29,7 +31,10 @@ KINDS = {
     "drift_audit": "Drift audit",
     "site_acceptance": "Site acceptance",
 }
-_MOST_CRITERIA = 9
+_MOST_CRITERIA, _FEWEST_CRITERIA = 9, 2
+#: Heights in CSS pixels: what rows and facts may take of the summary's page, beside everything that is always there.
+_SUMMARY_ROOM = 560.0
+_WIDTHS = (160.0, 135.0, 85.0, 100.0)
 
 
 def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict, record: Mapping[str, Any]) -> Dossier:
@@ -166,7 +171,7 @@ def _summary(m: Material) -> Summary:
     facts = [
         Item(
             name="Least favourable groups",
-            value="\n".join(clean(w, longest=140) for w in worst) or "No assessable group.",
+            value="\n".join(clean(w, longest=130) for w in worst) or "No assessable group.",
         ),
         Item(name="Missing and failed", value=f"{lost}. Primary analysis: {policy}."),
         Item(name="Evidence status", value=_evidence_status(m), tone="neutral" if m.verdict.evidence else "warning"),
@@ -178,15 +183,38 @@ def _summary(m: Material) -> Summary:
         ),
         Item(name="Open items", value=clean("; ".join(items), longest=240) + "." if items else "None."),
     ]
-    results_ = ranked(m)
     return Summary(
         verdict=judgement(m),
-        table=criteria_table(
-            m, results_, label="Table ES-1", caption="Acceptance criteria", most=_MOST_CRITERIA, reasons=False
-        ),
+        table=_criteria_that_fit(m, facts),
         facts=tuple(facts),
         conclusion=conclusion(m),
     )
+
+
+def _criteria_that_fit(m: Material, facts: Sequence[Item]) -> Table:
+    """As many criteria as the page holds beside the facts, nine at most; the note says how many stand elsewhere."""
+    room = _SUMMARY_ROOM
+    for fact in facts:
+        room -= 7 + sum(16 * _lines(line, 11.4, 455) for line in fact.value.split("\n"))
+    table = criteria_table(
+        m, ranked(m), label="Table ES-1", caption="Acceptance criteria", most=_MOST_CRITERIA, reasons=False
+    )
+    fitting = 0
+    for row in table.rows:
+        room -= 9 + max(
+            15 * _lines(c.text, 10.7, w) + 13 * _lines(c.sub, 9.4, w) for c, w in zip(row.cells, _WIDTHS, strict=False)
+        )
+        if room < 0 and fitting >= _FEWEST_CRITERIA:
+            break
+        fitting += 1
+    if fitting == len(table.rows):
+        return table
+    return criteria_table(m, ranked(m), label="Table ES-1", caption="Acceptance criteria", most=fitting, reasons=False)
+
+
+def _lines(text: str, size: float, width: float) -> int:
+    """Lines a text takes; broken lines are never quite full."""
+    return math.ceil(1.12 * text_width(text, size) / width) if text else 0
 
 
 def _evidence_status(m: Material) -> str:

@@ -109,7 +109,7 @@ def histogram(
     parts: list[str] = []
     frame = Frame(left=52, top=top, width=574, height=panel, x_range=x_range)
     for row, (curve, name, fill, stroke) in enumerate(
-        ((positive, "reference positive", BLUE, BLUE), (negative, "reference negative", ORANGE_LIGHT, "#a04700"))
+        ((positive, "Positive", BLUE, BLUE), (negative, "Negative", ORANGE_LIGHT, "#a04700"))
     ):
         most = max((max(c.y) for c in (curve,) if c is not None and c.y), default=0.0)
         frame = Frame(
@@ -119,7 +119,7 @@ def histogram(
         last = row == 1
         ticks = tuple(t for t in svg.nice_ticks(0.0, max(most, 1.0), about=3) if t == int(t))
         parts += frame.axes(
-            x_title=svg.fit(x_title, 500) if last else "", y_title="Cases",
+            x_title=svg.fit(x_title, 500) if last else "", y_title=name,
             x_ticks=svg.nice_ticks(*x_range, about=10) if last else (), y_ticks=ticks,
         )  # fmt: skip
         for centre, count in zip(curve.x, curve.y, strict=True) if curve is not None else ():
@@ -129,7 +129,6 @@ def histogram(
                     svg.rect(x1 + 0.6, y, x2 - x1 - 1.2, frame.bottom - y, fill=fill, stroke=stroke, line_width=0.4)
                 )
         parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.bottom, stroke=INK, width=HAIR))
-        parts.append(svg.text(frame.right - 8, frame.top + 14, name, size=SMALL, anchor="end", halo=True))
     taken = frame.left
     for name, value in sorted(thresholds, key=lambda item: item[1]):
         if not x_range[0] <= value <= x_range[1]:

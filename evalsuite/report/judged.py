@@ -39,7 +39,7 @@ def judgement(material: Material) -> Judgement:
         word=_OVERALL[verdict.overall],
         mark=OUTCOME_MARKS[verdict.overall],
         tone=verdict.overall,
-        reason=sentence(clean(verdict.reason, longest=320)),
+        reason=sentence(clean(verdict.reason, longest=280)),
     )
 
 
@@ -72,14 +72,14 @@ def criterion_words(result: CriterionResult, *, subject: bool = False) -> str:
 
 
 def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
-    short = 250 if reasons else 44
+    short = 250 if reasons else 40
     found = None if result.stratum else material.find(result.endpoint)
     where = "" if not result.stratum else clean(format_stratum(result.stratum), longest=short)
     point = f"at {clean(result.operating_point, longest=min(short, 60))}" if result.operating_point else ""
     estimate, digits = result.estimate, digits_for(result)
     cells = [
         Cell(
-            text=clean(result.endpoint, longest=90 if reasons else 60),
+            text=clean(result.endpoint, longest=90 if reasons else 48),
             sub=" · ".join(part for part in (metric_title(result.metric), point, where) if part),
             link=anchor(found[0]) if found else None,
         ),
@@ -117,6 +117,11 @@ def criteria_table(
         notes.append(f"{len(results) - most} more criteria are in {place}.")
     level = format_level(material.level)
     notes.append(f"Intervals are two-sided {level}; a lower or upper bound is one end of that interval.")
+    methods = dict.fromkeys(
+        clean(r.estimate.method, longest=80) for r in results[:most] if r.estimate.value is not None
+    )
+    if methods and not reasons:
+        notes.append(f"Methods: {clean('; '.join(methods), longest=110)}.")
     notes.append(material.set_note)
     columns = [
         Column(title="Endpoint", width=25 if reasons else 27),
@@ -139,6 +144,6 @@ def conclusion(material: Material) -> str:
         "not_met": "did not meet the acceptance criteria of",
         "inconclusive": "was evaluated without a conclusive result under",
     }[verdict.overall]
-    line = f"{clean(subject, longest=80)} {words} protocol {clean(material.protocol.id, longest=80)} "
+    line = f"{clean(subject, longest=60)} {words} protocol {clean(material.protocol.id, longest=80)} "
     line += f"version {clean(material.protocol.version, longest=30)} on {material.set_name}."
     return line if verdict.evidence else f"{line} This run does not count as evidence."

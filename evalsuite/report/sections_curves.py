@@ -109,7 +109,7 @@ def _histogram_figure(material: Material) -> Figure | None:
     thresholds = [(p.name, p.threshold) for p in material.protocol.operating_points]
     return Figure(
         label="",
-        caption="Scores by reference standard",
+        caption="Scores of cases by reference standard",
         alt=alt,
         notes=(
             f"n = {format_count(n[0])} positive, {format_count(n[1])} negative cases with output and reference. "

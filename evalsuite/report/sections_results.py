@@ -135,12 +135,12 @@ def _performance_table(material: Material) -> Table:
 
 def estimate_columns(material: Material) -> tuple[Column, ...]:
     return (
-        Column(title="Metric", width=24),
-        Column(title="n/N", align="right", width=10.5),
-        Column(title="Estimate", align="right", width=9.5),
-        Column(title=material.interval_title, align="right", width=16),
-        Column(title="Cases / patients", align="right", width=14),
-        Column(title="Interval method", width=19),
+        Column(title="Metric", width=22),
+        Column(title="n/N", align="right", width=10),
+        Column(title="Estimate", align="right", width=9),
+        Column(title=material.interval_title, align="right", width=17.5),
+        Column(title="Cases / patients", align="right", width=13.5),
+        Column(title="Interval method", width=21),
         Column(title="Finding", align="right", width=7),
     )
 

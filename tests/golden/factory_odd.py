@@ -147,4 +147,14 @@ def crowded() -> Study:
     return rehashed(s, evidence, criteria=criteria)
 
 
-ODD = {"hostile": hostile, "one_class": one_class, "bare": bare, "crowded": crowded}
+def overfull() -> Study:
+    """Everything at once on the summary page: many long criteria, flags, reasons."""
+    s = hostile()
+    verdict = replace(
+        s.verdict, criteria=s.verdict.criteria * 4, flags=(HOSTILE,) * 9, not_evidence_because=("W" * 400,) * 5
+    )
+    few = tuple(f for f in s.evidence.findings if not f.stratum)
+    return rehashed(replace(s, verdict=verdict), replace(s.evidence, findings=few))
+
+
+ODD = {"hostile": hostile, "one_class": one_class, "bare": bare, "crowded": crowded, "overfull": overfull}
