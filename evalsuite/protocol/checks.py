@@ -18,6 +18,7 @@ from evalsuite.protocol.schema import (
     StratumSpec,
     StudyProtocol,
 )
+from evalsuite.protocol.several import several_answers, target_problems
 
 # Stands in for a name that could not be read; whatever refers to names is then not checked.
 UNREADABLE = "\ufffd"
@@ -25,7 +26,7 @@ UNREADABLE = "\ufffd"
 _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
-_SETTINGS = ("prevalence", "sensitivity", "specificity", "range", "over", "bins", "maximum")
+_SETTINGS = ("prevalence", "sensitivity", "specificity", "range", "over", "bins", "top", "maximum")
 _MAX_ALPHA = 0.025
 
 
@@ -34,6 +35,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     return [
         *_unique(protocol),
         *_task(protocol),
+        *several_answers(protocol),
         *_operating_points(protocol),
         *_strata(protocol),
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
@@ -75,6 +77,8 @@ def _task(protocol: StudyProtocol) -> Iterator[Problem]:
         yield Problem("a binary task has one reference column", "task.reference", "name one column")
     if isinstance(task.positive, list) and not task.positive:
         yield Problem("no value of the reference means positive", "task.positive", "give at least one value")
+    if task.kind in ("multiclass", "multilabel") or (task.kind == "ordinal" and not isinstance(task.score, str)):
+        return  # a list of outputs, each by name
     try:
         compile_score(task.score)
     except ProtocolError as error:
@@ -134,7 +138,9 @@ def _endpoint(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterato
             suggestion = suggest_metric(endpoint.metric)
             hint = f"did you mean '{suggestion}'?" if suggestion else "evalsuite list metrics"
             yield Problem(f"unknown metric '{endpoint.metric}'", f"{path}.metric", hint)
-    elif protocol.task.kind not in info.tasks:
+    elif problems := target_problems(protocol, endpoint, info, path):
+        yield from problems
+    elif endpoint.target is None and protocol.task.kind not in info.tasks:
         yield Problem(
             f"metric '{endpoint.metric}' does not fit a {protocol.task.kind} task",
             f"{path}.metric",
@@ -149,7 +155,7 @@ def _endpoint(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterato
 
 def _operating_point(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> Iterator[Problem]:
     names = [p.name for p in protocol.operating_points]
-    if not info.needs_operating_point:
+    if not info.needs_threshold(protocol.task.kind):
         if endpoint.at is not None:
             yield Problem(f"metric '{info.name}' needs no operating point", f"{path}.at", "remove it")
         return

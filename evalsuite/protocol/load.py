@@ -126,13 +126,18 @@ def shipped_protocols() -> dict[str, Path]:
 
 
 def normalised_dict(protocol: StudyProtocol) -> dict[str, Any]:
-    """The protocol as plain values, every default written out: what its digest is over."""
+    """The protocol as plain values, every default written out."""
     return protocol.model_dump(mode="json", by_alias=True)
 
 
 def protocol_digest(protocol: StudyProtocol) -> str:
-    """SHA-256 (hex) over the canonical JSON of the normalised protocol: layout, comments and key order do not count."""
-    return digest_json(normalised_dict(protocol))
+    """SHA-256 (hex) over what the protocol says beyond the defaults: layout, comments, key order do not count.
+
+    A default written out and a default left out are the same protocol. Because only what differs from the defaults of
+    its schema enters, a later version that knows further keys gives an old protocol the same digest; the defaults of
+    one schema version never change.
+    """
+    return digest_json(protocol.model_dump(mode="json", by_alias=True, exclude_defaults=True))
 
 
 def dump_protocol(protocol: StudyProtocol) -> str:

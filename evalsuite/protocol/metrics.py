@@ -17,7 +17,8 @@ class MetricInfo:
 
     `requires` are endpoint keys that must be given, `accepts` those that may be; any other setting of an endpoint is
     refused for this metric. `lower` and `upper` bound the range, None where it has no bound. `higher_is_better`
-    is None where the ideal lies inside the range (an observed/expected ratio of 1).
+    is None where the ideal lies inside the range (an observed/expected ratio of 1). `tasks` are those in which the
+    metric is asked of the whole task.
     """
 
     name: str
@@ -33,6 +34,15 @@ class MetricInfo:
     lower: float | None = 0.0
     upper: float | None = 1.0
     tasks: tuple[str, ...] = ("binary",)
+
+    @property
+    def per_target(self) -> bool:
+        """Whether the metric may be of one class or label against all others (an endpoint's `target`)."""
+        return "binary" in self.tasks
+
+    def needs_threshold(self, task: str) -> bool:
+        """Whether an endpoint names an operating point: classes and grades are called without one."""
+        return self.needs_operating_point and task in ("binary", "multilabel")
 
     @property
     def needs_call(self) -> bool:
@@ -66,6 +76,147 @@ def _mask(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
     )
 
 
+_AVERAGES = {
+    "macro": "mean over classes (labels), each against the rest",
+    "weighted": "mean over classes (labels), each against the rest, weighted by its reference-positive cases",
+    "micro": "classes (labels), each against the rest, pooled",
+}
+_AVERAGED = {
+    "sensitivity": ("sensitivity", True),
+    "specificity": ("specificity", True),
+    "ppv": ("positive predictive value", True),
+    "npv": ("negative predictive value", True),
+    "f1": ("F1 score", True),
+    "auroc": ("AUROC", False),
+    "average_precision": ("average precision", False),
+}
+
+
+def _averages() -> tuple[MetricInfo, ...]:
+    return tuple(
+        MetricInfo(
+            name=f"{average}_{metric}",
+            title=f"{average.capitalize()} {title}",
+            definition=f"{title}: {how}",
+            needs_operating_point=called,
+            tasks=("multiclass", "multilabel"),
+        )
+        for average, how in _AVERAGES.items()
+        for metric, (title, called) in _AVERAGED.items()
+    )
+
+
+def _classes(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(name=name, title=title, definition=definition, **{"tasks": ("multiclass",), **more})
+
+
+def _grades(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(name=name, title=title, definition=definition, **{"tasks": ("ordinal",), **more})
+
+
+_SEVERAL: tuple[MetricInfo, ...] = (
+    *_averages(),
+    _classes(
+        "top_k_accuracy",
+        "Top-k accuracy",
+        "share of cases whose reference class is among the k with the largest outputs",
+        family="proportion",
+        requires=("top",),
+    ),
+    _classes(
+        "hand_till",
+        "Hand-Till M",
+        "mean over pairs of classes of the chance that a case of one has the larger output for it than a case of the "
+        "other, ties counted one half",
+    ),
+    _classes(
+        "multiclass_brier",
+        "Multiclass Brier score",
+        "mean over cases of the squared differences of probabilities and outcome, summed over classes",
+        analysis="calibration",
+        needs_probability=True,
+        higher_is_better=False,
+        upper=2.0,
+    ),
+    _classes(
+        "top_label_ece",
+        "Top-label calibration error",
+        "mean absolute difference of accuracy and probability of the predicted class over bins, weighted by cases",
+        analysis="calibration",
+        needs_probability=True,
+        higher_is_better=False,
+        accepts=("bins",),
+    ),
+    _classes(
+        "classwise_ece",
+        "Class-wise calibration error",
+        "expected calibration error of each class's probability, mean over classes",
+        analysis="calibration",
+        needs_probability=True,
+        higher_is_better=False,
+        accepts=("bins",),
+    ),
+    MetricInfo(
+        name="subset_accuracy",
+        title="Subset accuracy",
+        definition="share of cases with every label called as the reference standard has it",
+        family="proportion",
+        needs_operating_point=True,
+        tasks=("multilabel",),
+    ),
+    MetricInfo(
+        name="hamming_loss",
+        title="Hamming loss",
+        definition="share of labels called otherwise than the reference standard has them, pooled over cases",
+        needs_operating_point=True,
+        higher_is_better=False,
+        tasks=("multilabel",),
+    ),
+    _grades(
+        "quadratic_kappa",
+        "Weighted kappa, quadratic",
+        "agreement of grades beyond chance, disagreements weighted by the square of their distance",
+        lower=-1.0,
+    ),
+    _grades(
+        "linear_kappa",
+        "Weighted kappa, linear",
+        "agreement of grades beyond chance, disagreements weighted by their distance",
+        lower=-1.0,
+    ),
+    _grades(
+        "kendall_tau_b",
+        "Kendall's tau-b",
+        "rank correlation of predicted and reference grade, allowing for ties",
+        lower=-1.0,
+    ),
+    _grades(
+        "gwet_ac2",
+        "Gwet's AC2",
+        "agreement of grades beyond chance with quadratic weights, robust to uneven use of the grades",
+        lower=-1.0,
+    ),
+    _grades(
+        "adjacent_agreement",
+        "Agreement within one grade",
+        "share of cases graded at most one grade from the reference standard",
+        family="proportion",
+    ),
+    _grades(
+        "vus",
+        "Volume under the ROC surface",
+        "chance that one case of each of three grades are put in order; 1/6 by luck",
+    ),
+    _grades(
+        "rps",
+        "Ranked probability score",
+        "mean squared difference of cumulative probabilities and outcome over grades, divided by grades less one",
+        analysis="calibration",
+        needs_probability=True,
+        higher_is_better=False,
+    ),
+)
+
 _ENTRIES: tuple[MetricInfo, ...] = (
     _share("sensitivity", "Sensitivity", "share of reference-positive cases called positive"),
     _share("specificity", "Specificity", "share of reference-negative cases called negative"),
@@ -83,7 +234,12 @@ _ENTRIES: tuple[MetricInfo, ...] = (
         "else at the test set's own",
         accepts=("prevalence",),
     ),
-    _share("accuracy", "Accuracy", "share of cases called as the reference standard has them"),
+    _share(
+        "accuracy",
+        "Accuracy",
+        "share of cases called as the reference standard has them",
+        tasks=("binary", "multiclass", "ordinal"),
+    ),
     _share("call_rate", "Positive call rate", "share of all cases called positive", higher_is_better=None),
     MetricInfo(
         name="prevalence",
@@ -98,10 +254,17 @@ _ENTRIES: tuple[MetricInfo, ...] = (
     _called(
         "mcc",
         "Matthews correlation coefficient",
-        "correlation of the binary call with the reference standard",
+        "correlation of call and reference standard; with several classes Gorodkin's",
         lower=-1.0,
+        tasks=("binary", "multiclass"),
     ),
-    _called("kappa", "Cohen's kappa", "agreement of call and reference standard beyond chance", lower=-1.0),
+    _called(
+        "kappa",
+        "Cohen's kappa",
+        "agreement of call and reference standard beyond chance",
+        lower=-1.0,
+        tasks=("binary", "multiclass"),
+    ),
     _called("lr_positive", "Positive likelihood ratio", "sensitivity / (1 − specificity)", upper=None),
     _called(
         "lr_negative",
@@ -153,7 +316,13 @@ _ENTRIES: tuple[MetricInfo, ...] = (
         requires=("sensitivity",),
     ),
     _calibration("brier", "Brier score", "mean squared difference of probability and outcome"),
-    _calibration("log_loss", "Log loss", "mean negative log-likelihood of the outcome, natural logarithm", upper=None),
+    _calibration(
+        "log_loss",
+        "Log loss",
+        "mean negative log-likelihood of the outcome, natural logarithm",
+        upper=None,
+        tasks=("binary", "multiclass"),
+    ),
     _calibration(
         "ece",
         "Expected calibration error",
@@ -240,7 +409,7 @@ _ENTRIES: tuple[MetricInfo, ...] = (
     ),
 )
 
-METRICS: Mapping[str, MetricInfo] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+METRICS: Mapping[str, MetricInfo] = MappingProxyType({entry.name: entry for entry in (*_ENTRIES, *_SEVERAL)})
 
 # Names from other fields and packages; never accepted, only hinted at.
 _OTHER_WORDS = {
@@ -263,6 +432,19 @@ _OTHER_WORDS = {
     "lr-": "lr_negative",
     "o/e": "observed_expected",
     "nll": "log_loss",
+    "map": "macro_average_precision",
+    "mean_average_precision": "macro_average_precision",
+    "macro_recall": "macro_sensitivity",
+    "macro_precision": "macro_ppv",
+    "uar": "macro_sensitivity",
+    "hamming": "hamming_loss",
+    "exact_match": "subset_accuracy",
+    "top_k": "top_k_accuracy",
+    "qwk": "quadratic_kappa",
+    "weighted_kappa": "quadratic_kappa",
+    "tau_b": "kendall_tau_b",
+    "ac2": "gwet_ac2",
+    "ranked_probability_score": "rps",
 }
 
 

@@ -50,9 +50,13 @@ class Task(Block):
         default=None, description="value(s) that mean: target condition absent; any other value is then an error"
     )
     score: str | list[str] = Field(
-        description="model output, a list of outputs, or an expression of them, e.g. p_mel + p_bcc + p_akiec"
+        description="model output, a list of outputs, or an expression of them, e.g. p_mel + p_bcc + p_akiec; with "
+        "several classes or labels one output for each, in their order; for grades that, or the predicted grade alone"
     )
-    classes: list[str] | None = Field(default=None, description="class names, for tasks with several")
+    classes: list[str] | None = Field(
+        default=None,
+        description="the reference's values, in the order of `score`; for grades from the lowest to the highest",
+    )
     probability: bool = Field(
         default=True, description="whether the score is a probability; calibration is estimated only if it is"
     )
@@ -92,6 +96,9 @@ class Endpoint(Block):
     name: Name = Field(description="unique; what the report calls it")
     metric: str = Field(description="one of the metrics below")
     at: str | None = Field(default=None, description="name of an operating point, for metrics that need a call")
+    target: str | None = Field(
+        default=None, description="class or label the metric is of, against all others; for tasks with several"
+    )
     role: Literal["primary", "secondary", "exploratory"] = Field(
         default="secondary", description="primary endpoints decide; the others are judged and listed"
     )
@@ -109,6 +116,9 @@ class Endpoint(Block):
         default=None, description="axis of that range; specificity unless stated"
     )
     bins: Annotated[int, Field(ge=2, le=100)] | None = Field(default=None, description="number of calibration bins")
+    top: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="how many classes count, for top-k accuracy"
+    )
     maximum: float | None = Field(default=None, description="worst value an error can take, for cases without output")
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 
