@@ -11,7 +11,7 @@ Unit = Literal["patient", "study", "case", "lesion", "eye", "reader", "pixel"]
 Role = Literal["primary", "secondary", "exploratory", "descriptive"]
 Outcome = Literal["met", "not_met", "inconclusive"]
 CaseStatus = Literal["ok", "rejected", "failed", "indeterminate", "reference_equivocal", "reference_missing"]
-ReferenceClass = Literal["positive", "negative", "equivocal", "missing"]
+ReferenceClass = Literal["positive", "negative", "known", "equivocal", "missing"]
 CurveKind = Literal["roc", "pr", "reliability", "froc", "net_benefit", "histogram"]
 
 CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)
@@ -150,7 +150,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """How many cases ended with this status, in this class of the reference standard, in this stratum."""
+    """How many cases ended with this status, in this class of the reference standard, in this stratum.
+
+    `known` is an established reference in a task without a positive and a negative class (several classes, labels,
+    grades).
+    """
 
     status: CaseStatus
     reference: ReferenceClass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -10,6 +10,16 @@ import numpy as np
 import pandas as pd
 
 from evalsuite.analyses import curves as draw_curves
+from evalsuite.analyses.common import (
+    Cell,
+    OnStep,
+    Results,
+    cells_of,
+    common_notes,
+    exact_tests,
+    primary_reference_policy,
+    variants,
+)
 from evalsuite.analyses.metrics import (
     COMPUTABLE,
     STANDARD_AT_POINT,
@@ -41,34 +51,8 @@ from evalsuite.stats.bootstrap import (
     binary_replicates,
 )
 from evalsuite.stats.bootstrap import estimates as read_table
-from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels, assign_strata
-from evalsuite.types import Account, Curve, Estimate, Finding, Role, TestOutcome
-
-OnStep = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What one analysis contributes to the evidence."""
-
-    findings: tuple[Finding, ...]
-    curves: tuple[Curve, ...]
-    accounting: tuple[Account, ...]
-    tests: tuple[TestOutcome, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One stratum cell: its label and its cases."""
-
-    stratum: Mapping[str, str]
-    mask: Bools
-
-    @property
-    def whole(self) -> bool:
-        return not self.stratum
+from evalsuite.types import Account, Estimate, Finding, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +113,13 @@ def evaluate_binary(
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
     )
     labels = assign_strata(frame, protocol.strata)
-    cells = _cells(labels, population.n)
+    cells = cells_of(labels, population.n)
     asked = questions(protocol)
     resampling = PatientDraw(
         population.patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
     )
     outputs: OutputPolicy = protocol.missing_outputs.primary
-    references = _primary_reference_policy(protocol)
+    references = primary_reference_policy(protocol)
 
     findings: list[Finding] = []
     total = len(asked)
@@ -155,26 +139,8 @@ def evaluate_binary(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
             for s, r, cell, n, patients in accounting(population, labels)
         ),
-        tests=(*_tests(protocol, findings), *tests),
+        tests=(*exact_tests(protocol, findings), *tests),
         notes=tuple(_notes(protocol, population, labels, frame)),
-    )
-
-
-def _primary_reference_policy(protocol: StudyProtocol) -> ReferencePolicy:
-    # Under a tipping-point analysis the estimate itself leaves unresolved cases out; the judge then looks at both
-    # extreme allocations, which the evidence holds as alternates.
-    return "worst_case" if protocol.missing_reference.primary == "worst_case" else "exclude"
-
-
-def _cells(labels: Mapping[str, StratumLabels], n: int) -> tuple[Cell, ...]:
-    whole = Cell(stratum={}, mask=np.ones(n, dtype=bool))
-    return (
-        whole,
-        *(
-            Cell(stratum=group.as_stratum(i), mask=group.mask(i))
-            for group in labels.values()
-            for i in range(len(group.levels))
-        ),
     )
 
 
@@ -391,14 +357,13 @@ def _missing_data(
     references: ReferencePolicy,
 ) -> Iterator[Finding]:
     """The same endpoints under every other assumption about what is missing; nothing where nothing is missing."""
-    variants: list[tuple[str, OutputPolicy, ReferencePolicy]] = []
-    if not population.has_output.all():
-        for policy in ("worst_case", "best_case", "exclude", "as_negative", "as_positive"):
-            variants.append((f"missing_outputs={policy}", policy, references))
-    if not population.has_reference.all():
-        for reference_policy in ("worst_case", "best_case", "exclude"):
-            variants.append((f"missing_reference={reference_policy}", outputs, reference_policy))
-    for condition, output_policy, reference_policy in variants:
+    others = variants(
+        outputs=outputs,
+        references=references,
+        missing_outputs=not population.has_output.all(),
+        missing_references=not population.has_reference.all(),
+    )
+    for condition, output_policy, reference_policy in others:
         for question in asked:
             if not question.prespecified:
                 continue
@@ -428,7 +393,7 @@ def _at_level(
         question = Question(endpoint=endpoint, role=endpoint.role, prespecified=True)
         policy = dict([condition.split("=", 1)]) if condition is not None else {}
         outputs = cast(OutputPolicy, policy.get("missing_outputs", protocol.missing_outputs.primary))
-        references = cast(ReferencePolicy, policy.get("missing_reference", _primary_reference_policy(protocol)))
+        references = cast(ReferencePolicy, policy.get("missing_reference", primary_reference_policy(protocol)))
         keys = set(endpoint.stratum)
         if endpoint.each is not None:
             spec = protocol.stratum(endpoint.each)
@@ -529,35 +494,6 @@ def _drawn(
     return drawn
 
 
-def _tests(protocol: StudyProtocol, findings: Sequence[Finding]) -> Iterator[TestOutcome]:
-    """One-sided exact binomial tests of criteria on proportions of independent cases; the interval is what decides."""
-    for endpoint in protocol.endpoints:
-        criterion = endpoint.criterion
-        if criterion is None or criterion.bound == "point" or not 0.0 < criterion.value < 1.0:
-            continue
-        for f in findings:
-            e = f.estimate
-            exact = (
-                f.endpoint == endpoint.name
-                and f.analysis == "performance"
-                and not f.stratum
-                and e.numerator is not None
-                and e.denominator is not None
-                and e.denominator == e.n_patients
-            )
-            if exact:
-                x, n = int(e.numerator or 0), int(e.denominator or 0)
-                yield TestOutcome(
-                    name=f"{endpoint.name} {criterion.op} {criterion.value:g}",
-                    statistic=float(x),
-                    p_value=exact_binomial_test(
-                        x, n, criterion.value, "greater" if criterion.bound == "lower" else "less"
-                    ),
-                    method="exact binomial, one-sided",
-                    endpoint=endpoint.name,
-                )
-
-
 def _notes(
     protocol: StudyProtocol, population: Population, labels: Mapping[str, StratumLabels], frame: pd.DataFrame
 ) -> Iterator[str]:
@@ -571,22 +507,6 @@ def _notes(
             f"Every case with a reference standard is reference-{only}: nothing that compares the two classes can be "
             "estimated, and no criterion on it can be met."
         )
-    if population.clustered:
-        yield (
-            f"{population.n} cases come from {population.n_patients} patients: intervals allow for the dependence of "
-            "cases within a patient."
-        )
     if protocol.task.probability and not population.is_probability:
         yield "The score leaves the range 0 to 1: it is not a probability, and calibration is not estimated."
-    for group in labels.values():
-        if len(group.levels) == 1:
-            yield f"Stratum '{group.name}' has a single level in this set: no comparison within it is possible."
-        missing = [i for i, level in enumerate(group.levels) if "missing" in level]
-        lost = int(sum(group.mask(i).sum() for i in missing))
-        if lost:
-            yield (
-                f"Stratum '{group.name}' is not recorded for {lost} of {population.n} cases; "
-                "they form a group of their own."
-            )
-    if "sample_weight" in frame.columns:
-        yield "The case table has sampling weights; these estimates are of the set as it is, unweighted."
+    yield from common_notes(population.n, population.n_patients, labels, frame)

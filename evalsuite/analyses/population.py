@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -210,8 +210,21 @@ def build_population(
     )
 
 
+class Accountable(Protocol):
+    """A population whose cases can be counted by status and class of the reference standard."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def patient_index(self) -> Ints: ...
+    @property
+    def status(self) -> tuple[CaseStatus, ...]: ...
+    @property
+    def reference_class(self) -> tuple[ReferenceClass, ...]: ...
+
+
 def accounting(
-    population: Population, strata: Mapping[str, Any]
+    population: Accountable, strata: Mapping[str, Any]
 ) -> list[tuple[CaseStatus, ReferenceClass, Any, int, int]]:
     """Counts by status × reference class × stratum cell; every case is in the whole set's rows exactly once."""
     rows: list[tuple[CaseStatus, ReferenceClass, Any, int, int]] = []
@@ -222,7 +235,7 @@ def accounting(
         cells += [(labels.as_stratum(i), labels.mask(i)) for i in range(len(labels.levels))]
     for stratum, mask in cells:
         for s in ("ok", "rejected", "failed", "indeterminate", "reference_equivocal", "reference_missing"):
-            for c in ("positive", "negative", "equivocal", "missing"):
+            for c in ("positive", "negative", "known", "equivocal", "missing"):
                 chosen = mask & (status == s) & (classes == c)
                 if chosen.any():
                     patients = len(np.unique(population.patient_index[chosen]))

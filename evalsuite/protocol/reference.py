@@ -43,6 +43,10 @@ Every problem of a file is reported at once, each with its path and a hint. Beyo
   `task.probability` is false.
 - `score` is a formula of model outputs with numbers, `+ - * /`, parentheses, `min()` and `max()`, or a list of outputs,
   which is summed. In a list, names are taken literally, so an output such as `p_grade-4` is written there.
+- A `multiclass` task has one reference column, its values as `classes` and one output per class; a `multilabel` one a
+  list of reference columns and one output for each; an `ordinal` one `classes` from the lowest grade to the highest and
+  either one output per grade or the predicted grade. A metric of one class or label against the others names it as
+  `target`; averages over them are metrics of their own (`macro_sensitivity`).
 - A key given twice, a date or number where text is meant (`version: 1.0`), and references (`&`, `*`) that multiply are
   refused.
 
@@ -64,7 +68,8 @@ def reference_markdown() -> str:
         _RULES,
         "## Metrics\n",
         "The names an endpoint may use. Under *needs*: endpoint keys that must be given, or (in brackets) may.\n"
-        "`evalsuite list metrics` lists those this version computes.\n",
+        "`evalsuite list metrics` lists those this version computes. In tasks with several classes or labels every\n"
+        "metric of a binary task may be of one of them (`target`).\n",
         *_metrics(),
     ]
     return "\n".join(parts).rstrip() + "\n"

@@ -31,12 +31,12 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             rows.append({"name": name, "version": p.version, "task": p.task.kind, "title": p.title})
         return "Shipped protocols", rows
     if what == "metrics":
-        from evalsuite.analyses.metrics import COMPUTABLE
+        from evalsuite.analyses.tasks import computable
 
         return "Metrics", [
             {"name": m.name, "title": m.title, "analysis": m.analysis, "definition": m.definition}
             for m in METRICS.values()
-            if m.name in COMPUTABLE
+            if m.name in computable()
         ]
     if what == "models":
         return "Model formats", [

@@ -66,7 +66,7 @@ def _run(folder: RunFolder) -> dict[str, Any]:
 
 
 def _protocol(path: Path, testset: Path | None) -> dict[str, Any]:
-    from evalsuite.analyses.metrics import COMPUTABLE
+    from evalsuite.analyses.tasks import computable
 
     protocol = load_protocol(path)
     found: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _protocol(path: Path, testset: Path | None) -> dict[str, Any]:
         "endpoints": [f"{e.name} ({e.metric}, {e.role})" for e in protocol.endpoints],
         "strata": [s.name for s in protocol.strata],
         "digest": protocol_digest(protocol),
-        "not supported": [str(p) for p in unsupported(protocol, COMPUTABLE)],
+        "not supported": [str(p) for p in unsupported(protocol, computable())],
     }
     if testset is not None:
         found["fits"] = _protocol_fits(protocol, testset)

@@ -20,9 +20,9 @@ OnStep = Callable[[int, int], None]
 
 def require_supported(protocol: StudyProtocol) -> None:
     """ProtocolError listing everything this version cannot run, rather than leaving any of it out."""
-    from evalsuite.analyses.metrics import COMPUTABLE
+    from evalsuite.analyses.tasks import computable
 
-    problems = unsupported(protocol, COMPUTABLE)
+    problems = unsupported(protocol, computable())
     if problems:
         raise ProtocolError(
             f"Protocol {protocol.id} {protocol.version} asks for what this version does not do.",
@@ -52,7 +52,7 @@ def evaluate(
     import scipy
 
     import evalsuite
-    from evalsuite.analyses.performance import evaluate_binary
+    from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
 
     require_supported(protocol)
@@ -64,7 +64,7 @@ def evaluate(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = tuple(testset.cases[i].patient_id for i in rows)
-    results = evaluate_binary(
+    results = evaluate_task(
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=device, on_step=on_step
     )
     notes = list(results.notes)

@@ -1,0 +1,149 @@
+"""Averages over classes or labels in every stratum; each class is taken as the assumption about it is worst (or best).
+
+Under the worst case every class (label) has its own: a case without output counts as not called for the class it has
+and as called for every other, so that no average can look better than its parts allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalsuite.analyses.binary_questions import Threshold, chosen_interval
+from evalsuite.analyses.common import Cell
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.population import Bools, Looks, OutputPolicy, Population, ReferencePolicy, scenario
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats import averages, multilabel
+from evalsuite.stats.averages import Answers
+from evalsuite.stats.draw import PatientDraw
+from evalsuite.types import Estimate
+
+Found = dict[tuple[str, int], Estimate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """The classes or labels of a task: a population each for what is called and for what is ranked."""
+
+    names: tuple[str, ...]
+    kind: str
+    called: tuple[Population, ...]
+    ranked: tuple[Population, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every case has an output and a reference for each."""
+        return all(bool(p.has_output.all() and p.has_reference.all()) for p in self.called)
+
+
+def looks_of(metric: str) -> Looks:
+    """What has to be assumed about a case, by what the averaged metric looks at."""
+    name = metric.split("_", 1)[1] if metric in averages.METRICS else metric
+    if name in averages.RANKED:
+        return "rank"
+    return {"sensitivity": "positives", "specificity": "negatives"}.get(name, "call")  # type: ignore[return-value]
+
+
+def averaged_estimates(
+    protocol: StudyProtocol,
+    members: Members,
+    resampling: PatientDraw,
+    endpoints: Sequence[Endpoint],
+    cells: Sequence[Cell],
+    *,
+    thresholds: Mapping[str, Threshold],
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+) -> Found:
+    """Every endpoint in every cell, by endpoint name and position of the cell. `thresholds` by operating point; ""
+    where a class is called without one."""
+    found: Found = {}
+    groups: dict[tuple[Looks, str, str], list[Endpoint]] = {}
+    for endpoint in endpoints:
+        looks = looks_of(endpoint.metric)
+        if members.complete and looks != "rank":
+            looks = "call"
+        groups.setdefault((looks, endpoint.at or "", chosen_interval(protocol, endpoint)), []).append(endpoint)
+    for (looks, at, _), group in groups.items():
+        parts = [[i] for i in range(len(cells))]
+        if looks != "rank" or members.complete:
+            parts = [list(range(len(cells)))]
+        for part in parts:
+            within = cells[part[0]].mask if len(part) == 1 else None
+            answers = _answers(members, looks, thresholds.get(at), outputs, references, within)
+            taking = answers.cells.any(axis=1)
+            rows = multilabel.multilabel_bootstrap(
+                resampling,
+                answers,
+                [e.metric for e in group],
+                masks=np.array([cells[i].mask & taking for i in part]),
+                level=two_sided_level(protocol.confidence),
+                method=chosen_interval(protocol, group[0]),
+            )
+            for i, row in zip(part, rows, strict=True):
+                for endpoint, estimate in zip(group, row, strict=True):
+                    small = _too_small(protocol, endpoint.metric, answers, cells[i])
+                    found[endpoint.name, i] = small or estimate
+    return found
+
+
+def _answers(
+    members: Members,
+    looks: Looks,
+    threshold: Threshold | None,
+    outputs: OutputPolicy,
+    references: ReferencePolicy,
+    within: Bools | None,
+) -> Answers:
+    views = [
+        scenario(
+            population,
+            looks=looks,
+            threshold=None if threshold is None or looks == "rank" else threshold.value,
+            strict=threshold is not None and threshold.strict,
+            outputs=outputs,
+            references=references,
+            within=within,
+        )
+        for population in (members.ranked if looks == "rank" else members.called)
+    ]
+    calls = [v.call for v in views if v.call is not None]
+    return Answers(
+        truth=np.stack([v.reference for v in views], axis=1),
+        call=np.stack(calls, axis=1) if len(calls) == len(views) else None,
+        score=np.stack([v.score for v in views], axis=1),
+        known=np.stack([v.include for v in views], axis=1),
+        names=members.names,
+        kind=members.kind,
+    )
+
+
+def _too_small(protocol: StudyProtocol, metric: str, answers: Answers, cell: Cell) -> Estimate | None:
+    """A macro average is as uncertain as its rarest class; pooled figures are as their sums."""
+    if cell.whole:
+        return None
+    known = answers.cells & cell.mask[:, None]
+    n = int(known.any(axis=1).sum())
+    least = protocol.small_strata.suppress_below
+    reason = None
+    if metric in multilabel.SET_METRICS:
+        reason = f"{n} cases" if n < least else None
+    else:
+        positive = (known & answers.truth).sum(axis=0)
+        negative = (known & ~answers.truth).sum(axis=0)
+        if metric.startswith("macro_"):
+            k = int(np.minimum(positive, negative).argmin())
+            count, where = int(min(positive[k], negative[k])), f" for {answers.kind} '{answers.names[k]}'"
+            sign = "positive" if positive[k] <= negative[k] else "negative"
+        else:
+            count, where = int(min(positive.sum(), negative.sum())), ""
+            sign = "positive" if positive.sum() <= negative.sum() else "negative"
+        reason = f"{count} reference-{sign} cases{where}" if count < least else None
+    if reason is None:
+        return None
+    return Estimate.not_estimable(
+        f"not assessable: {reason}, fewer than {least}", n=n, level=two_sided_level(protocol.confidence)
+    )

@@ -1,0 +1,188 @@
+"""Performance and calibration of a device that answers several yes/no questions per case, each label and together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from evalsuite.analyses.averaging import Members, averaged_estimates
+from evalsuite.analyses.binary_questions import Threshold, answer
+from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.metrics import COMPUTABLE
+from evalsuite.analyses.population import (
+    Ints,
+    OutputPolicy,
+    Population,
+    ReferencePolicy,
+    build_population,
+)
+from evalsuite.analyses.several import evaluate_several, with_standard_table
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.several import outputs as output_names
+from evalsuite.protocol.several import targets
+from evalsuite.stats import multilabel
+from evalsuite.stats.draw import PatientDraw
+from evalsuite.types import CaseStatus, Estimate, ReferenceClass
+
+_POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude", "as_negative", "as_positive")
+
+STANDARD_AT_POINT = (
+    "subset_accuracy",
+    "hamming_loss",
+    "macro_sensitivity",
+    "macro_specificity",
+    "macro_f1",
+    "micro_f1",
+)
+STANDARD_OVERALL = ("macro_auroc", "micro_auroc", "macro_average_precision")
+STANDARD_PER_LABEL_AT_POINT = ("sensitivity", "specificity", "ppv", "npv", "f1")
+STANDARD_PER_LABEL = ("auroc", "average_precision", "brier", "ece", "prevalence")
+COMPUTED = frozenset(multilabel.METRICS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCases:
+    """What has become of each case, over all its labels."""
+
+    n: int
+    patient_index: Ints
+    status: tuple[CaseStatus, ...]
+    reference_class: tuple[ReferenceClass, ...]
+
+
+def evaluate_multilabel(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    on_step: OnStep | None = None,
+) -> Results:
+    """Every finding, count and test of a multilabel protocol; arguments as for a binary one.
+
+    Each label is a binary task of its own: column, output, `positive` and `negative` values, operating points.
+    """
+    names = targets(protocol)
+    labels = tuple(
+        build_population(
+            _of_one_label(protocol, name, output),
+            case_id=case_id,
+            patient_id=patient_id,
+            frame=frame,
+            predictions=predictions,
+        )
+        for name, output in zip(names, output_names(protocol), strict=True)
+    )
+    study = _Study(protocol, names, labels)
+    rows: list[tuple[str, str | None, str | None]] = []
+    for point in protocol.operating_points:
+        rows += [(metric, point.name, None) for metric in STANDARD_AT_POINT]
+    rows += [(metric, None, None) for metric in STANDARD_OVERALL]
+    for name in names:
+        for point in protocol.operating_points:
+            rows += [(metric, point.name, name) for metric in STANDARD_PER_LABEL_AT_POINT]
+        rows += [
+            (metric, None, name)
+            for metric in STANDARD_PER_LABEL
+            if protocol.task.probability or not COMPUTABLE[metric].needs_probability
+        ]
+    return evaluate_several(
+        protocol,
+        _cases(labels),
+        with_standard_table(protocol, rows),
+        study.answer,
+        frame=frame,
+        n_patients=labels[0].n_patients,
+        missing_outputs=not all(p.has_output.all() for p in labels),
+        missing_references=not all(p.has_reference.all() for p in labels),
+        output_policies=_POLICIES,
+        notes=tuple(_notes(protocol, names, labels)),
+        on_step=on_step,
+    )
+
+
+def _of_one_label(protocol: StudyProtocol, name: str, output: str) -> StudyProtocol:
+    task = protocol.task.model_copy(update={"kind": "binary", "reference": name, "score": [output]})
+    return protocol.model_copy(update={"task": task})
+
+
+def _cases(labels: Sequence[Population]) -> LabelCases:
+    """A case is settled where every label is, and has an output where every label has one."""
+    status: list[CaseStatus] = []
+    classes: list[ReferenceClass] = []
+    for i in range(labels[0].n):
+        each = [p.reference_class[i] for p in labels]
+        reference: ReferenceClass = "missing" if "missing" in each else "equivocal" if "equivocal" in each else "known"
+        lost = next((p.status[i] for p in labels if not p.has_output[i]), None)
+        if lost is not None:
+            status.append(lost)
+        elif reference == "known":
+            status.append("ok")
+        else:
+            status.append("reference_missing" if reference == "missing" else "reference_equivocal")
+        classes.append(reference)
+    return LabelCases(
+        n=labels[0].n,
+        patient_index=labels[0].patient_index,
+        status=tuple(status),
+        reference_class=tuple(classes),
+    )
+
+
+def _notes(protocol: StudyProtocol, names: Sequence[str], labels: Sequence[Population]) -> Iterator[str]:
+    for name, p in zip(names, labels, strict=True):
+        known = p.has_reference
+        if known.any() and (not (p.positive & known).any() or (p.positive | ~known).all()):
+            only = "positive" if (p.positive & known).any() else "negative"
+            yield f"Label '{name}': every case is reference-{only}, so nothing that compares the two can be estimated."
+        if protocol.task.probability and not p.is_probability:
+            yield f"Label '{name}': the score leaves the range 0 to 1; it is not a probability and has no calibration."
+
+
+class _Study:
+    """The labels with one draw of patients, and how each kind of endpoint is answered."""
+
+    def __init__(self, protocol: StudyProtocol, names: tuple[str, ...], labels: tuple[Population, ...]) -> None:
+        self.protocol, self.names, self.labels = protocol, names, labels
+        self.draw = PatientDraw(
+            labels[0].patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
+        )
+        self.thresholds = {
+            p.name: Threshold(value=p.threshold, strict=p.comparison == ">") for p in protocol.operating_points
+        }
+
+    def answer(
+        self,
+        endpoints: Sequence[Endpoint],
+        cells: Sequence[Cell],
+        outputs: OutputPolicy,
+        references: ReferencePolicy,
+    ) -> dict[tuple[str, int], Estimate]:
+        found = averaged_estimates(
+            self.protocol,
+            Members(names=self.names, kind="label", called=self.labels, ranked=self.labels),
+            self.draw,
+            [e for e in endpoints if e.target is None],
+            cells,
+            thresholds=self.thresholds,
+            outputs=outputs,
+            references=references,
+        )
+        for endpoint in endpoints:
+            if endpoint.target is None:
+                continue
+            estimates = answer(
+                self.protocol,
+                self.labels[self.names.index(endpoint.target)],
+                self.draw,
+                endpoint,
+                cells,
+                threshold=None if endpoint.at is None else self.thresholds[endpoint.at],
+                outputs=outputs,
+                references=references,
+            )
+            found |= {(endpoint.name, i): e for i, e in enumerate(estimates)}
+        return found
