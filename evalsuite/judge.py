@@ -294,6 +294,8 @@ def _one_class_only(judged: _Judged, evidence: Evidence) -> _Judged:
     _, by_reference = _counts(evidence, {})
     if judged.outcome != "met" or not by_reference:
         return judged
+    if by_reference.get("known", 0) > 0:
+        return _one_of_several_only(judged, evidence)
     for name in ("positive", "negative"):
         if by_reference.get(name, 0) == 0:
             return _Judged(
@@ -301,6 +303,21 @@ def _one_class_only(judged: _Judged, evidence: Evidence) -> _Judged:
                 f"The test set holds no reference-{name} case and cannot demonstrate performance. {judged.reason}",
             )
     return judged
+
+
+def _one_of_several_only(judged: _Judged, evidence: Evidence) -> _Judged:
+    """The same for classes and grades, by how common each is in the set: one has all cases and the others none."""
+    shares = {
+        f.target: f.estimate.value
+        for f in evidence.findings
+        if f.metric == "prevalence" and f.target is not None and not f.stratum and f.condition is None
+    }
+    if sorted(s for s in shares.values() if s is not None and s > 0.0) != [1.0]:
+        return judged
+    return _Judged(
+        "inconclusive",
+        f"The test set holds cases of one class only and cannot demonstrate performance. {judged.reason}",
+    )
 
 
 def _alternate(

@@ -135,6 +135,9 @@ class _Study:
         called = metric.needs_call or endpoint.metric == "prevalence"
         target = self.population.names.index(str(endpoint.target))
         population: Population = (self.called if called else self.ranked)[target]
+        if endpoint.metric == "prevalence":
+            # How common a class is asks nothing of the outputs, and nothing is assumed about unsettled cases.
+            outputs, references = "worst_case", "exclude"
         return answer(
             self.protocol,
             population,

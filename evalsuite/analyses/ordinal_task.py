@@ -119,8 +119,9 @@ class _Study:
                     endpoint,
                     cells,
                     threshold=_CALLED,
-                    outputs=outputs,
-                    references=references,
+                    # How common a grade is asks nothing of the outputs, and nothing is assumed about unsettled cases.
+                    outputs="worst_case",
+                    references="exclude",
                 )
             else:
                 estimates = self._everywhere(endpoint, view, cells)
