@@ -76,9 +76,10 @@ def _one_each(protocol: StudyProtocol, names: Sequence[str], what: str, where: s
     if not isinstance(score, list):
         yield Problem(f"score is a list with one output per {what}", "task.score", f"in the order of {where}")
         return
+    plural = "classes" if what == "class" else f"{what}s"
     if names and len(score) != len(names):
         yield Problem(
-            f"{len(score)} outputs for {len(names)} {what}s", "task.score", f"one per {what}, in the order of {where}"
+            f"{len(score)} outputs for {len(names)} {plural}", "task.score", f"one per {what}, in the order of {where}"
         )
     yield from _distinct(score, "task.score", "output")
 

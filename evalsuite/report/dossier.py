@@ -19,6 +19,7 @@ from evalsuite.report import sections_study as study
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -83,7 +84,11 @@ def _in_order(m: Material) -> Material:
     """The same material with the keys of every group as the protocol crosses them, however the files sort them."""
     evidence = replace(
         m.evidence,
-        findings=tuple(replace(f, stratum=m.ordered(f.stratum)) for f in m.evidence.findings),
+        # The target of a task of one question is that question: naming it beside every metric would say nothing.
+        findings=tuple(
+            replace(f, stratum=m.ordered(f.stratum), target=f.target if has_several(m) else None)
+            for f in m.evidence.findings
+        ),
         accounting=tuple(replace(a, stratum=m.ordered(a.stratum)) for a in m.evidence.accounting),
     )
     criteria = tuple(replace(c, stratum=m.ordered(c.stratum)) for c in m.verdict.criteria)

@@ -71,6 +71,13 @@ def criterion_words(result: CriterionResult, *, subject: bool = False) -> str:
     return format_criterion(result.criterion, level=result.estimate.level, metric=result.metric, title=title)
 
 
+def _metric(material: Material, result: CriterionResult) -> str:
+    """The metric, and the class or label it is of."""
+    endpoint = material.endpoint(result.endpoint)
+    target = endpoint.target if endpoint is not None else None
+    return metric_title(result.metric) + (f" of {clean(target, longest=60)}" if target else "")
+
+
 def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
     short = 250 if reasons else 40
     found = None if result.stratum else material.find(result.endpoint)
@@ -80,7 +87,7 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
     cells = [
         Cell(
             text=clean(result.endpoint, longest=90 if reasons else 48),
-            sub=" · ".join(part for part in (metric_title(result.metric), point, where) if part),
+            sub=" · ".join(part for part in (_metric(material, result), point, where) if part),
             link=anchor(found[0]) if found else None,
         ),
         Cell(

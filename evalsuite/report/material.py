@@ -43,9 +43,9 @@ class Material:
         return given(value, missing)
 
     def findings(self, *, overall: bool | None = None, analysis: str | None = None) -> Iterator[tuple[int, Finding]]:
-        """Findings with their position in the evidence. `analysis` None: all but the missing-data analyses."""
+        """Findings with their position in the evidence. `analysis` None: all but missing data and confusion."""
         for index, finding in enumerate(self.evidence.findings):
-            if analysis is None and finding.analysis == "missing_data":
+            if analysis is None and finding.analysis in ("missing_data", "confusion"):
                 continue
             if analysis is not None and finding.analysis != analysis:
                 continue
@@ -98,7 +98,7 @@ class Material:
         endpoint = self.endpoint(finding.endpoint)
         settings = () if endpoint is None else (
             endpoint.prevalence, endpoint.interval, endpoint.sensitivity, endpoint.specificity, endpoint.range,
-            endpoint.bins, endpoint.maximum,
+            endpoint.bins, endpoint.maximum, endpoint.target, endpoint.top,
         )  # fmt: skip
         return (finding.metric, str(finding.operating_point), *(str(s) for s in settings if s is not None))
 
@@ -161,8 +161,11 @@ def bounds(metric: str) -> tuple[float | None, float | None]:
 
 
 def question(finding: Finding | CriterionResult, *, several_points: bool) -> str:
-    """ "Sensitivity at screening": the metric and, where it matters, the operating point."""
+    """ "Sensitivity at screening", "Sensitivity of nodule": the metric and, where it matters, of what and where."""
     title = metric_title(finding.metric)
+    target = getattr(finding, "target", None)
+    if target is not None:
+        title = f"{title} of {clean(target, longest=60)}"
     if finding.operating_point and several_points:
         return f"{title} at {clean(finding.operating_point, longest=60)}"
     return title

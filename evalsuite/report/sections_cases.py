@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evalsuite.report.figures_cases import Box, flow
 from evalsuite.report.format import format_bytes, format_count, format_level_name, format_utc
 from evalsuite.report.material import Material
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
 
@@ -16,7 +19,13 @@ STATUS_WORDS = {
     "reference_equivocal": "Reference standard equivocal",
     "reference_missing": "Reference standard missing",
 }
-REFERENCE_WORDS = {"positive": "Positive", "negative": "Negative", "equivocal": "Equivocal", "missing": "Missing"}
+REFERENCE_WORDS = {
+    "positive": "Positive",
+    "negative": "Negative",
+    "known": "Established",
+    "equivocal": "Equivocal",
+    "missing": "Missing",
+}
 
 
 def test_set(material: Material) -> Section:
@@ -47,11 +56,10 @@ def test_set(material: Material) -> Section:
         words = f"{format_count(uses)} with this run; the protocol's limit is "
         words += f"{format_count(m.protocol.reuse_policy.max_uses_per_case)} per case"
         items.append(Item(name="Uses", value=words))
-    task = m.protocol.task
     items.append(
         Item(
             name="Reference standard",
-            value=f"column {clean(task.reference)}; target condition present where it is {_values(task.positive)}",
+            value=_reference_words(m),
         )
     )
     blocks: list[Block] = [Facts(items=tuple(items))]
@@ -60,8 +68,25 @@ def test_set(material: Material) -> Section:
     return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
 
 
+def _reference_words(m: Material) -> str:
+    task = m.protocol.task
+    if task.kind in ("multiclass", "ordinal"):
+        order = ", from the lowest grade to the highest" if task.kind == "ordinal" else ""
+        return f"column {clean(task.reference)}; one of {', '.join(clean(c) for c in task.classes or ())}{order}"
+    columns = ", ".join(clean(c) for c in task.reference) if isinstance(task.reference, list) else clean(task.reference)
+    if task.kind == "multilabel":
+        return f"columns {columns}; label present where its column is {_values(task.positive)}"
+    return f"column {columns}; target condition present where it is {_values(task.positive)}"
+
+
 def _values(value: object) -> str:
     return " or ".join(clean(v) for v in value) if isinstance(value, list) else clean(value)
+
+
+def _both(analysed: Mapping[str, int]) -> str:
+    if "known" in analysed:
+        return format_count(analysed["known"])
+    return " and ".join(f"{format_count(n)} reference-{kind}" for kind, n in analysed.items())
 
 
 def _mix(material: Material) -> Table:
@@ -75,6 +100,7 @@ def _mix(material: Material) -> Table:
         row[a.reference] = row.get(a.reference, 0) + a.n
     rows: list[Row] = []
     last: tuple[str, ...] | None = None
+    kinds = settled_kinds(material)
     most = 60
     for (names, levels), counts in cells.items():
         if len(rows) >= most:
@@ -89,8 +115,7 @@ def _mix(material: Material) -> Table:
                 cells=(
                     Cell(text=label, kind="head" if not levels else "text"),
                     Cell(text=format_count(sum(counts.values())), kind="number"),
-                    Cell(text=format_count(counts.get("positive", 0)), kind="number"),
-                    Cell(text=format_count(counts.get("negative", 0)), kind="number"),
+                    *(Cell(text=format_count(counts.get(kind, 0)), kind="number") for kind in kinds),
                     Cell(text=format_count(unsettled), kind="number"),
                 )
             )
@@ -104,14 +129,18 @@ def _mix(material: Material) -> Table:
         columns=(
             Column(title="Group", width=40),
             Column(title="Cases", align="right"),
-            Column(title="Reference positive", align="right"),
-            Column(title="Reference negative", align="right"),
+            *(Column(title=f"Reference {REFERENCE_WORDS[kind].lower()}", align="right") for kind in kinds),
             Column(title="Equivocal or missing", align="right"),
         ),
         rows=tuple(rows),
         notes=tuple(notes),
         compact=True,
     )
+
+
+def settled_kinds(material: Material) -> tuple[str, ...]:
+    """What an established reference standard says: present or absent; with several classes only that it is there."""
+    return ("known",) if has_several(material) else ("positive", "negative")
 
 
 def case_flow(material: Material) -> Section:
@@ -124,15 +153,18 @@ def case_flow(material: Material) -> Section:
     no_output = {s: m.count(status=s) for s in ("rejected", "failed", "indeterminate")}
     no_reference = {s: m.count(status=s) for s in ("reference_equivocal", "reference_missing")}
     usable = m.count(status="ok")
-    positive, negative = m.count(status="ok", reference="positive"), m.count(status="ok", reference="negative")
+    kinds = settled_kinds(m)
+    analysed = {kind: m.count(status="ok", reference=kind) for kind in kinds}
     without = sum(no_output.values())
     unsettled = sum(no_reference.values())
     policy = m.protocol.missing_outputs.primary.replace("_", " ")
     reference_policy = m.protocol.missing_reference.primary.replace("_", " ")
 
     def split(status: str) -> str:
-        pos, neg = m.count(status=status, reference="positive"), m.count(status=status, reference="negative")
-        return f"{format_count(m.count(status=status))} ({format_count(pos)} positive, {format_count(neg)} negative)"
+        if has_several(m):
+            return format_count(m.count(status=status))
+        each = (f"{format_count(m.count(status=status, reference=kind))} {kind}" for kind in kinds)
+        return f"{format_count(m.count(status=status))} ({', '.join(each)})"
 
     aside_output = Box(
         title=f"No usable output: {format_count(without)}",
@@ -159,16 +191,13 @@ def case_flow(material: Material) -> Section:
         (Box(title=f"With a usable output: {format_count(total - without)}"), aside_reference),
         (Box(title=f"With output and reference: {format_count(usable)}"), None),
     ]  # fmt: skip
-    ends = [
-        Box(title=f"Reference positive: {format_count(positive)}"),
-        Box(title=f"Reference negative: {format_count(negative)}"),
-    ]
+    ends = [Box(title=f"Reference {REFERENCE_WORDS[kind].lower()}: {format_count(n)}") for kind, n in analysed.items()]
     holds = declared is None or declared == total
     check = (
         f"Sum check: {format_count(usable)} analysed + {format_count(without)} without output + "
         f"{format_count(unsettled)} without reference = {format_count(usable + without + unsettled)}; "
     )
-    closes = usable + without + unsettled == total and positive + negative == usable
+    closes = usable + without + unsettled == total and sum(analysed.values()) == usable
     check += (
         f"{'equals' if holds else 'DIFFERS FROM'} the {format_count(declared)} cases locked."
         if declared is not None
@@ -178,8 +207,7 @@ def case_flow(material: Material) -> Section:
         check += " The parts do not add up to the whole: see the attached evidence."
     alt = (
         f"Of {format_count(total)} cases, {format_count(without)} had no usable output and {format_count(unsettled)} "
-        f"no established reference; {format_count(positive)} reference-positive and {format_count(negative)} "
-        "reference-negative cases had both."
+        f"no established reference; {_both(analysed)} cases had both."
     )
     figure = Figure(
         label="",

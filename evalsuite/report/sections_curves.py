@@ -5,6 +5,7 @@ from __future__ import annotations
 from evalsuite.report.figures import Mark, histogram, precision_recall, reliability, roc
 from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Section, Table
@@ -56,6 +57,8 @@ def performance_curves(material: Material) -> list[Block]:
         blocks.append(scores)
     if line is None:
         text = "The evidence holds no ROC curve: it takes positive and negative cases."
+        if has_several(material):
+            text = "ROC curves are drawn for tasks of one question; areas of single classes or labels are tabled above."
         blocks.insert(0, Prose(paragraphs=(text,)))
     return blocks
 

@@ -13,7 +13,7 @@ from evalsuite.report.format import (
     not_estimable,
 )
 from evalsuite.report.material import Material, anchor, question
-from evalsuite.report.sections_cases import STATUS_WORDS
+from evalsuite.report.sections_cases import REFERENCE_WORDS, STATUS_WORDS, settled_kinds
 from evalsuite.report.sections_strata import GROUP_WIDTH, PER_TABLE, listed
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Prose, Row, Section, Table
@@ -39,11 +39,12 @@ def missing(material: Material) -> Section:
 
 def _accounting_table(material: Material) -> Table:
     rows = []
+    kinds = (*settled_kinds(material), "equivocal", "missing")
     for status, words in STATUS_WORDS.items():
-        counts = [material.count(status=status, reference=r) for r in ("positive", "negative", "equivocal", "missing")]
+        counts = [material.count(status=status, reference=r) for r in kinds]
         cells = [Cell(text=words), *(Cell(text=format_count(c), kind="number") for c in counts)]
         rows.append(Row(cells=(*cells, Cell(text=format_count(sum(counts)), kind="number"))))
-    totals = [material.count(reference=r) for r in ("positive", "negative", "equivocal", "missing")]
+    totals = [material.count(reference=r) for r in kinds]
     rows.append(
         Row(
             cells=(
@@ -62,10 +63,7 @@ def _accounting_table(material: Material) -> Table:
         caption="Outcome of every case by reference standard",
         columns=(
             Column(title="Outcome", width=40),
-            Column(title="Positive", align="right"),
-            Column(title="Negative", align="right"),
-            Column(title="Equivocal", align="right"),
-            Column(title="Missing", align="right"),
+            *(Column(title=REFERENCE_WORDS[kind], align="right") for kind in kinds),
             Column(title="Total", align="right"),
         ),
         rows=tuple(rows),

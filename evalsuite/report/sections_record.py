@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
 from evalsuite.report.material import Material, metric_title
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
@@ -62,7 +63,12 @@ def limitation_statements(material: Material) -> list[str]:
     elif not any("site" in a.stratum for a in m.evidence.accounting):
         said.append("Performance by site was not examined: the protocol declares no stratum named site.")
     prevalence = next((f.estimate for _, f in m.findings(overall=True) if f.metric == "prevalence"), None)
-    if prevalence is not None and prevalence.value is not None:
+    if has_several(m):
+        said.append(
+            "Predictive values, averages and calibration hold for this set's mix of cases only; where it is enriched "
+            "they do not describe clinical use."
+        )
+    elif prevalence is not None and prevalence.value is not None:
         said.append(
             f"The target condition is present in {format_number(100 * prevalence.value, 1)} % of the analysed cases. "
             "Predictive values and calibration hold at this prevalence only; where the set is enriched they do not "

@@ -12,6 +12,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.judged import criteria_table, judgement, ranked
 from evalsuite.report.material import ROLE_ORDER, Material, anchor, finding_at, question
+from evalsuite.report.sections_classes import class_tables, has_several
 from evalsuite.report.text import clean, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Heading, Notice, Row, Section, Table
 from evalsuite.types import Finding
@@ -50,11 +51,17 @@ def _where(stratum: object) -> str:
 
 def performance_tables(material: Material) -> list[Block]:
     """A 2×2 table for each operating point, and every estimate of the whole set."""
-    return [*(_confusion(material, name) for name in _points_with_counts(material)), _performance_table(material)]
+    return [
+        *(_confusion(material, name) for name in _points_with_counts(material)),
+        _performance_table(material),
+        *class_tables(material),
+    ]
 
 
 def _points_with_counts(material: Material) -> list[str]:
-    names = []
+    names: list[str] = []
+    if has_several(material):
+        return names
     for point in material.protocol.operating_points:
         pair = (finding_at(material, "sensitivity", point.name), finding_at(material, "specificity", point.name))
         if all(f is not None and f.estimate.numerator is not None for f in pair):
@@ -107,7 +114,12 @@ def _performance_table(material: Material) -> Table:
     rows: list[Row] = []
     order = material.endpoint_order
     several = len(material.protocol.operating_points) > 1
-    chosen = [(i, f) for i, f in material.findings(overall=True) if f.analysis != "calibration"]
+    chosen = [
+        (i, f)
+        for i, f in material.findings(overall=True)
+        # Figures of one class or label that the protocol does not name stand in the tables by class.
+        if f.analysis != "calibration" and not (f.target is not None and f.role == "descriptive")
+    ]
     chosen.sort(key=lambda item: (ROLE_ORDER.get(item[1].role, 9), order.get(item[1].endpoint, 999), item[0]))
     titles = {
         "primary": "Primary endpoints",

@@ -12,6 +12,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import (
     Bullets,
@@ -229,7 +230,7 @@ def _endpoints(material: Material) -> Table:
             Row(
                 cells=(
                     Cell(text=clean(e.name, longest=90), sub=clean(e.rationale, longest=160)),
-                    Cell(text=metric_title(e.metric), sub=point),
+                    Cell(text=metric_title(e.metric) + (f" of {clean(e.target)}" if e.target else ""), sub=point),
                     Cell(text=e.role),
                     Cell(text=goal),
                     Cell(text=where),
@@ -275,6 +276,16 @@ def _operating_points(material: Material) -> Table:
     )
 
 
+def _output_policy(material: Material, policy: str) -> str:
+    if has_several(material) and policy == "worst_case":
+        kind = material.protocol.task.kind
+        if kind == "multilabel":
+            return "counted against the device (worst case): every label as called wrong and ranked last"
+        farthest = "with the farthest grade" if kind == "ordinal" else "with its class ranked last"
+        return f"counted against the device (worst case): as called wrong, {farthest}"
+    return OUTPUT_POLICIES[policy]
+
+
 def methods(material: Material) -> Section:
     m, p = material, material.protocol
     level = format_level(m.level)
@@ -285,7 +296,7 @@ def methods(material: Material) -> Section:
         f"Intervals are two-sided at {level}"
         + ("" if p.confidence.sided == "two" else "; criteria are judged one-sided on the corresponding bound")
         + ".",
-        f"Cases without a usable output are {OUTPUT_POLICIES[output_policy]}. "
+        f"Cases without a usable output are {_output_policy(m, output_policy)}. "
         "All other policies are reported beside it.",
         "Cases without an established reference standard are "
         f"{REFERENCE_POLICIES.get(p.missing_reference.primary, p.missing_reference.primary)}.",

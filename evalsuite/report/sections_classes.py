@@ -1,0 +1,158 @@
+"""Tables of tasks with several classes, labels or grades: the confusion matrix, and each class against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalsuite.report.format import format_count, format_fraction, format_interval, format_number, format_value
+from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Cell, Column, Prose, Row, Table
+from evalsuite.types import Finding
+
+MOST_CLASSES_IN_MATRIX = 8
+MOST_CLASSES = 40
+PER_TABLE = 4
+_WORDS = {"multiclass": ("class", "Class"), "multilabel": ("label", "Label"), "ordinal": ("grade", "Grade")}
+
+
+def has_several(material: Material) -> bool:
+    """Whether the task names one of several classes or grades, or answers for several labels."""
+    return material.protocol.task.kind in _WORDS
+
+
+def names(material: Material) -> tuple[str, ...]:
+    """The classes, labels or grades, in the protocol's order."""
+    task = material.protocol.task
+    if task.kind == "multilabel":
+        return tuple(task.reference) if isinstance(task.reference, list) else (task.reference,)
+    return tuple(task.classes or ())
+
+
+def class_tables(material: Material) -> list[Block]:
+    """The confusion matrix and the figures of each class, label or grade; nothing for a task of one question."""
+    if not has_several(material):
+        return []
+    return [*_matrix(material), *_each(material)]
+
+
+def _matrix(material: Material) -> list[Block]:
+    cells: dict[str, dict[str, tuple[int, Finding]]] = {}
+    for index, finding in material.findings(overall=True, analysis="confusion"):
+        predicted = str(finding.condition).partition("=")[2]
+        cells.setdefault(str(finding.target), {})[predicted] = (index, finding)
+    if not cells:
+        return []
+    columns = list(dict.fromkeys(name for row in cells.values() for name in row))
+    if len(columns) > MOST_CLASSES_IN_MATRIX + 1:
+        text = f"The confusion matrix of {len(cells)} classes is in the attached evidence.json (analysis: confusion)."
+        return [Prose(paragraphs=(text,))]
+    word = _WORDS[material.protocol.task.kind][0]
+    rows = []
+    for own, found in cells.items():
+        total = next((f.estimate.n for _, f in found.values()), 0)
+        row = [Cell(text=clean(own, longest=60))]
+        for name in columns:
+            index, finding = found[name]
+            e = finding.estimate
+            share = f"{format_number(100 * e.value, 1)}\u00a0%" if e.value is not None else "–"
+            text = format_count(int(e.numerator or 0)) if e.value is not None else "0"
+            kind = "head" if name == own else "number"
+            row.append(Cell(text=text, sub=share, kind=kind, anchor=anchor(index)))  # type: ignore[arg-type]
+        row.append(Cell(text=format_count(total), kind="number"))
+        rows.append(Row(cells=tuple(row)))
+    return [
+        Table(
+            label="",
+            caption=f"Confusion matrix: reference {word} in rows, predicted {word} in columns",
+            columns=(
+                Column(title=f"Reference {word}", width=20),
+                *(Column(title=clean(name, longest=40), align="right") for name in columns),
+                Column(title="Total", align="right"),
+            ),
+            rows=tuple(rows),
+            notes=(
+                "Cases with an established reference, as counted: nothing is assumed about cases without output. Below "
+                "each count its share of the row; intervals are in the attached evidence.json.",
+                material.set_note,
+            ),
+        )
+    ]
+
+
+def _each(material: Material) -> list[Block]:
+    found: dict[tuple[str, str | None], dict[str, tuple[int, Finding]]] = {}
+    for index, finding in material.findings(overall=True):
+        if finding.target is None or finding.condition is not None or finding.analysis == "calibration":
+            continue
+        endpoint = material.endpoint(finding.endpoint)
+        if endpoint is not None and (endpoint.interval or endpoint.prevalence or endpoint.range):
+            continue  # an endpoint with settings of its own has its own row
+        found.setdefault((finding.metric, finding.operating_point), {})[finding.target] = (index, finding)
+    order = names(material)
+    # One figure of one class has its own row; a column is for all of them.
+    asked = [key for key, members in found.items() if len(members) == len(order)]
+    several = len(material.protocol.operating_points) > 1
+    word, title = _WORDS[material.protocol.task.kind]
+    blocks: list[Block] = []
+    for start in range(0, len(asked), PER_TABLE):
+        keys = asked[start : start + PER_TABLE]
+        blocks.append(_table(material, [found[k] for k in keys], keys, order[:MOST_CLASSES], word, title, several))
+    if blocks and len(order) > MOST_CLASSES:
+        text = f"The first {MOST_CLASSES} of {len(order)} are tabled; all are in the attached evidence.json."
+        blocks.append(Prose(paragraphs=(text,)))
+    return blocks
+
+
+def _table(
+    material: Material,
+    members: Sequence[dict[str, tuple[int, Finding]]],
+    keys: Sequence[tuple[str, str | None]],
+    order: Sequence[str],
+    word: str,
+    title: str,
+    several: bool,
+) -> Table:
+    rows = []
+    for name in order:
+        cells = [Cell(text=clean(name, longest=60))]
+        for member in members:
+            index, finding = member[name]
+            e = finding.estimate
+            if e.value is None:
+                cells.append(Cell(text=clean(e.undefined, longest=80), kind="muted", anchor=_place(finding, index)))
+                continue
+            fraction = format_fraction(e)
+            cells.append(
+                Cell(
+                    text=f"{fraction + ' · ' if fraction else ''}{format_value(finding.metric, e)}",
+                    sub=format_interval(finding.metric, e),
+                    kind="number",
+                    anchor=_place(finding, index),
+                )
+            )
+        cells += [Cell(text="")] * (PER_TABLE - len(members))
+        rows.append(Row(cells=tuple(cells)))
+    estimates = [member[name][1].estimate for member in members for name in order]
+    methods = dict.fromkeys(clean(e.method, longest=120) for e in estimates if e.low is not None)
+    heads = [metric_title(m) + (f" at {clean(at, longest=40)}" if at and several else "") for m, at in keys]
+    against = "each on its own" if word == "label" else f"each {word} against the rest"
+    return Table(
+        label="",
+        caption=f"{title} by {word}: {', '.join(heads)}",
+        columns=(
+            Column(title=title, width=16),
+            *(Column(title=head, align="right", width=21) for head in heads),
+            *(Column(title="", width=21) for _ in range(PER_TABLE - len(heads))),
+        ),
+        rows=tuple(rows),
+        notes=(
+            f"Interval methods: {'; '.join(methods)}." if methods else "No interval could be given.",
+            f"{against.capitalize()}; estimate and {material.interval_title}. {material.set_note}",
+        ),
+    )
+
+
+def _place(finding: Finding, index: int) -> str | None:
+    """Endpoints of the protocol have their row, and with it their anchor, in the table of the whole set."""
+    return anchor(index) if finding.role == "descriptive" else None

@@ -1,0 +1,168 @@
+"""Studies with several classes, labels or grades, from a case table to a verified report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+N = 150
+CLASSES = ["mel", "nv", "bcc", "bkl"]
+LABELS = ["effusion", "nodule", "oedema"]
+GRADES = ["none", "mild", "severe"]
+_ABOVE = {"bound": "lower", "op": ">", "value": 0.3}
+
+TASKS: dict[str, dict[str, Any]] = {
+    "multiclass": {
+        "task": {"kind": "multiclass", "reference": "truth", "classes": CLASSES, "score": [f"p_{c}" for c in CLASSES]},
+        "endpoints": [
+            {"name": "balanced accuracy", "metric": "macro_sensitivity", "role": "primary", "criterion": _ABOVE},
+            {
+                "name": "melanoma found",
+                "metric": "sensitivity",
+                "target": "mel",
+                "role": "primary",
+                "criterion": _ABOVE,
+            },
+            {"name": "among the first two", "metric": "top_k_accuracy", "top": 2},
+        ],
+    },
+    "multilabel": {
+        "task": {"kind": "multilabel", "reference": LABELS, "score": [f"p_{c}" for c in LABELS]},
+        "operating_points": [{"name": "primary", "threshold": 0.5, "source": "fixed beforehand"}],
+        "endpoints": [
+            {"name": "mAP", "metric": "macro_average_precision", "role": "primary", "criterion": _ABOVE},
+            {"name": "effusions found", "metric": "sensitivity", "at": "primary", "target": "effusion"},
+        ],
+    },
+    "ordinal": {
+        "task": {"kind": "ordinal", "reference": "truth", "classes": GRADES, "score": "grade"},
+        "endpoints": [
+            {"name": "agreement", "metric": "quadratic_kappa", "role": "primary", "criterion": _ABOVE},
+            {"name": "within one grade", "metric": "adjacent_agreement"},
+        ],
+    },
+}
+
+
+def _columns(kind: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Reference columns and output columns of a good device."""
+    rng = np.random.default_rng(3)
+    if kind == "multilabel":
+        truth = rng.random((N, 3)) < [0.4, 0.3, 0.5]
+        p = 1 / (1 + np.exp(-(rng.normal(size=(N, 3)) + 3 * truth - 1.5)))
+        return (
+            {c: [str(int(t)) for t in truth[:, i]] for i, c in enumerate(LABELS)},
+            {f"p_{c}": [f"{x:.4f}" for x in p[:, i]] for i, c in enumerate(LABELS)},
+        )
+    names = CLASSES if kind == "multiclass" else GRADES
+    truth = rng.integers(0, len(names), N)
+    if kind == "ordinal":
+        grade = np.clip(truth + (rng.random(N) < 0.15) * rng.choice([-1, 1], N), 0, 2)
+        return {"truth": [names[t] for t in truth]}, {"grade": [str(g) for g in grade]}
+    p = rng.dirichlet(np.ones(4), N) + 0.6 * np.eye(4)[truth]
+    p /= p.sum(axis=1, keepdims=True)
+    return (
+        {"truth": [names[t] for t in truth]},
+        {f"p_{c}": [f"{x:.4f}" for x in p[:, i]] for i, c in enumerate(names)},
+    )
+
+
+def write_study(folder: Path, kind: str, *, lost: int = 0, **changes: Any) -> None:
+    """protocol.yaml, cases.csv and predictions.csv; the first `lost` cases have no prediction."""
+    protocol = {
+        "schema": "evalsuite/protocol/1",
+        "id": f"{kind}-study",
+        "version": "1.0.0",
+        "title": f"A small {kind} study",
+        "kind": "standalone",
+        "intended_use": {"indications": "none: a test"},
+        "unit": {"case": "case_id", "cluster": "patient_id"},
+        "confidence": {"bootstrap": {"replicates": 200}},
+        "strata": ["sex", {"name": "age", "column": "age", "bins": [50]}],
+        "disclose": ["sex", "age"],
+        "seed": 11,
+        **TASKS[kind],
+        **changes,
+    }
+    (folder / "protocol.yaml").write_text(yaml.safe_dump(protocol, sort_keys=False))
+    reference, outputs = _columns(kind)
+    rows = [",".join(["case_id", "patient_id", *reference, "sex", "age"])]
+    table = [",".join(["case_id", *outputs])]
+    for i in range(N):
+        own = [reference[c][i] for c in reference]
+        sex, age = "female" if i % 2 else "male", str(30 + (i * 7) % 50)
+        rows.append(",".join([f"c{i:03d}", f"p{i // 2:03d}", *own, sex, age]))
+        if i >= lost:
+            table.append(",".join([f"c{i:03d}", *(outputs[c][i] for c in outputs)]))
+    (folder / "cases.csv").write_text("\n".join(rows) + "\n")
+    (folder / "predictions.csv").write_text("\n".join(table) + "\n")
+
+
+def _run(folder: Path, cli: Any) -> dict[str, Any]:
+    protocol, testset, model = folder / "protocol.yaml", folder / "testset", folder / "predictions.csv"
+    for command in (
+        ("lock", folder / "cases.csv", "--protocol", protocol, "--out", testset),
+        ("freeze", protocol, "--testset", testset, "--model", model, "--out", folder / "frozen"),
+    ):
+        done = cli(*command)
+        assert done.code == 0, done.err
+    done = cli("run", folder / "frozen", "--testset", testset, "--model", model, "--out", folder / "run", "--json")
+    assert done.code in (0, 1), done.err
+    return done.json()
+
+
+@pytest.mark.parametrize("kind", list(TASKS))
+def test_a_study_ends_in_a_verdict_and_a_report_that_verify(kind, tmp_path, cli):
+    write_study(tmp_path, kind)
+    verdict = _run(tmp_path, cli)
+    assert verdict["overall"] == "met", verdict["reason"]
+    assert verdict["evidence"] is True
+    checked = cli("verify", tmp_path / "run", "--json")
+    assert checked.code == 0, checked.out
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    assert {a["reference"] for a in evidence["accounting"]} == {"known"}
+    assert (tmp_path / "run" / "report.pdf").stat().st_size > 10_000
+    page = (tmp_path / "run" / "report.html").read_text()
+    for name in {"multiclass": CLASSES, "multilabel": LABELS, "ordinal": GRADES}[kind]:
+        assert name in page
+
+
+def test_cases_without_output_are_counted_as_wrong_and_said(tmp_path, cli):
+    write_study(tmp_path, "multiclass", lost=6)
+    verdict = _run(tmp_path, cli)
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    assert sum(a["n"] for a in evidence["accounting"] if a["status"] == "failed" and not a["stratum"]) == 6
+    conditions = {f["condition"] for f in evidence["findings"] if f["analysis"] == "missing_data"}
+    assert conditions == {"missing_outputs=worst_case", "missing_outputs=best_case", "missing_outputs=exclude"}
+    assert verdict["overall"] in ("met", "inconclusive")
+
+
+def test_every_contradiction_of_a_multiclass_protocol_is_said_at_once(tmp_path, cli):
+    write_study(
+        tmp_path,
+        "multiclass",
+        task={"kind": "multiclass", "reference": "truth", "classes": ["a", "b", "b"], "score": ["p_a", "p_b"]},
+        endpoints=[
+            {"name": "one", "metric": "sensitivity", "role": "primary", "criterion": _ABOVE},
+            {"name": "two", "metric": "sensitivity", "target": "c"},
+            {"name": "three", "metric": "accuracy", "at": "primary"},
+            {"name": "four", "metric": "quadratic_kappa"},
+        ],
+        missing_outputs={"primary": "as_negative"},
+    )
+    done = cli("inspect", tmp_path / "protocol.yaml")
+    assert done.code == 2
+    for words in (
+        "class 'b' given twice",
+        "2 outputs for 3 classes",
+        "is of one class against the others",
+        "unknown class 'c'",
+        "does not fit a multiclass task",
+        "means nothing where a case has one of several classes",
+    ):
+        assert words in done.err, words
