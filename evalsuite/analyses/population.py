@@ -281,7 +281,7 @@ def scenario(
             reference=positive,
             score=score,
             call=None,
-            probability=None,
+            probability=np.clip(np.where(p.has_output, score, 0.0), 0.0, 1.0) if p.is_probability else None,
             include=include & p.has_output,
             undefined=reason,
         )

@@ -108,7 +108,8 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
             Cell(text=format_interval(result.metric, estimate, digits=digits), kind="number"),
         ]
     if reasons:
-        cells.append(Cell(text=clean(estimate.method, longest=120), kind="muted"))
+        code = material.method_codes.get(estimate.method, "") if estimate.value is not None else "–"
+        cells.append(Cell(text=code, kind="muted"))
     cells.append(outcome_cell(result.outcome))
     return Row(cells=tuple(cells))
 
@@ -127,18 +128,20 @@ def criteria_table(
     methods = dict.fromkeys(
         clean(r.estimate.method, longest=80) for r in results[:most] if r.estimate.value is not None
     )
-    if methods and not reasons:
+    if methods and reasons:
+        notes.append(material.method_note(r.estimate for r in results[:most]))
+    elif methods:
         notes.append(f"Methods: {clean('; '.join(methods), longest=110)}.")
     notes.append(material.set_note)
     columns = [
-        Column(title="Endpoint", width=25 if reasons else 27),
-        Column(title="Acceptance criterion", width=21 if reasons else 23),
+        Column(title="Endpoint", width=28 if reasons else 27),
+        Column(title="Acceptance criterion", width=22 if reasons else 23),
         Column(title="Estimate", align="right", width=13 if reasons else 15),
         Column(title=material.interval_title, align="right", width=14 if reasons else 17),
     ]
     if reasons:
-        columns.append(Column(title="Interval method", width=13))
-    columns.append(Column(title="Verdict", width=14 if reasons else 18))
+        columns.append(Column(title="Method", width=8))
+    columns.append(Column(title="Verdict", width=15 if reasons else 18))
     return Table(label=label, caption=caption, columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.report.format import format_count, format_level, format_utc
 from evalsuite.report.text import clean, given, short_digest
-from evalsuite.types import CriterionResult, Curve, CurveKind, Evidence, Finding, Stratum, Verdict
+from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Finding, Stratum, Verdict
 
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 
@@ -67,6 +67,19 @@ class Material:
             for c in self.evidence.curves
             if c.kind == kind and not c.stratum and (series is None or c.series == series)
         ]
+
+    @property
+    def method_codes(self) -> dict[str, str]:
+        """M1, M2, … for the interval methods in the evidence, in order of first use: short enough for a column."""
+        methods = dict.fromkeys(f.estimate.method for _, f in self.findings() if f.estimate.value is not None)
+        return {method: f"M{k}" for k, method in enumerate(methods, start=1)}
+
+    def method_note(self, estimates: Iterable[Estimate]) -> str:
+        """The codes that occur among `estimates`, spelled out: printed under the table that uses them."""
+        codes = self.method_codes
+        used = dict.fromkeys(e.method for e in estimates if e.value is not None)
+        spelled = sorted((codes.get(m, "M–"), clean(m, longest=120)) for m in used)
+        return f"Interval methods: {'; '.join(f'{code} {method}' for code, method in spelled)}." if spelled else ""
 
     @property
     def level(self) -> float:

@@ -143,6 +143,7 @@ def calibration(material: Material) -> Section:
                 columns=estimate_columns(material),
                 rows=tuple(estimate_row(material, i, f, several=several) for i, f in chosen),
                 notes=(
+                    material.method_note(f.estimate for _, f in chosen),
                     "Ideal: intercept 0, slope 1, errors 0. Calibration holds at this test set's prevalence; an "
                     "enriched set shifts the intercept.",
                     material.set_note,

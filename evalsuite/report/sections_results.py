@@ -139,6 +139,7 @@ def _performance_table(material: Material) -> Table:
         columns=estimate_columns(material),
         rows=tuple(rows),
         notes=(
+            material.method_note(f.estimate for _, f in chosen),
             "The last column is the finding's place in the attached evidence.json.",
             material.set_note,
         ),
@@ -147,12 +148,12 @@ def _performance_table(material: Material) -> Table:
 
 def estimate_columns(material: Material) -> tuple[Column, ...]:
     return (
-        Column(title="Metric", width=22),
+        Column(title="Metric", width=33),
         Column(title="n/N", align="right", width=10),
         Column(title="Estimate", align="right", width=9),
         Column(title=material.interval_title, align="right", width=17.5),
         Column(title="Cases / patients", align="right", width=13.5),
-        Column(title="Interval method", width=21),
+        Column(title="Method", width=8),
         Column(title="Finding", align="right", width=7),
     )
 
@@ -184,7 +185,7 @@ def estimate_row(material: Material, index: int, finding: Finding, *, several: b
             Cell(text=title, sub=sub),
             *numbers,
             Cell(text=f"{format_count(e.n)}{patients}", kind="number"),
-            Cell(text=clean(e.method, longest=120) if e.value is not None else "–", kind="muted"),
+            Cell(text=material.method_codes.get(e.method, "") if e.value is not None else "–", kind="muted"),
             Cell(text=anchor(index), kind="muted"),
         ),
         anchor=anchor(index),

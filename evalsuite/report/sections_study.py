@@ -312,14 +312,16 @@ def methods(material: Material) -> Section:
         names = used.setdefault(clean(finding.estimate.method, longest=200), [])
         if title not in names:
             names.append(title)
+    codes = {clean(method, longest=200): code for method, code in m.method_codes.items()}
     rows = tuple(
-        Row(cells=(Cell(text=method), Cell(text=", ".join(names)))) for method, names in list(used.items())[:25]
+        Row(cells=(Cell(text=codes.get(method, "")), Cell(text=method), Cell(text=", ".join(names))))
+        for method, names in list(used.items())[:25]
     )
     software = ", ".join(f"{clean(k)} {clean(v)}" for k, v in sorted(m.evidence.software.items()))
     table = Table(
         label="",
         caption="Interval methods as executed",
-        columns=(Column(title="Method", width=45), Column(title="Used for")),
+        columns=(Column(title="Code", width=8), Column(title="Method", width=42), Column(title="Used for")),
         rows=rows,
         notes=(f"Computed with {software}." if software else "Software versions are not recorded in the evidence.",),
         compact=True,
