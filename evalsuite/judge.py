@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalsuite.errors import ProtocolError
+from evalsuite.protocol.comparisons import BASELINE, asked_endpoints, is_difference
 from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.metrics import METRICS
@@ -52,7 +53,8 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
     ProtocolError
         If no primary endpoint has a criterion: there is nothing to judge.
     """
-    if not any(e.role == "primary" and e.criterion is not None for e in protocol.endpoints):
+    asked = asked_endpoints(protocol)
+    if not any(e.role == "primary" and e.criterion is not None for e in asked):
         raise ProtocolError(
             "The protocol has no primary acceptance criterion, so there is nothing to judge.",
             hint="Give at least one endpoint role: primary and a criterion.",
@@ -62,7 +64,7 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
     adjusted = {e.name for e in family.endpoints} if family is not None else set()
     results: list[CriterionResult] = []
     flags: list[str] = []
-    for endpoint in protocol.endpoints:
+    for endpoint in asked:
         if endpoint.criterion is None:
             continue
         for stratum in _strata_to_judge(endpoint, protocol, evidence):
@@ -119,7 +121,7 @@ def _matching(
         and f.metric == endpoint.metric
         and f.operating_point == endpoint.at
         and f.rater == "device"
-        and f.reference_group is None
+        and f.reference_group == (BASELINE if is_difference(endpoint.metric) else None)
         and f.condition == condition
         and (analysis is None or f.analysis == analysis)
         and (stratum is None or dict(f.stratum) == dict(stratum))

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
+from evalsuite.protocol.comparisons import asked_endpoints
 from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.schema import Criterion, Endpoint, StudyProtocol
 from evalsuite.stats.multiplicity import Adjustment, adjust_p, simultaneous_level
@@ -134,7 +135,7 @@ def adjusted_findings(
     family = decision_family(protocol)
     if family is not None:
         for condition in (None, *_assumptions(family, findings)):
-            members = [_Member(protocol, e, condition, findings, at_level) for e in family.endpoints]
+            members = [_Member(protocol, claim, condition, findings, at_level) for claim in family.claims]
             levels, adjusted = _procedure(family, [m.p for m in members], protocol.confidence.alpha)
             label = family.condition if condition is None else f"{family.condition}; {condition}"
             for member, alpha in zip(members, levels, strict=True):
@@ -154,25 +155,27 @@ def adjusted_findings(
         tests += extra
     exploratory = _others(protocol, "exploratory", taken)
     if len(exploratory) > 1:
-        members = [_Member(protocol, e, None, findings, at_level) for e in exploratory]
+        members = [_Member(protocol, claim, None, findings, at_level) for claim in exploratory]
         how = f"Benjamini-Hochberg over {len(members)} exploratory endpoints: false discovery rate, exploratory only"
         for member, value in zip(members, _adjusted([m.p for m in members], "bh"), strict=True):
             tests += member.tests(value, how)
     return made, tests
 
 
-def _others(protocol: StudyProtocol, role: str, taken: set[str]) -> list[Endpoint]:
-    return [
+def _others(protocol: StudyProtocol, role: str, taken: set[str]) -> list[tuple[Endpoint, ...]]:
+    """Claims of this role that no family decides on; those on point estimates have no error rate."""
+    asked = [
         e
-        for e in protocol.endpoints
+        for e in asked_endpoints(protocol)
         if e.role == role and e.name not in taken and e.criterion is not None and e.criterion.bound != "point"
     ]
+    return [tuple(e for e in asked if e.name == name) for name in dict.fromkeys(e.name for e in asked)]
 
 
 def _secondary(
-    protocol: StudyProtocol, endpoints: Sequence[Endpoint], findings: Sequence[Finding], at_level: AtLevel
+    protocol: StudyProtocol, claims: Sequence[tuple[Endpoint, ...]], findings: Sequence[Finding], at_level: AtLevel
 ) -> tuple[list[Finding], list[TestOutcome]]:
-    members = [_Member(protocol, e, None, findings, at_level) for e in endpoints]
+    members = [_Member(protocol, claim, None, findings, at_level) for claim in claims]
     level = simultaneous_level(protocol.confidence.two_sided_level, len(members))
     made = [
         replace(f, analysis="multiplicity", condition="simultaneous=bonferroni, secondary endpoints")
@@ -194,29 +197,28 @@ def _assumptions(family: Family, findings: Sequence[Finding]) -> list[str]:
 
 
 class _Member:
-    """One endpoint of a family: the p-value of each group it is judged in, and of the claim as a whole."""
+    """One claim of a family: the p-value of each criterion in each group, and of the claim as a whole."""
 
     def __init__(
         self,
         protocol: StudyProtocol,
-        endpoint: Endpoint,
+        claim: tuple[Endpoint, ...],
         condition: str | None,
         findings: Sequence[Finding],
         at_level: AtLevel,
     ) -> None:
-        assert endpoint.criterion is not None, "only endpoints with a criterion are tested"
-        self.endpoint = endpoint
-        self.criterion = endpoint.criterion
+        self.endpoint = claim[0]
         self.condition = condition
         self._at_level = at_level
         self._seen: dict[float, Mapping[tuple[tuple[str, str], ...], Finding]] = {}
-        self.groups = list(_judged_groups(protocol, endpoint, findings))
+        self.groups = list(_judged_groups(protocol, self.endpoint, findings))
         alpha = protocol.confidence.alpha
-        self.each = [one_sided_p(self.criterion, self._reader(g), alpha=alpha) for g in self.groups]
+        self.parts = [(e.criterion, g) for e in claim for g in self.groups if e.criterion is not None]
+        self.each = [one_sided_p(c, self._reader(g), alpha=alpha) for c, g in self.parts]
 
     @property
     def p(self) -> float | None:
-        """p-value of "met in every group": the largest; None where a group has none, which is never significant."""
+        """p-value of "every part is met": the largest; None where a part has none, which is never significant."""
         values = [p.value for p in self.each if p.value is not None]
         return max(values) if values and len(values) == len(self.each) else None
 
@@ -225,10 +227,9 @@ class _Member:
         return [found[_key(g)] for g in self.groups if _key(g) in found]
 
     def tests(self, adjusted: float | None, how: str) -> Iterator[TestOutcome]:
-        c = self.criterion
-        if len(self.groups) > 1:
-            how += f"; the adjusted p-value is that of all {len(self.groups)} groups together"
-        for group, p in zip(self.groups, self.each, strict=True):
+        if len(self.parts) > 1:
+            how += f"; the adjusted p-value is that of all {len(self.parts)} criteria of this claim together"
+        for (c, group), p in zip(self.parts, self.each, strict=True):
             yield TestOutcome(
                 name=f"{self.endpoint.name} {c.op} {c.value:g}",
                 statistic=None,

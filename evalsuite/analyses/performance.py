@@ -20,6 +20,7 @@ from evalsuite.analyses.common import (
     primary_reference_policy,
     variants,
 )
+from evalsuite.analyses.comparison import compare
 from evalsuite.analyses.metrics import (
     COMPUTABLE,
     STANDARD_AT_POINT,
@@ -40,6 +41,7 @@ from evalsuite.analyses.population import (
     build_population,
     scenario,
 )
+from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.bootstrap import METRICS as BOOTSTRAPPED
@@ -102,12 +104,14 @@ def evaluate_binary(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve, count and test of a binary protocol.
 
-    `frame` (reference and stratum columns) and `predictions` (rater "device") have one row per case, in lock order.
-    Raises InputError where the reference is ambiguous or the score cannot be formed.
+    `frame` (reference and stratum columns) and `predictions` (rater "device") have one row per case, in lock order, and
+    so have the `baseline`'s predictions, which the protocol's comparisons need. Raises InputError where the reference
+    is ambiguous or the score cannot be formed.
     """
     population = build_population(
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
@@ -129,7 +133,17 @@ def evaluate_binary(
         if on_step is not None:
             on_step(done + 1, total)
     findings += _missing_data(protocol, population, resampling, asked, cells, outputs, references)
-    adjusted, tests = adjusted_findings(protocol, findings, _at_level(protocol, population, resampling, cells))
+    at_level = _at_level(protocol, population, resampling, cells)
+    tests = list(exact_tests(protocol, findings))
+    notes = list(_notes(protocol, population, labels, frame))
+    if protocol.comparisons and baseline is not None:
+        other = build_population(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=baseline)
+        compared = compare(protocol, population, other, cells, resampling)
+        findings += compared.findings
+        tests += compared.tests
+        notes += compared.notes
+        at_level = _either(at_level, compared.at_level)
+    adjusted, adjusted_tests = adjusted_findings(protocol, findings, at_level)
     return Results(
         findings=(*findings, *adjusted),
         curves=draw_curves.curves(
@@ -139,8 +153,8 @@ def evaluate_binary(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
             for s, r, cell, n, patients in accounting(population, labels)
         ),
-        tests=(*exact_tests(protocol, findings), *tests),
-        notes=tuple(_notes(protocol, population, labels, frame)),
+        tests=(*tests, *adjusted_tests),
+        notes=tuple(notes),
     )
 
 
@@ -418,6 +432,15 @@ def _at_level(
                 prepared=prepared,
             )
         )
+
+    return found
+
+
+def _either(own: AtLevel, difference: AtLevel) -> AtLevel:
+    """Re-estimates endpoints of the candidate, and differences from the baseline."""
+
+    def found(endpoint: Endpoint, condition: str | None, level: float) -> Sequence[Finding]:
+        return (difference if is_difference(endpoint.metric) else own)(endpoint, condition, level)
 
     return found
 

@@ -31,6 +31,9 @@ Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
 TestSet = Annotated[Path, typer.Option("--testset", help="the locked test set")]
 ModelPath = Annotated[Path, typer.Option("--model", help="a packaged model, or a table of recorded predictions")]
 Contract = Annotated[Path | None, typer.Option("--contract", help="contract of a model whose package has none")]
+BaselineContract = Annotated[
+    Path | None, typer.Option("--baseline-contract", help="contract of a baseline whose package has none")
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="only the first N cases; the result is marked NOT EVIDENCE")
 ]
@@ -139,6 +142,10 @@ def freeze(
     model: ModelPath,
     out: Annotated[Path, typer.Option("--out", help="folder of the frozen protocol")],
     contract: Contract = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="bind what it is compared with: a model or a run of this set")
+    ] = None,
+    baseline_contract: BaselineContract = None,
     actor: Actor = "",
     reason: Reason = "",
     as_json: Json = False,
@@ -153,12 +160,14 @@ def freeze(
             model_path=model,
             out=out,
             contract=contract,
+            baseline_path=baseline,
+            baseline_contract=baseline_contract,
             who=_who(actor, reason, "author"),
         )
         if as_json:
             emit_json({**frozen, "path": str(out), "exit_code": 0})
         else:
-            show.frozen(frozen, out, testset, model, contract)
+            show.frozen(frozen, out, testset, model, contract, baseline)
 
 
 @app.command()
@@ -187,6 +196,47 @@ def run(
                 model_path=model,
                 out=out,
                 contract=contract,
+                limit=limit,
+                overrides=_overrides(device, batch_size, threads),
+                who=_who(actor, reason),
+                on_stage=on_stage,
+                should_stop=should_stop,
+            )
+        _finish(result, as_json)
+
+
+@app.command()
+def compare(
+    protocol: Annotated[str, typer.Argument(help="protocol with comparisons: a file or a frozen protocol")],
+    testset: TestSet,
+    model: ModelPath,
+    baseline: Annotated[
+        Path, typer.Option("--baseline", help="what it is compared with: a model, or a run of the same test set")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
+    contract: Contract = None,
+    baseline_contract: BaselineContract = None,
+    limit: Limit = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    threads: Threads = None,
+    actor: Actor = "",
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Compare with another version or a predicate on the same cases: predict, score, judge and report."""
+    with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
+        from evalsuite.spine import run as run_all
+
+        with stages() as on_stage:
+            result = run_all(
+                protocol,
+                testset_path=testset,
+                model_path=model,
+                out=out,
+                contract=contract,
+                baseline_path=baseline,
+                baseline_contract=baseline_contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
                 who=_who(actor, reason),
@@ -376,7 +426,7 @@ def _restart_with_thread_settings() -> None:
 
     verb = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
     wanted = {k: v for k, v in recommended_environment().items() if k not in os.environ}
-    if verb not in ("run", "predict") or not wanted or os.environ.get("EVALSUITE_STARTED"):
+    if verb not in ("run", "predict", "compare") or not wanted or os.environ.get("EVALSUITE_STARTED"):
         return
     os.execve(
         sys.executable,

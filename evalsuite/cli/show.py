@@ -85,18 +85,23 @@ def locked(testset: LockedTestSet, out: Path) -> None:
     _next(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
 
 
-def frozen(found: Mapping[str, Any], out: Path, testset: Path, model: Path, contract: Path | None) -> None:
+def frozen(
+    found: Mapping[str, Any], out: Path, testset: Path, model: Path, contract: Path | None, baseline: Path | None
+) -> None:
     _facts(
         f"Protocol {found['protocol']} is frozen in {out}",
         [
             ("protocol", str(found["protocol_digest"])),
             ("test set", str(found["testset_root"])),
             ("model", str(found["model_digest"])),
+            *([("baseline", str(found["baseline_digest"]))] if "baseline_digest" in found else []),
             ("ledger", f"entry {found['ledger_entry']}, {found['utc']}"),
         ],
     )
     extra = f" --contract {contract}" if contract else ""
-    _next(f"evalsuite run {out} --testset {testset} --model {model}{extra} --out run-1")
+    verb = "run" if baseline is None else "compare"
+    extra += f" --baseline {baseline}" if baseline is not None else ""
+    _next(f"evalsuite {verb} {out} --testset {testset} --model {model}{extra} --out run-1")
 
 
 def predicted(path: Path) -> None:

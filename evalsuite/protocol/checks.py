@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
 from evalsuite.errors import Problem, ProtocolError
+from evalsuite.protocol.comparisons import asked_endpoints, compared_metric, difference_endpoints
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
 from evalsuite.protocol.schema import (
@@ -32,6 +33,8 @@ _MAX_ALPHA = 0.025
 
 def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
+    from evalsuite.protocol.comparison_checks import comparison_problems
+
     return [
         *_unique(protocol),
         *_task(protocol),
@@ -39,6 +42,8 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_operating_points(protocol),
         *_strata(protocol),
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
+        *comparison_problems(protocol, UNREADABLE),
+        *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
         *_decision(protocol),
         *_confidence(protocol),
     ]
@@ -273,11 +278,18 @@ def _endpoint_stratum(protocol: StudyProtocol, endpoint: Endpoint, path: str) ->
             yield Problem(f"no stratum crosses {names}", f"{path}.stratum", f"declare one with cross: [{names}]")
 
 
+def _comparison_stratum(protocol: StudyProtocol, i: int) -> Iterator[Problem]:
+    if compared_metric(protocol.comparisons[i]) in METRICS:
+        yield from _endpoint_stratum(protocol, difference_endpoints(protocol.comparisons[i])[0], f"comparisons[{i}]")
+
+
 def _decision(protocol: StudyProtocol) -> Iterator[Problem]:
-    primary = [e for e in protocol.endpoints if e.role == "primary"]
-    names = [e.name for e in protocol.endpoints]
+    # An equivalence is two criteria of one name, hence one claim.
+    asked = list({e.name: e for e in asked_endpoints(protocol)}.values())
+    primary = [e for e in asked if e.role == "primary"]
+    names = [e.name for e in asked]
     multiplicity = protocol.multiplicity
-    if not primary and all(e.name != UNREADABLE for e in protocol.endpoints):
+    if not primary and UNREADABLE not in names:
         yield Problem(
             "no endpoint is primary, so there is nothing to judge",
             "endpoints",

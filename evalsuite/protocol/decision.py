@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from evalsuite.protocol.comparisons import asked_endpoints
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 
 Procedure = Literal["holm", "hochberg", "fixed_sequence", "gatekeeping"]
@@ -21,6 +22,8 @@ TITLES: dict[str, str] = {
 class Family:
     """Endpoints tested together, in the order of the procedure.
 
+    A comparison for equivalence is two endpoints of one name, a lower and an upper criterion: one claim.
+
     `decides` says whether the verdict uses the adjusted bounds; under `all_primary` every criterion has to be met,
     which needs no adjustment, and adjusted p-values are for information.
     """
@@ -33,6 +36,12 @@ class Family:
     def condition(self) -> str:
         """What marks this procedure's findings in the evidence."""
         return f"multiplicity={self.procedure}"
+
+    @property
+    def claims(self) -> tuple[tuple[Endpoint, ...], ...]:
+        """The endpoints by name, in order: each is one claim, made if every criterion of it is met."""
+        names = dict.fromkeys(e.name for e in self.endpoints)
+        return tuple(tuple(e for e in self.endpoints if e.name == name) for name in names)
 
     @property
     def ordered(self) -> bool:
@@ -51,9 +60,9 @@ def decision_family(protocol: StudyProtocol) -> Family | None:
     Nothing has to be where one primary endpoint decides, or where all have to be met and no method is named. An
     endpoint judged in each group of a stratum is one member: its claim is that it is met in every group.
     """
-    primary = [e for e in protocol.endpoints if e.role == "primary" and e.criterion is not None]
-    by_name = {e.name: e for e in protocol.endpoints if e.criterion is not None}
-    ordered = [by_name[n] for n in dict.fromkeys(protocol.multiplicity.order) if n in by_name]
+    tested = [e for e in asked_endpoints(protocol) if e.criterion is not None]
+    primary = [e for e in tested if e.role == "primary"]
+    ordered = [e for name in dict.fromkeys(protocol.multiplicity.order) for e in tested if e.name == name]
     method = protocol.multiplicity.method
     if protocol.decision_rule == "gatekeeping":
         members, procedure = ordered, "gatekeeping"
@@ -61,7 +70,7 @@ def decision_family(protocol: StudyProtocol) -> Family | None:
         return None
     else:
         members, procedure = (ordered if method == "fixed_sequence" else primary), method
-    if len(members) < 2:
+    if len({e.name for e in members}) < 2:
         return None
     return Family(
         procedure=procedure,  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ class Frozen:
     set_version: str
     model_digest: str
     contract_digest: str | None
+    baseline_digest: str | None
     utc: str
     software: str
     digest: str
@@ -57,6 +58,7 @@ def freeze(
     set_id: str = "",
     set_version: str = "",
     contract_digest: str | None = None,
+    baseline_digest: str | None = None,
     protocol_path: Path | None = None,
 ) -> Frozen:
     """Write the folder `out` with the normalised protocol and freeze.json, which binds it to test set and model.
@@ -69,6 +71,8 @@ def freeze(
         Time of freezing, ISO 8601 in UTC.
     contract_digest
         None for recorded predictions, which have no contract.
+    baseline_digest
+        Digest of the model it is compared with, where that is bound too.
     protocol_path
         The file the protocol was loaded from; its digest as written, comments included, is recorded beside the
         normalised one. None, or a name that is no file, where there is none.
@@ -92,6 +96,7 @@ def freeze(
         },
         "testset": {"root": testset_root, "set_id": set_id, "version": set_version},
         "model": {"digest": model_digest, "contract_digest": contract_digest},
+        **({} if baseline_digest is None else {"baseline": {"digest": baseline_digest}}),
         "utc": utc,
         "software": {"evalsuite": importlib.metadata.version("evalsuite")},
         "signature": None,
@@ -167,6 +172,7 @@ def _frozen(protocol: StudyProtocol, content: Mapping[str, Any]) -> Frozen:
         set_version=content["testset"]["version"],
         model_digest=content["model"]["digest"],
         contract_digest=content["model"].get("contract_digest"),
+        baseline_digest=_mapping(content.get("baseline")).get("digest"),
         utc=content["utc"],
         software=_mapping(content["software"]).get("evalsuite", ""),
         digest=content["digest"],

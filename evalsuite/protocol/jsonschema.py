@@ -342,11 +342,13 @@ def _frozen() -> Schema:
                 "protocol": _object({**protocol, "source_sha256": _or_null(_DIGEST)}),
                 "testset": _object({"root": _DIGEST, "set_id": _TEXT, "version": _TEXT}),
                 "model": _object({"digest": _TEXT, "contract_digest": _or_null(_TEXT)}),
+                "baseline": _object({"digest": _TEXT}),
                 "utc": _UTC,
                 "software": _object({"evalsuite": _TEXT}),
                 "signature": _or_null(_ANY),
                 "digest": _DIGEST,
-            }
+            },
+            optional=("baseline",),
         ),
     )
 

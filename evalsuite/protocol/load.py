@@ -56,7 +56,7 @@ _ITEM_STANDINS: dict[str, Any] = {
     "endpoints": {"name": UNREADABLE, "metric": UNREADABLE},
     "strata": {"name": UNREADABLE, "column": UNREADABLE},
     "operating_points": {"name": UNREADABLE, "threshold": 0.5},
-    "comparisons": {},
+    "comparisons": {"name": UNREADABLE, "metric": UNREADABLE},
 }
 
 

@@ -39,6 +39,10 @@ Every problem of a file is reported at once, each with its path and a hint. Beyo
   goal lies within the metric's range.
 - `any_primary` with several primary endpoints has a multiplicity method; a fixed sequence and gatekeeping have an
   order.
+- A comparison names a metric of which paired differences are estimated. Hypothesis and margin mean: superiority, a
+  lower bound above the margin; non-inferiority, a lower bound above minus the margin; equivalence, both bounds within
+  ± the margin; where lower is better, the sides change. All are on candidate minus baseline, at the level of
+  `confidence`. A criterion written beside a hypothesis must say the same.
 - A setting that an endpoint's metric does not have is refused, and so is a metric that needs a probability where
   `task.probability` is false.
 - `score` is a formula of model outputs with numbers, `+ - * /`, parentheses, `min()` and `max()`, or a list of outputs,

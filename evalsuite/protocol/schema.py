@@ -123,6 +123,37 @@ class Endpoint(Block):
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 
 
+class Comparison(Block):
+    """A paired difference between the candidate and a baseline on the same cases: candidate minus baseline."""
+
+    name: Name = Field(description="unique among endpoints and comparisons; what the report calls it")
+    metric: str = Field(description="metric of which the difference is taken, e.g. sensitivity, auroc or brier")
+    at: str | None = Field(default=None, description="name of an operating point, for metrics that need a call")
+    baseline_at: str | None = Field(
+        default=None, description="operating point of the baseline, where it has another; `at` unless stated"
+    )
+    role: Literal["primary", "secondary", "exploratory"] = Field(
+        default="secondary", description="primary comparisons decide, as primary endpoints do"
+    )
+    baseline: str = Field(default="", description="what the candidate is compared with, in words")
+    hypothesis: Literal["superiority", "non_inferiority", "equivalence"] | None = Field(
+        default=None, description="what has to be shown; with the margin it makes the criterion"
+    )
+    margin: Annotated[float, Field(ge=0.0)] | None = Field(
+        default=None, description="in units of the metric, not negative; for superiority 0 unless stated"
+    )
+    criterion: Criterion | None = Field(
+        default=None, description="criterion on the difference, candidate minus baseline; instead of a hypothesis"
+    )
+    stratum: dict[str, str] = Field(default_factory=dict, description="judge it in this stratum only")
+    each: str | None = Field(default=None, description="judge it in every group of this stratum")
+    interval: str | None = Field(
+        default=None, description="tango (default) or newcombe for proportions, delong for the AUROC, or a bootstrap"
+    )
+    prevalence: Probability | None = Field(default=None, description="declared prevalence, for PPV and NPV")
+    rationale: str = Field(default="", description="why this comparison, and why this margin")
+
+
 class Bootstrap(Block):
     """Resampling of patients, for metrics without a closed formula."""
 
@@ -253,7 +284,7 @@ class StudyProtocol(Block):
     reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")
     inference: Inference = Field(default=Inference(), description="how the model runs")
-    comparisons: list[dict[str, Any]] = Field(default_factory=list, description="paired endpoints against a baseline")
+    comparisons: list[Comparison] = Field(default_factory=list, description="paired differences against a baseline")
     disclose: list[str] = Field(default_factory=list, description="case-table columns that may appear in reports")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="of every random draw")
     clauses: dict[str, Any] = Field(

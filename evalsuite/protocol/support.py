@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from evalsuite.errors import Problem
 from evalsuite.protocol.schema import StudyProtocol
 
-_KINDS = ("standalone", "site_acceptance")
+_KINDS = ("standalone", "comparison", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal")
 _ANALYSES = ("calibration",)
 
@@ -47,8 +47,10 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
             "decision_rule",
             "use all_primary: every primary criterion must be met, and no adjustment is needed",
         )
-    if protocol.comparisons:
-        yield Problem(f"comparison with a baseline is {not_yet}", "comparisons", "remove the list")
+    if protocol.comparisons and protocol.task.kind != "binary":
+        yield Problem(
+            f"comparison with a baseline in a {protocol.task.kind} task is {not_yet}", "comparisons", "remove the list"
+        )
     if protocol.inference.precision != "package":
         yield Problem(f"another precision than the package's is {not_yet}", "inference.precision", "use package")
     if protocol.inference.backend != "package":

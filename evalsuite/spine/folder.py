@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "predictions.parquet"
 
     @property
+    def baseline(self) -> Path:
+        """Predictions of what the device is compared with; only in a comparison."""
+        return self.path / "baseline.parquet"
+
+    @property
     def evidence(self) -> Path:
         return self.path / "evidence.json"
 

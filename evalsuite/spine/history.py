@@ -58,8 +58,13 @@ def evidence_status(
     root: str,
     model_digest: str,
     limit: int | None,
+    baseline_digest: str | None = None,
 ) -> EvidenceStatus:
-    """Judge the process, not the numbers: frozen before unblinding, unchanged since, and complete."""
+    """Judge the process, not the numbers: frozen before unblinding, unchanged since, and complete.
+
+    A freeze that binds a baseline holds for that baseline only. One that binds none holds for the first baseline the
+    model is compared with: another one after the answers had been seen is a choice made on them.
+    """
     digest = protocol_digest(protocol)
     reasons: list[str] = []
     flags: list[str] = []
@@ -71,6 +76,7 @@ def evidence_status(
             and e.objects.get("protocol") == digest
             and e.objects.get("testset") == root
             and e.objects.get("model") == model_digest
+            and e.objects.get("baseline") in (None, baseline_digest)
         ),
         None,
     )
@@ -92,6 +98,21 @@ def evidence_status(
             f"the protocol was changed after the reference standard had been opened for this model (ledger entry "
             f"{changed[-1].seq})"
         )
+    if baseline_digest is not None and frozen is not None and frozen.objects.get("baseline") is None:
+        flags.append("the baseline was not bound when the protocol was frozen")
+        swapped = [
+            e
+            for e in found
+            if e.action == "unblinded"
+            and e.objects.get("model") == model_digest
+            and e.objects.get("protocol") == digest
+            and e.objects.get("baseline", baseline_digest) != baseline_digest
+        ]
+        if swapped:
+            reasons.append(
+                "the baseline was exchanged after the reference standard had been opened for another one "
+                f"(ledger entry {swapped[-1].seq})"
+            )
     if limit is not None:
         reasons.append(f"only the first {limit} cases were run (--limit)")
     used = uses(found)

@@ -12,7 +12,8 @@ from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_prot
 from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
 from evalsuite.spine import history
-from evalsuite.spine.scoring import require_supported
+from evalsuite.spine.baseline import open_baseline
+from evalsuite.spine.scoring import require_baseline, require_supported
 
 if TYPE_CHECKING:
     from evalsuite.spine.running import Who
@@ -100,8 +101,13 @@ def freeze(
     out: Path,
     who: Who,
     contract: Path | None = None,
+    baseline_path: Path | None = None,
+    baseline_contract: Path | None = None,
 ) -> dict[str, Any]:
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
+
+    With `baseline_path` (a model, recorded predictions or a run of this test set) what it is compared with is bound
+    too.
 
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
     freezing it would promise a verdict that no run can give.
@@ -113,6 +119,10 @@ def freeze(
     require_supported(study)
     testset = open_testset(testset_path)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
+    baseline = None
+    if baseline_path is not None:
+        require_baseline(study, given=True)
+        baseline = open_baseline(baseline_path, testset=testset, contract=baseline_contract, limit=None).digest
     frozen = freezing.freeze(
         study,
         out=out,
@@ -122,6 +132,7 @@ def freeze(
         set_version=testset.version,
         model_digest=model.digest,
         contract_digest=model.contract_digest,
+        baseline_digest=baseline,
     )
     entry = history.add(
         testset_path,
@@ -133,6 +144,7 @@ def freeze(
             "testset": testset.root,
             "model": model.digest,
             "freeze": frozen.digest,
+            **({} if baseline is None else {"baseline": baseline}),
         },
         reason=who.reason or "protocol frozen before unblinding",
     )
@@ -141,6 +153,7 @@ def freeze(
         "protocol_digest": frozen.protocol_digest,
         "testset_root": frozen.testset_root,
         "model_digest": frozen.model_digest,
+        **({} if baseline is None else {"baseline_digest": baseline}),
         "digest": frozen.digest,
         "ledger_entry": entry.seq,
         "utc": frozen.utc,

@@ -18,8 +18,10 @@ from evalsuite.record.digest import digest_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.seal import write_seal
 from evalsuite.spine import history
-from evalsuite.spine.scoring import evaluate, require_supported
+from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
+from evalsuite.spine.draft import draft_record
 from evalsuite.spine.folder import RunFolder, claimed, clear_work, plan_of, require_intact
+from evalsuite.spine.scoring import evaluate, require_baseline, require_supported
 from evalsuite.types import Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -73,12 +75,17 @@ def run(
     out: Path,
     who: Who,
     contract: Path | None = None,
+    baseline_path: Path | None = None,
+    baseline_contract: Path | None = None,
     limit: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     on_stage: OnStage = _quiet,
     should_stop: Callable[[], bool] | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
+
+    With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
+    made against it.
 
     Raises
     ------
@@ -89,7 +96,8 @@ def run(
     on_stage = _stoppable(on_stage, should_stop)
     with claimed(folder):
         if folder.seal.exists() and folder.verdict.exists():
-            return _finished(folder, protocol_path, testset_path, model_path, contract, limit)
+            other = None if baseline_path is None else (baseline_path, baseline_contract)
+            return _finished(folder, protocol_path, testset_path, model_path, contract, limit, other)
         _predict(
             protocol_path,
             testset_path=testset_path,
@@ -97,6 +105,7 @@ def run(
             folder=folder,
             who=who,
             contract=contract,
+            baseline=None if baseline_path is None else (Path(baseline_path), baseline_contract),
             limit=limit,
             overrides=overrides or {},
             on_stage=on_stage,
@@ -139,7 +148,7 @@ def predict_stage(
             on_stage=on_stage,
             should_stop=should_stop,
         )
-        record = _draft_record(folder)
+        record = draft_record(folder)
         write_json(folder.record, record)
         _keep_ledger(folder, Path(testset_path))
         clear_work(folder)
@@ -185,6 +194,7 @@ def resolve_protocol(path: Path | str) -> tuple[StudyProtocol, Mapping[str, Any]
             "protocol_digest": frozen.protocol_digest,
             "testset_root": frozen.testset_root,
             "model_digest": frozen.model_digest,
+            "baseline_digest": frozen.baseline_digest,
         }
     return load_protocol(path), None
 
@@ -196,6 +206,7 @@ def _finished(
     model_path: Path,
     contract: Path | None,
     limit: int | None,
+    baseline: tuple[Path, Path | None] | None,
 ) -> RunResult:
     require_intact(folder)
     record = read_json(folder.record)
@@ -210,15 +221,22 @@ def _finished(
         and record["testset"]["root"] == testset.root
         and record["model"]["digest"] == model.digest
         and record["limit"] == limit
+        and (record.get("baseline") or {}).get("digest") == _digest_of(baseline, testset, limit)
     )
     if not same:
         raise _other_run(folder)
     return RunResult(folder=folder, verdict=Verdict.from_json(read_json(folder.verdict)), already_done=True)
 
 
+def _digest_of(baseline: tuple[Path, Path | None] | None, testset: LockedTestSet, limit: int | None) -> str | None:
+    if baseline is None:
+        return None
+    return open_baseline(Path(baseline[0]), testset=testset, contract=baseline[1], limit=limit).digest
+
+
 def _other_run(folder: RunFolder) -> InputError:
     return InputError(
-        f"{folder.path} holds a run of another protocol, test set, model or limit.",
+        f"{folder.path} holds a run of another protocol, test set, model, baseline or limit.",
         hint="Choose another --out; a run is never overwritten.",
     )
 
@@ -235,6 +253,7 @@ def _predict(
     overrides: Mapping[str, Any],
     on_stage: OnStage,
     should_stop: Callable[[], bool] | None,
+    baseline: tuple[Path, Path | None] | None = None,
 ) -> Predictions:
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.predictions import write_predictions
@@ -244,13 +263,22 @@ def _predict(
 
     protocol, frozen = resolve_protocol(protocol_path)
     require_supported(protocol)
+    require_baseline(protocol, given=baseline is not None)
     testset = open_testset(testset_path, on_progress=lambda done, total: on_stage("verify", done, total))
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     store = Path(testset_path)
+    other = None
+    if baseline is not None:
+        other = open_baseline(baseline[0], testset=testset, contract=baseline[1], limit=limit)
     if frozen is not None:
-        _match_freeze(frozen, testset, model.digest)
+        _match_freeze(frozen, testset, model.digest, other)
     status = history.evidence_status(
-        history.entries(store), protocol=protocol, root=testset.root, model_digest=model.digest, limit=limit
+        history.entries(store),
+        protocol=protocol,
+        root=testset.root,
+        model_digest=model.digest,
+        limit=limit,
+        baseline_digest=None if other is None else other.digest,
     )
     identity = {
         "protocol": protocol_digest(protocol),
@@ -259,6 +287,7 @@ def _predict(
         "contract": model.contract_digest,
         "limit": limit,
         "overrides": dict(sorted(overrides.items())),
+        **({} if other is None else {"baseline": other.digest}),
     }
     plan = plan_of(folder)
     if plan is not None and plan["identity"] != identity:
@@ -309,7 +338,23 @@ def _predict(
         },
     )
     write_predictions(predictions, folder.predictions)
+    sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
+    facts: dict[str, Any] = {}
+    if other is not None:
+        compared = baseline_predictions(
+            other,
+            testset,
+            settings=settings,
+            work=folder.work / "baseline",
+            limit=limit,
+            on_case=lambda done, total: on_stage("predict", done, total),
+            should_stop=should_stop,
+        )
+        write_predictions(compared, folder.baseline)
+        facts = {"baseline": {**other.facts, "predictions": compared.digest}}
+        sealed |= {"baseline": other.digest, "baseline_predictions": compared.digest}
     record = {
+        **facts,
         **predictions.record,
         "testset_path": str(Path(testset_path).resolve()),
         "model_path": str(Path(model_path).resolve()),
@@ -322,7 +367,7 @@ def _predict(
             store,
             "predictions_sealed",
             who,
-            {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest},
+            sealed,
             reason="outputs complete; the reference standard is still closed",
         )
         write_json(folder.plan, {**plan, "sealed": True})
@@ -338,12 +383,16 @@ def _total_bytes(testset: LockedTestSet) -> int:
     return sum(int(f["size"]) for f in testset.lock.get("files", []))
 
 
-def _match_freeze(frozen: Mapping[str, Any], testset: LockedTestSet, model_digest: str) -> None:
+def _match_freeze(
+    frozen: Mapping[str, Any], testset: LockedTestSet, model_digest: str, baseline: Baseline | None
+) -> None:
     wrong = []
     if frozen["testset_root"] != testset.root:
         wrong.append("test set")
     if frozen["model_digest"] != model_digest:
         wrong.append("model")
+    if frozen["baseline_digest"] is not None and baseline is not None and baseline.digest != frozen["baseline_digest"]:
+        wrong.append("baseline")
     if wrong:
         raise IntegrityError(
             f"The frozen protocol was bound to another {' and another '.join(wrong)}.",
@@ -394,6 +443,7 @@ def _begin(
             "testset": testset.root,
             "model": identity["model"],
             "uses_before": str(uses),
+            **({"baseline": identity["baseline"]} if "baseline" in identity else {}),
         },
         reason=who.reason or "evaluation",
     )
@@ -401,78 +451,12 @@ def _begin(
     return plan
 
 
-def _draft_record(folder: RunFolder) -> dict[str, Any]:
-    """What is known of the run once its predictions are made."""
-    from evalsuite.record.environment import environment
-
-    plan, inference = read_json(folder.plan), read_json(folder.work / "inference.json")
-    lock, model = read_json(folder.lock), read_json(folder.model)
-    protocol = load_protocol(folder.protocol)
-    surroundings = environment(torch=True)
-    import evalsuite
-
-    return {
-        "schema": "evalsuite/record/1",
-        "run": {
-            "id": plan["run_id"],
-            "started_utc": plan["started_utc"],
-            "finished_utc": None,
-            "command": plan["command"],
-            "actor": plan["actor"],
-            "role": plan["role"],
-            "resumed": plan["resumed"],
-        },
-        "software": {
-            "evalsuite": evalsuite.__version__,
-            "python": surroundings.get("python"),
-            "packages": surroundings.get("packages", {}),
-        },
-        "platform": {
-            **surroundings["platform"],
-            "cpu": surroundings["cpu"],
-            "n_cpu": surroundings["n_cpu"],
-            "gpu": "; ".join(map(str, (surroundings["torch"] or {}).get("devices", []))) or None,
-            "torch": surroundings["torch"],
-        },
-        "inference": {**inference.get("inference", {}), "sandbox": "none"},
-        "model": model,
-        "testset": {
-            "set_id": lock["set_id"],
-            "version": lock["version"],
-            "root": lock["root"],
-            "locked_utc": lock.get("created_utc"),
-            "signed": lock.get("signature") is not None,
-            "n_cases": lock["counts"]["cases"],
-            "n_patients": lock["counts"]["patients"],
-            "n_files": inference["files"]["n_files"],
-            "n_bytes": inference["files"]["n_bytes"],
-            "patient_column": lock.get("columns", {}).get("patient"),
-            "uses": plan["uses_before"] + 1,
-            "copied": lock["copied"],
-            "attributes": lock.get("attributes", {}),
-        },
-        "protocol": {
-            "id": protocol.id,
-            "version": protocol.version,
-            "digest": protocol_digest(protocol),
-            "frozen": plan["status"]["frozen"],
-        },
-        "evidence_status": {"evidence": not plan["status"]["reasons"], "reasons": plan["status"]["reasons"]},
-        "flags": plan["status"]["flags"],
-        "uses_before": plan["uses_before"],
-        "reuse_policy": protocol.reuse_policy.model_dump(mode="json"),
-        "limit": plan["identity"]["limit"],
-        "paths": {"testset": inference["testset_path"], "model": inference["model_path"]},
-        "ledger": None,
-    }
-
-
 def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -> tuple[Evidence, Verdict]:
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.judge import judge
     from evalsuite.testset import open_testset
 
-    record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else _draft_record(folder)
+    record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else draft_record(folder)
     testset = open_testset(testset_path, verify=False)
     if testset.root != record["testset"]["root"]:
         raise IntegrityError(
@@ -481,6 +465,7 @@ def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -
         )
     protocol = load_protocol(folder.protocol)
     predictions = read_predictions(folder.predictions)
+    baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
     history.add(
         Path(testset_path),
         "unblinded",
@@ -491,10 +476,17 @@ def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -
             "protocol_id": protocol.id,
             "model": record["model"]["digest"],
             "predictions": predictions.digest,
+            **({} if baseline is None else {"baseline": record["baseline"]["digest"]}),
         },
         reason="reference standard opened for scoring",
     )
-    evidence = evaluate(protocol, testset, predictions, on_step=lambda done, total: on_stage("evaluate", done, total))
+    evidence = evaluate(
+        protocol,
+        testset,
+        predictions,
+        baseline=baseline,
+        on_step=lambda done, total: on_stage("evaluate", done, total),
+    )
     verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
     write_json(folder.evidence, evidence.to_json())
     write_json(folder.verdict, verdict.to_json())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import ProtocolError
+from evalsuite.errors import InputError, ProtocolError
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
 from evalsuite.types import Evidence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from evalsuite.inference.predictions import Predictions
     from evalsuite.testset import LockedTestSet
 
@@ -31,10 +33,40 @@ def require_supported(protocol: StudyProtocol) -> None:
         )
 
 
+def require_baseline(protocol: StudyProtocol, *, given: bool) -> None:
+    """ProtocolError where a protocol that compares has nothing to compare with, or the reverse."""
+    if protocol.comparisons and not given:
+        raise ProtocolError(
+            f"Protocol {protocol.id} {protocol.version} compares with a baseline, and none is given.",
+            hint="evalsuite compare PROTOCOL --testset SET --model M --baseline M2 --out RUN",
+        )
+    if given and not protocol.comparisons:
+        raise ProtocolError(
+            f"Protocol {protocol.id} {protocol.version} declares no comparison.",
+            hint="Declare what is compared under `comparisons`, or use evalsuite run.",
+        )
+
+
+def _identity(predictions: Predictions) -> dict[str, Any]:
+    return {k: predictions.model.get(k) for k in ("name", "format", "digest", "contract_digest")}
+
+
+def _device_rows(predictions: Predictions) -> pd.DataFrame:
+    table = predictions.table
+    return table[(table["rater"] == "device") & table["condition"].isna()].reset_index(drop=True)
+
+
 def evaluate(
-    protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, *, on_step: OnStep | None = None
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    predictions: Predictions,
+    *,
+    baseline: Predictions | None = None,
+    on_step: OnStep | None = None,
 ) -> Evidence:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
+
+    `baseline` holds the predictions, on the same cases, of what the protocol compares with.
 
     The reference standard is opened here (its digest is checked first). The same inputs give the same evidence, to the
     byte once written as canonical JSON.
@@ -42,9 +74,10 @@ def evaluate(
     Raises
     ------
     ProtocolError
-        If the protocol asks for what this version does not do.
+        If the protocol asks for what this version does not do, or compares and there is no baseline (or the reverse).
     InputError
-        If the reference is ambiguous, or the score names an output the model does not give.
+        If the reference is ambiguous, the baseline was predicted on other cases, or the score names an output that a
+        model does not give.
     IntegrityError
         If the sealed reference differs from its lock.
     """
@@ -56,16 +89,29 @@ def evaluate(
     from evalsuite.testset import open_reference
 
     require_supported(protocol)
+    require_baseline(protocol, given=baseline is not None)
     frame = open_reference(testset).reset_index(drop=True)
     table = predictions.table
-    device = table[(table["rater"] == "device") & table["condition"].isna()].reset_index(drop=True)
+    device = _device_rows(predictions)
+    compared = None if baseline is None else _device_rows(baseline)
+    if compared is not None and list(compared["case_id"]) != list(device["case_id"]):
+        raise InputError(
+            "The baseline was not predicted on the cases of the candidate.",
+            hint="Predict both on the same locked test set, with the same --limit.",
+        )
     case_id = tuple(str(c) for c in device["case_id"])
     in_set = {case.case_id: i for i, case in enumerate(testset.cases)}
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = tuple(testset.cases[i].patient_id for i in rows)
     results = evaluate_task(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=device, on_step=on_step
+        protocol,
+        case_id=case_id,
+        patient_id=patient_id,
+        frame=frame,
+        predictions=device,
+        baseline=compared,
+        on_step=on_step,
     )
     notes = list(results.notes)
     if testset.lock.get("columns", {}).get("patient") is None:
@@ -87,8 +133,13 @@ def evaluate(
             "n_cases": len(testset.cases),
             "n_patients": len({c.patient_id for c in testset.cases}),
         },
-        model={k: predictions.model.get(k) for k in ("name", "format", "digest", "contract_digest")},
-        predictions={"digest": predictions.digest, "n_cases": len(device), "outputs": list(predictions.outputs)},
+        model=_identity(predictions) | ({} if baseline is None else {"baseline": _identity(baseline)}),
+        predictions={
+            "digest": predictions.digest,
+            "n_cases": len(device),
+            "outputs": list(predictions.outputs),
+            **({} if baseline is None else {"baseline_digest": baseline.digest}),
+        },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},
         findings=results.findings,
         curves=results.curves,

@@ -132,6 +132,9 @@ def _predictions(folder: RunFolder) -> tuple[CheckStatus, str]:
         used = read_json(folder.evidence)["predictions"]["digest"]
         if used != found.digest:
             return "broken", "the evidence was computed from other predictions"
+        compared = read_json(folder.evidence)["predictions"].get("baseline_digest")
+        if compared is not None and read_predictions(folder.baseline).digest != compared:
+            return "broken", "the evidence was computed from other predictions of the baseline"
     return "holds", f"{len(found.table)} rows, digest {found.digest[:16]}…"
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from evalsuite.errors import Problem, ProtocolError
+from evalsuite.protocol.comparisons import criteria
 from evalsuite.protocol.load import (
     dump_protocol,
     load_protocol,
@@ -403,7 +404,6 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
         ("kind", "drift_audit", "kind"),
         ("analyses", {"bias": {}}, "analyses.bias"),
         ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
-        ("comparisons", [{"endpoint": "discrimination"}], "comparisons"),
         ("inference", {"precision": "float16"}, "inference.precision"),
         ("inference", {"backend": "onnxruntime"}, "inference.backend"),
     ],
@@ -439,3 +439,27 @@ def test_a_rule_that_adjusts_needs_bounds_and_a_fitting_method() -> None:
     point = changed("endpoints.0.criterion", {"bound": "point", "op": ">", "value": 0.8, "justification": "x"})
     point |= {"decision_rule": "any_primary", "multiplicity": {"method": "holm"}}
     assert {p.where for p in problems(point)} == {"endpoints[0].criterion.bound"}
+
+
+def test_hypotheses_become_criteria_on_candidate_minus_baseline() -> None:
+    block = {"name": "x", "metric": "auroc_difference", "role": "primary"}
+
+    def meant(**more: Any) -> list[tuple[str, str, float]]:
+        protocol = parse(changed("comparisons", [{**block, **more}]))
+        return [(c.bound, c.op, c.value) for c in criteria(protocol.comparisons[0])]
+
+    assert meant(hypothesis="superiority") == [("lower", ">", 0.0)]
+    assert meant(hypothesis="superiority", margin=0.02) == [("lower", ">", 0.02)]
+    assert meant(hypothesis="non_inferiority", margin=0.05) == [("lower", ">", -0.05)]
+    assert meant(hypothesis="equivalence", margin=0.05) == [("lower", ">", -0.05), ("upper", "<", 0.05)]
+    assert meant(hypothesis="superiority", metric="brier") == [("upper", "<", 0.0)]
+    assert meant(hypothesis="non_inferiority", metric="brier", margin=0.01) == [("upper", "<", 0.01)]
+    written = {"bound": "lower", "op": ">", "value": -0.05}
+    assert meant(hypothesis="non_inferiority", margin=0.05, criterion=written) == [("lower", ">", -0.05)]
+
+
+def test_comparisons_of_a_task_without_them_are_listed() -> None:
+    protocol = parse(changed("comparisons", [{"name": "x", "metric": "auroc"}]))
+    assert unsupported(protocol, {"auroc", "sensitivity"}) == []
+    several = protocol.model_copy(update={"task": protocol.task.model_copy(update={"kind": "multiclass"})})
+    assert "comparisons" in [p.where for p in unsupported(several, {"auroc", "sensitivity"})]

@@ -1,0 +1,99 @@
+"""Comparisons with a baseline as a protocol states them, and the acceptance criteria their hypotheses mean."""
+
+from __future__ import annotations
+
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import Comparison, Criterion, Endpoint, StudyProtocol
+
+SUFFIX = "_difference"
+#: What findings of a difference carry as `reference_group`.
+BASELINE = "baseline"
+
+#: Metrics of which a paired difference (candidate minus baseline) is estimated. Expected calibration errors are not
+#: among them: resampling inflates each by another amount, so that an interval of their difference would miss.
+COMPARABLE = (
+    "sensitivity",
+    "specificity",
+    "accuracy",
+    "ppv",
+    "npv",
+    "balanced_accuracy",
+    "youden",
+    "f1",
+    "mcc",
+    "kappa",
+    "auroc",
+    "average_precision",
+    "brier",
+    "log_loss",
+    "net_benefit",
+)
+
+
+def compared_metric(comparison: Comparison) -> str:
+    """The metric of which the difference is taken, whether or not the protocol wrote `_difference`."""
+    return comparison.metric.removesuffix(SUFFIX)
+
+
+def is_difference(metric: str) -> bool:
+    """Whether this is the name of a difference between candidate and baseline."""
+    return metric.endswith(SUFFIX)
+
+
+def criteria(comparison: Comparison) -> tuple[Criterion, ...]:
+    """The criteria on candidate minus baseline: the one written, or those that hypothesis and margin mean.
+
+    With a metric where higher is better: superiority is a lower bound above the margin (0 unless given),
+    non-inferiority a lower bound above minus the margin, equivalence both bounds within ± the margin. Where lower is
+    better (Brier score), the sides change.
+    """
+    if comparison.criterion is not None:
+        return (comparison.criterion,)
+    return implied_criteria(comparison)
+
+
+def implied_criteria(comparison: Comparison) -> tuple[Criterion, ...]:
+    """The criteria that hypothesis and margin mean; empty without a hypothesis or for an unknown metric."""
+    info = METRICS.get(compared_metric(comparison))
+    if comparison.hypothesis is None or info is None:
+        return ()
+    margin = comparison.margin or 0.0
+    why = comparison.rationale
+
+    def lower(goal: float) -> Criterion:
+        return Criterion(bound="lower", op=">", value=goal, justification=why)
+
+    def upper(goal: float) -> Criterion:
+        return Criterion(bound="upper", op="<", value=goal, justification=why)
+
+    better = info.higher_is_better is not False
+    if comparison.hypothesis == "superiority":
+        return (lower(margin),) if better else (upper(-margin),)
+    if comparison.hypothesis == "non_inferiority":
+        return (lower(-margin),) if better else (upper(margin),)
+    return (lower(-margin), upper(margin))
+
+
+def difference_endpoints(comparison: Comparison) -> tuple[Endpoint, ...]:
+    """The comparison as the judge sees it: one endpoint per criterion, all of one name; one without if there is none.
+
+    Settings of estimation (prevalence, interval) stay with the comparison.
+    """
+    return tuple(
+        Endpoint(
+            name=comparison.name,
+            metric=f"{compared_metric(comparison)}{SUFFIX}",
+            at=comparison.at,
+            role=comparison.role,
+            criterion=criterion,
+            stratum=comparison.stratum,
+            each=comparison.each,
+            rationale=comparison.rationale,
+        )
+        for criterion in (criteria(comparison) or (None,))
+    )
+
+
+def asked_endpoints(protocol: StudyProtocol) -> tuple[Endpoint, ...]:
+    """Everything a criterion may be on: the protocol's endpoints, then its comparisons."""
+    return (*protocol.endpoints, *(e for c in protocol.comparisons for e in difference_endpoints(c)))

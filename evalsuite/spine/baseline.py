@@ -1,0 +1,107 @@
+"""What a device is compared with: another model on the same test set, or the sealed predictions of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import InputError
+from evalsuite.record.canonical import read_json
+from evalsuite.spine.folder import RunFolder, require_intact
+
+if TYPE_CHECKING:
+    from evalsuite.inference.predictions import Predictions
+    from evalsuite.inference.settings import InferenceSettings
+    from evalsuite.models.base import AnyModel
+    from evalsuite.testset import LockedTestSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A baseline that was opened but not run: either a model, or the predictions of a run.
+
+    `digest` is that of its model, whichever it is; `facts` go into the record and the evidence's reader sees them.
+    """
+
+    digest: str
+    facts: Mapping[str, Any]
+    model: AnyModel | None
+    predictions: Predictions | None
+
+
+def open_baseline(path: Path, *, testset: LockedTestSet, contract: Path | None, limit: int | None) -> Baseline:
+    """The baseline at `path`: a finished or predicted run of this test set, a packaged model, or recorded predictions.
+
+    Raises
+    ------
+    InputError
+        If the run is of another test set or another number of cases, or `path` is nothing that predicts.
+    IntegrityError
+        If the run is not as it was sealed.
+    """
+    from evalsuite.models.open import open_model
+
+    if path.is_dir() and RunFolder(path).predictions.exists() and RunFolder(path).record.exists():
+        return _of_run(RunFolder(path), testset, limit)
+    model = open_model(path, contract=contract, case_column=testset.lock["columns"]["case"])
+    facts = {
+        "source": "model",
+        "name": model.name,
+        "format": model.format,
+        "digest": model.digest,
+        "contract_digest": model.contract_digest,
+    }
+    return Baseline(digest=model.digest, facts=facts, model=model, predictions=None)
+
+
+def _of_run(folder: RunFolder, testset: LockedTestSet, limit: int | None) -> Baseline:
+    from evalsuite.inference.predictions import read_predictions
+
+    require_intact(folder)
+    record = read_json(folder.record)
+    if record["testset"]["root"] != testset.root:
+        raise InputError(
+            f"The baseline run {folder.path} is of another test set.",
+            hint="A paired comparison needs both devices on the same cases: run the baseline on this set.",
+        )
+    if record["limit"] != limit:
+        raise InputError(
+            f"The baseline run {folder.path} has another --limit than this comparison.",
+            hint="Both devices are compared on the same cases.",
+        )
+    model = record["model"]
+    facts = {
+        "source": "run",
+        "run": record["run"]["id"],
+        **{k: model.get(k) for k in ("name", "format", "digest", "contract_digest")},
+    }
+    return Baseline(digest=model["digest"], facts=facts, model=None, predictions=read_predictions(folder.predictions))
+
+
+def baseline_predictions(
+    baseline: Baseline,
+    testset: LockedTestSet,
+    *,
+    settings: InferenceSettings,
+    work: Path,
+    limit: int | None,
+    on_case: Callable[[int, int], None],
+    should_stop: Callable[[], bool] | None,
+) -> Predictions:
+    """Its outputs on the test set: those of the run, or made now (resumable, in the folder `work`)."""
+    from evalsuite.inference.engine import predict as engine_predict
+
+    if baseline.predictions is not None:
+        return baseline.predictions
+    assert baseline.model is not None, "a baseline has a model or predictions"
+    return engine_predict(
+        baseline.model,
+        testset,
+        settings=settings,
+        work=work,
+        limit=limit,
+        on_case=on_case,
+        should_stop=should_stop,
+    )

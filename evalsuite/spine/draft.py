@@ -1,0 +1,76 @@
+"""The record of a run as far as it is known once its predictions are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evalsuite.protocol.load import load_protocol, protocol_digest
+from evalsuite.record.canonical import read_json
+from evalsuite.spine.folder import RunFolder
+
+
+def draft_record(folder: RunFolder) -> dict[str, Any]:
+    """What is known of the run once its predictions are made."""
+    from evalsuite.record.environment import environment
+
+    plan, inference = read_json(folder.plan), read_json(folder.work / "inference.json")
+    lock, model = read_json(folder.lock), read_json(folder.model)
+    protocol = load_protocol(folder.protocol)
+    surroundings = environment(torch=True)
+    import evalsuite
+
+    return {
+        "schema": "evalsuite/record/1",
+        "run": {
+            "id": plan["run_id"],
+            "started_utc": plan["started_utc"],
+            "finished_utc": None,
+            "command": plan["command"],
+            "actor": plan["actor"],
+            "role": plan["role"],
+            "resumed": plan["resumed"],
+        },
+        "software": {
+            "evalsuite": evalsuite.__version__,
+            "python": surroundings.get("python"),
+            "packages": surroundings.get("packages", {}),
+        },
+        "platform": {
+            **surroundings["platform"],
+            "cpu": surroundings["cpu"],
+            "n_cpu": surroundings["n_cpu"],
+            "gpu": "; ".join(map(str, (surroundings["torch"] or {}).get("devices", []))) or None,
+            "torch": surroundings["torch"],
+        },
+        "inference": {**inference.get("inference", {}), "sandbox": "none"},
+        "model": model,
+        **({"baseline": inference["baseline"]} if "baseline" in inference else {}),
+        "testset": {
+            "set_id": lock["set_id"],
+            "version": lock["version"],
+            "root": lock["root"],
+            "locked_utc": lock.get("created_utc"),
+            "signed": lock.get("signature") is not None,
+            "n_cases": lock["counts"]["cases"],
+            "n_patients": lock["counts"]["patients"],
+            "n_files": inference["files"]["n_files"],
+            "n_bytes": inference["files"]["n_bytes"],
+            "patient_column": lock.get("columns", {}).get("patient"),
+            "uses": plan["uses_before"] + 1,
+            "copied": lock["copied"],
+            "attributes": lock.get("attributes", {}),
+        },
+        "protocol": {
+            "id": protocol.id,
+            "version": protocol.version,
+            "digest": protocol_digest(protocol),
+            "frozen": plan["status"]["frozen"],
+        },
+        "evidence_status": {"evidence": not plan["status"]["reasons"], "reasons": plan["status"]["reasons"]},
+        "flags": plan["status"]["flags"],
+        "uses_before": plan["uses_before"],
+        "reuse_policy": protocol.reuse_policy.model_dump(mode="json"),
+        "limit": plan["identity"]["limit"],
+        "paths": {"testset": inference["testset_path"], "model": inference["model_path"]},
+        "ledger": None,
+    }
