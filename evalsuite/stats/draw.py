@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 
 import numpy as np
 import numpy.typing as npt
 
 BLOCK_BYTES = 8_000_000
 """Counts held at once by one block of replicates; results do not depend on it."""
+KEPT_BYTES = 16_000_000
+"""Counts kept for the next metric that asks for the same replicates (2,000 of 2,000 patients)."""
 
-_LOW_HALF = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
+_BITS = 80
+"""Precision of the Poisson thresholds: 16 bits looked up, 64 more where those leave the count open."""
+
+
+def _thresholds() -> tuple[int, ...]:
+    """Cumulative Poisson(1) probabilities times 2^80, until they round to 1."""
+    with localcontext() as context:
+        context.prec = 60
+        term = cumulative = Decimal(-1).exp()
+        out = []
+        k = 0
+        while (scaled := int(cumulative * 2**_BITS)) < 2**_BITS - 1:
+            out.append(scaled)
+            k += 1
+            term /= k
+            cumulative += term
+    return tuple(out)
+
+
+_POISSON = _thresholds()
+_OPEN = -1
+
+
+def _lookup() -> npt.NDArray[np.int32]:
+    """Poisson(1) count for each leading 16 bits of a uniform number; `_OPEN` where a threshold lies inside the cell."""
+    edges = [cell << (_BITS - 16) for cell in range(2**16 + 1)]
+    at = [bisect_right(_POISSON, edge) for edge in edges[:-1]]
+    end = [bisect_right(_POISSON, edge - 1) for edge in edges[1:]]
+    return np.array([a if a == b else _OPEN for a, b in zip(at, end, strict=True)], dtype=np.int32)
+
+
+_TABLE = _lookup()
 
 
 class _Sampler:
-    """`size` uniform draws from `0 … size - 1` (Lemire's multiply-shift with rejection: exactly uniform).
+    """Multinomial counts of `size` draws from `size` patients.
 
-    Two draws per 64-bit number and buffers kept between replicates: twice as fast as `Generator.integers` here, where
-    fresh memory for every replicate costs more than the numbers themselves.
+    Independent Poisson(1) counts, given their total, are multinomial: so they are drawn first (16 random bits and a
+    table each, the few open ones settled with 64 more), then as many uniform draws are added, or as many drawn units
+    taken away without replacement, as the total is short or over. That is the multinomial exactly, in half the time of
+    drawing and counting `size` indices.
     """
 
     def __init__(self, size: int) -> None:
-        if size >= 2**32:
-            raise ValueError("more than 2^32 patients")
         self.size = size
-        self.half = -(-size // 2)
-        self.product = np.empty(2 * self.half, dtype=np.uint64)
-        self.low = np.empty(2 * self.half, dtype=np.uint64)
-        self.rejected = np.empty(2 * self.half, dtype=np.bool_)
+        if size > 2**30:
+            raise ValueError("more than 2^30 patients")
+        self.cells = np.empty(size, dtype=np.intp)
+        self.running = np.empty(size, dtype=np.int32)
 
-    def draw(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Indices; the array is overwritten by the next call."""
-        bits = generator.integers(0, 2**64, self.half, dtype=np.uint64)
-        np.right_shift(bits, _HALF, out=self.product[: self.half])
-        np.bitwise_and(bits, _LOW_HALF, out=self.product[self.half :])
-        np.multiply(self.product, np.uint64(self.size), out=self.product)
-        np.bitwise_and(self.product, _LOW_HALF, out=self.low)
-        np.less(self.low, np.uint64(2**32 % self.size), out=self.rejected)
-        np.right_shift(self.product, _HALF, out=self.product)
-        index = self.product.view(np.int64)[: self.size]
-        again = np.flatnonzero(self.rejected[: self.size])
-        if again.size:
-            index[again] = generator.integers(0, self.size, again.size)
-        return index
+    def draw(self, generator: np.random.Generator, out: npt.NDArray[np.int32]) -> None:
+        """Fill `out (size,)` with counts that sum to `size`."""
+        bits = generator.integers(0, 2**64, -(-self.size // 4), dtype=np.uint64)
+        # Little-endian by name: the same counts on every machine.
+        self.cells[:] = bits.astype("<u8", copy=False).view("<u2")[: self.size]
+        np.take(_TABLE, self.cells, out=out, mode="clip")
+        unsettled = np.flatnonzero(out < 0)
+        if unsettled.size:
+            more = generator.integers(0, 2**64, unsettled.size, dtype=np.uint64)
+            for i, low in zip(unsettled.tolist(), more.tolist(), strict=True):
+                out[i] = bisect_right(_POISSON, (int(self.cells[i]) << (_BITS - 16)) | low)
+        total = int(out.sum())
+        if total < self.size:
+            np.add.at(out, generator.integers(0, self.size, self.size - total), 1)
+        elif total > self.size:
+            units = generator.choice(total, total - self.size, replace=False, shuffle=False)
+            running = np.cumsum(out, out=self.running)
+            np.subtract.at(out, np.searchsorted(running, units.astype(np.int32), side="right"), 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +118,7 @@ class PatientDraw:
     patient: npt.NDArray[np.int64] = field(init=False, repr=False, compare=False)
     n_patients: int = field(init=False)
     groups: tuple[npt.NDArray[np.int64], ...] = field(init=False, repr=False, compare=False)
+    kept: dict[tuple[int, int], npt.NDArray[np.int32]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         cluster = np.asarray(self.cluster)
@@ -96,6 +135,7 @@ class PatientDraw:
         object.__setattr__(self, "cluster", cluster)
         object.__setattr__(self, "patient", codes)
         object.__setattr__(self, "n_patients", int(names.size))
+        object.__setattr__(self, "kept", {})
         object.__setattr__(self, "groups", self._groups(codes, int(names.size)))
 
     def _groups(self, codes: npt.NDArray[np.int64], patients: int) -> tuple[npt.NDArray[np.int64], ...]:
@@ -121,6 +161,15 @@ class PatientDraw:
 
     def counts(self, start: int, stop: int) -> npt.NDArray[np.int32]:
         """`(stop - start, patients)`: how often each patient is drawn in replicates `start … stop - 1`."""
+        if (start, stop) in self.kept:
+            return self.kept[start, stop]
+        block = self._drawn(start, stop)
+        block.flags.writeable = False
+        if sum(b.nbytes for b in list(self.kept.values())) + block.nbytes <= KEPT_BYTES:
+            self.kept[start, stop] = block
+        return block
+
+    def _drawn(self, start: int, stop: int) -> npt.NDArray[np.int32]:
         block = np.empty((stop - start, self.n_patients), dtype=np.int32)
         if self.n_patients == 0:
             return block
@@ -129,11 +178,12 @@ class PatientDraw:
             sequence = np.random.SeedSequence(self.seed, spawn_key=(replicate,))
             generator = np.random.Generator(np.random.PCG64DXSM(sequence))
             for group, sampler in zip(self.groups, samplers, strict=True):
-                drawn = np.bincount(sampler.draw(generator), minlength=group.size)
                 if group.size == self.n_patients:
-                    block[row] = drawn
+                    sampler.draw(generator, block[row])
                 else:
-                    block[row, group] = drawn
+                    part = np.empty(group.size, dtype=np.int32)
+                    sampler.draw(generator, part)
+                    block[row, group] = part
         return block
 
     def spans(self, *, size: int | None = None) -> Iterator[tuple[int, int]]:

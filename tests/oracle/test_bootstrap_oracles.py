@@ -191,6 +191,29 @@ def test_multinomial_counts_have_the_right_moments() -> None:
     assert zero == pytest.approx((1 - 1 / 40) ** 40, abs=0.003)
 
 
+def test_multinomial_counts_have_the_right_probabilities() -> None:
+    """All 126 outcomes of five patients, against the multinomial distribution."""
+    counts = PatientDraw(np.arange(5), 20_000, 3).counts(0, 20_000)
+    code, seen = np.unique(counts @ (6 ** np.arange(5)), return_counts=True)
+    rows = code[:, None] // 6 ** np.arange(5) % 6
+    expected = scipy_stats.multinomial.pmf(rows, 5, [0.2] * 5) * 20_000
+    assert code.size == 126
+    assert scipy_stats.chisquare(seen, expected * 20_000 / expected.sum()).pvalue > 0.001
+
+
+def test_many_patients_have_binomial_margins() -> None:
+    counts = PatientDraw(np.arange(20_000), 60, 4).counts(0, 60)
+    assert (counts.sum(axis=1) == 20_000).all()
+    seen = np.bincount(counts.ravel(), minlength=9)
+    expected = scipy_stats.binom.pmf(np.arange(8), 20_000, 1 / 20_000) * counts.size
+    assert (
+        scipy_stats.chisquare(
+            np.append(seen[:7], seen[7:].sum()), np.append(expected[:7], counts.size - expected[:7].sum())
+        ).pvalue
+        > 0.001
+    )
+
+
 def test_clustered_bootstrap_error_matches_theory() -> None:
     """Cases of a patient identical: the standard error of accuracy is that of the patients, not of the cases."""
     rng = np.random.default_rng(3)
