@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from datetime import UTC, datetime
@@ -47,7 +48,11 @@ def _now() -> str:
 
 
 def _default_actor() -> str:
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "unnamed"
+    """The account the command runs under; a number where the account has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"account {os.getuid()}"
 
 
 def _who(actor: str, reason: str, role: str = "operator"):  # type: ignore[no-untyped-def]

@@ -134,13 +134,13 @@ def criteria_table(
         notes.append(f"Methods: {clean('; '.join(methods), longest=110)}.")
     notes.append(material.set_note)
     columns = [
-        Column(title="Endpoint", width=28 if reasons else 27),
+        Column(title="Endpoint", width=26 if reasons else 27),
         Column(title="Acceptance criterion", width=22 if reasons else 23),
         Column(title="Estimate", align="right", width=13 if reasons else 15),
         Column(title=material.interval_title, align="right", width=14 if reasons else 17),
     ]
     if reasons:
-        columns.append(Column(title="Method", width=8))
+        columns.append(Column(title="Method", width=10))
     columns.append(Column(title="Verdict", width=15 if reasons else 18))
     return Table(label=label, caption=caption, columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
 

@@ -148,12 +148,12 @@ def _performance_table(material: Material) -> Table:
 
 def estimate_columns(material: Material) -> tuple[Column, ...]:
     return (
-        Column(title="Metric", width=33),
+        Column(title="Metric", width=31),
         Column(title="n/N", align="right", width=10),
         Column(title="Estimate", align="right", width=9),
         Column(title=material.interval_title, align="right", width=17.5),
         Column(title="Cases / patients", align="right", width=13.5),
-        Column(title="Method", width=8),
+        Column(title="Method", width=10),
         Column(title="Finding", align="right", width=7),
     )
 

@@ -43,6 +43,7 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
             "torch": surroundings["torch"],
         },
         "inference": {**inference.get("inference", {}), "sandbox": "none"},
+        "rerun": _rerun(inference.get("inference", {})),
         "model": model,
         **({"baseline": inference["baseline"]} if "baseline" in inference else {}),
         "testset": {
@@ -74,3 +75,16 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
         "paths": {"testset": inference["testset_path"], "model": inference["model_path"]},
         "ledger": None,
     }
+
+
+def _rerun(inference: dict[str, Any]) -> dict[str, Any] | None:
+    """What running one batch a second time showed, with a sentence for the report."""
+    seen = inference.get("rerun")
+    if not seen:
+        return None
+    outcome = (
+        "gave the same outputs to the bit"
+        if seen["bitwise_equal"]
+        else f"changed an output by at most {seen['max_abs_difference']:.2g}"
+    )
+    return {**seen, "result": f"one batch of {seen['n']} cases, run a second time, {outcome}"}

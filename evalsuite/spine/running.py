@@ -497,9 +497,17 @@ def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -
         {"run": record["run"]["id"], "evidence": verdict.evidence_digest, "overall": verdict.overall},
         reason="evidence and verdict written",
     )
-    head = ledger.head(history.path_of(Path(testset_path)))
+    entries = history.entries(Path(testset_path))
+    head = ledger.head_of(entries)
     record["run"]["finished_utc"] = who.now()
-    record["ledger"] = {"count": head.count, "head": head.digest}
+    record["ledger"] = {
+        "count": head.count,
+        "head": head.digest,
+        "entries": [
+            {"seq": e.seq, "utc": e.utc, "actor": e.actor, "role": e.role, "action": e.action, "reason": e.reason}
+            for e in entries[-30:]
+        ],
+    }
     write_json(folder.record, record)
     return evidence, verdict
 
