@@ -273,6 +273,8 @@ def ledger(material: Material) -> Section:
 def glossary(material: Material) -> Section:
     used: dict[str, str] = {}
     for finding in material.evidence.findings:
+        if finding.analysis == "confusion":
+            continue  # its table says what it counts
         info = METRICS.get(finding.metric)
         used.setdefault(metric_title(finding.metric), sentence(info.definition) if info else "Defined by the protocol.")
     words = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from evalsuite.report.figures_cases import ForestRow, forest
@@ -25,9 +26,13 @@ from evalsuite.report.material import (
     metric_title,
     question,
 )
+from evalsuite.report.sections_classes import has_several
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding
+
+#: "not assessable: 6 reference-positive cases for class 'df', fewer than 10": how many, and of which.
+_TOO_FEW_OF_ONE = re.compile(r"not assessable: (\d+) (?:reference-\w+ )?cases (?:of|for) \w+ '(.+)', fewer")
 
 MOST_FORESTS = 6
 MOST_FOREST_ROWS = 36
@@ -144,10 +149,22 @@ def _class_counts(e: Estimate) -> str:
     return f"{format_count(e.n_positive)} / {format_count(e.n_negative)}"
 
 
+def _group_size(material: Material, found: dict[str, tuple[int, Finding] | None], widest: Estimate | None) -> str:
+    """Cases of a group; with several classes "positive" would be another one in each column, so their number alone."""
+    if widest is None:
+        return "–"
+    if has_several(material):
+        return format_count(max(item[1].estimate.n for item in found.values() if item))
+    return _class_counts(widest)
+
+
 def _short_reason(e: Estimate) -> str:
     """ "not assessable (n+ = 4)", for places where the whole reason does not fit."""
     reason = e.undefined or ""
     word = "not assessable" if reason.startswith("not assessable") else "not estimable"
+    short = _TOO_FEW_OF_ONE.match(reason)
+    if short is not None:
+        return f"{word} ({clean(short[2], longest=24)}: n = {short[1]})"
     if "positive" in reason and e.n_positive is not None:
         return f"{word} (n+ = {format_count(e.n_positive)})"
     if "negative" in reason and e.n_negative is not None:
@@ -180,7 +197,7 @@ def _forest_figure(material: Material, overall: Finding, rows: Sequence[ForestRo
             goal_text=f"goal: {criterion_words(criterion)}" if criterion is not None else "",
             reference=overall.estimate.value,
             bounds=bounds(overall.metric),
-            counts_title="pos. / neg.",
+            counts_title="cases" if overall.estimate.n_positive is None else "pos. / neg.",
             alt=alt,
         ),
     )
@@ -250,7 +267,7 @@ def _matrix(
         caption=f"{title}: {listed(endpoints)}",
         columns=(
             Column(title="Group", width=GROUP_WIDTH),
-            Column(title="Cases pos. / neg.", align="right", width=10),
+            Column(title="Cases" if has_several(material) else "Cases pos. / neg.", align="right", width=10),
             *(
                 Column(
                     title=f"{question(f, several_points=several)}", align="right", width=(90 - GROUP_WIDTH) / PER_TABLE
@@ -285,7 +302,7 @@ def _matrix_row(
     )
     cells = [
         Cell(text=label, kind="head" if head else "text"),
-        Cell(text=_class_counts(widest) if widest else "–", kind="number"),
+        Cell(text=_group_size(material, found, widest), kind="number"),
     ]
     for endpoint in endpoints:
         item = found.get(endpoint.endpoint)
