@@ -236,6 +236,11 @@ def _head() -> Schema:
     return _object({"count": _COUNT, "head": _DIGEST})
 
 
+def _ledger_state() -> Schema:
+    entry = {"seq": _COUNT, "utc": _UTC, "actor": _TEXT, "role": _TEXT, "action": _TEXT, "reason": _TEXT}
+    return _object({"count": _COUNT, "head": _DIGEST, "entries": _list(_object(entry))})
+
+
 def _record() -> Schema:
     run = {"id": _TEXT, "started_utc": _UTC, "finished_utc": _or_null(_UTC), "command": {}, "actor": _TEXT}
     run |= {"role": _TEXT, "resumed": _COUNT}
@@ -258,7 +263,7 @@ def _record() -> Schema:
                 ),
                 "evidence_status": _object({"evidence": _TRUTH, "reasons": _list(_TEXT)}),
                 "limit": _or_null(_COUNT),
-                "ledger": _or_null(_head()),
+                "ledger": _or_null(_ledger_state()),
             },
             closed=False,
         ),
