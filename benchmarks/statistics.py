@@ -1,6 +1,6 @@
 """Time and memory of the statistics core beside a scikit-learn loop and pROC; prints a markdown table.
 
-    python benchmarks/statistics.py [--quick] [--repeat 5] [--threads 4] [--out benchmarks/results/statistics.md]
+    python benchmarks/statistics.py [--quick] [--repeat 5] [--threads 2] [--out benchmarks/results/statistics.md]
 
 Every measurement runs in a process of its own, so peak memory is that of the task (the interpreter with numpy and scipy
 takes some 60 MB of it). Peers that would take minutes are timed on fewer replicates and scaled, which the table says.
@@ -134,13 +134,29 @@ def run_here(name: str, sizes: list[int], threads: int) -> None:
     print(json.dumps({"wall": wall, "cpu": cpu, "mb": peak}))
 
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def child(name: str, *sizes: int, threads: int) -> list[str]:
+    """Command line of one measurement."""
+    return [sys.executable, __file__, "--child", name, *map(str, sizes), "--threads", str(threads)]
+
+
+def capacity(n: int, replicates: int, processes: int) -> float:
+    """How many times the work of one process this machine does with `processes` at once: its own limit to speed-up."""
+    command = child("bootstrap", n, replicates, threads=1)
+    alone = json.loads(subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout)
+    running = [subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    together = [json.loads(p.communicate()[0])["wall"] for p in running]
+    return float(processes * alone["wall"] / np.mean(together))
+
+
 def measure(name: str, *sizes: int, threads: int, repeat: int) -> dict[str, float]:
     """Medians over `repeat` child processes."""
     runs = []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, __file__, "--child", name, *map(str, sizes), "--threads", str(threads)]
+    command = child(name, *sizes, threads=threads)
     for _ in range(repeat):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
         runs.append(json.loads(done.stdout))
     return {key: float(np.median([r[key] for r in runs])) for key in ("wall", "cpu", "mb")}
 
@@ -190,8 +206,10 @@ def report(*, quick: bool, repeat: int, threads: int) -> str:
         "# Speed of the statistics core",
         "",
         f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, {threads} threads, median of {repeat} processes. Load average before: {load} (a busy machine shows in wall "
-        "time, not in CPU seconds).",
+        f"numpy {np.__version__}, {threads} threads, median of {repeat} processes. Load average before: {load} "
+        "(a busy machine shows in wall time, not in CPU seconds). "
+        f"Four such processes side by side did {capacity(n, replicates // 4, 4):.1f} times the work of one: "
+        "what this machine, as busy as it was, had to give to any parallel program.",
         "",
         "| work | wall s | CPU s | peak MB | peer, wall s | ratio |",
         "|---|---:|---:|---:|---|---:|",
@@ -206,6 +224,8 @@ def report(*, quick: bool, repeat: int, threads: int) -> str:
     if r is not None:
         lines.append(row("the same", ours, f"pROC {r[1] * replicates / few:.1f} ({few} replicates, scaled)",
                          f"{r[1] * replicates / few / ours['wall']:.0f}"))  # fmt: skip
+    single = measure("bootstrap", n, replicates, threads=1, repeat=repeat)
+    lines.append(row("the same, one thread", single, "", f"{scaled / single['wall']:.0f}"))
     strata = 10 if quick else 40
     lines.append(
         row(
@@ -244,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that it runs")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -12,8 +12,8 @@ from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
 from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums
 from evalsuite.stats._rank import Placements, placements
 
-ROW_ELEMENTS = 120_000
-"""Cases times replicates worked on at once in the rank statistics: small enough to stay in cache."""
+ROW_ELEMENTS = 1_000_000
+"""Cases times replicates worked on at once in the rank statistics: numpy calls long enough for two threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,8 @@ def binary_bootstrap(
         `bca`, `percentile` or `basic`. ECE and MCE always get `folded_interval`: they are inflated by resampling, so
         the others would sit above the truth.
     threads
-        Worker threads; the numbers do not depend on it. None: the cores this process may use, at most 8.
+        Worker threads; the numbers do not depend on it. None: two at most, one for
+        small studies.
 
     Returns
     -------

@@ -160,7 +160,7 @@ class PatientDraw:
         return int(self.patient.size)
 
     def counts(self, start: int, stop: int) -> npt.NDArray[np.int32]:
-        """`(stop - start, patients)`: how often each patient is drawn in replicates `start … stop - 1`."""
+        """`(stop - start, patients)`: how often each patient is drawn in replicates `start … stop - 1`; read-only."""
         if (start, stop) in self.kept:
             return self.kept[start, stop]
         block = self._drawn(start, stop)

@@ -38,6 +38,8 @@ FOLDED = ("ece", "mce")
 """Absolute values, which resampling inflates (a replicate's bins are noisier than the data's): `folded_interval`."""
 ERROR = " error"
 SMALL_WORK = 5_000_000
+MOST_THREADS = 2
+"""By default. A replicate is a chain of short numpy calls: more threads wait for each other (measured) and need memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def binary_replicates(
 
     # A pool costs more than it saves on small studies.
     small = draw.replicates * int(np.count_nonzero(chosen)) < SMALL_WORK
-    workers = max(1, threads) if threads is not None else 1 if small else min(8, _cores())
+    workers = max(1, threads) if threads is not None else 1 if small else min(MOST_THREADS, _cores())
     spans = list(draw.spans(size=_span(draw, workers)))
     if workers == 1 or len(spans) == 1:
         for span in spans:
