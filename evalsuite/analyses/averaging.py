@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from evalsuite.analyses.population import Bools, Looks, OutputPolicy, Population
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import averages, multilabel
 from evalsuite.stats.averages import Answers
+from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
 
 Found = dict[tuple[str, int], Estimate]
@@ -75,19 +78,49 @@ def averaged_estimates(
             within = cells[part[0]].mask if len(part) == 1 else None
             answers = _answers(members, looks, thresholds.get(at), outputs, references, within)
             taking = answers.cells.any(axis=1)
+            for endpoint in [e for e in group if _counted(e)]:
+                for i in part:
+                    small = _too_small(protocol, endpoint.metric, answers, cells[i])
+                    found[endpoint.name, i] = small or _share(protocol, endpoint, answers, cells[i], resampling)
+            resampled = [e for e in group if not _counted(e)]
+            if not resampled:
+                continue
             rows = multilabel.multilabel_bootstrap(
                 resampling,
                 answers,
-                [e.metric for e in group],
+                [e.metric for e in resampled],
                 masks=np.array([cells[i].mask & taking for i in part]),
                 level=two_sided_level(protocol.confidence),
                 method=chosen_interval(protocol, group[0]),
             )
             for i, row in zip(part, rows, strict=True):
-                for endpoint, estimate in zip(group, row, strict=True):
+                for endpoint, estimate in zip(resampled, row, strict=True):
                     small = _too_small(protocol, endpoint.metric, answers, cells[i])
                     found[endpoint.name, i] = small or estimate
     return found
+
+
+def _counted(endpoint: Endpoint) -> bool:
+    """Whether the endpoint is a share of cases with a closed interval."""
+    return endpoint.metric == "subset_accuracy" and endpoint.interval not in ("percentile", "basic", "bca")
+
+
+def _share(
+    protocol: StudyProtocol, endpoint: Endpoint, answers: Answers, cell: Cell, resampling: PatientDraw
+) -> Estimate:
+    """Cases with every label right, of those with a settled reference for every label."""
+    assert answers.call is not None, "the protocol's loader requires an operating point"
+    settled = answers.cells.all(axis=1) & cell.mask
+    level = two_sided_level(protocol.confidence)
+    if not settled.any():
+        return Estimate.not_estimable(multilabel.UNSETTLED, n=0, level=level, n_patients=0)
+    right = (answers.call == answers.truth).all(axis=1)
+    return clustered_proportion(
+        right[settled],
+        resampling.patient[settled],
+        level=level,
+        method=cast(ProportionMethod, endpoint.interval or protocol.confidence.proportion),
+    )
 
 
 def _answers(

@@ -36,6 +36,8 @@ def case_table_template(protocol: StudyProtocol) -> str:
 
 
 def _reference_values(task: Task) -> tuple[str, str]:
+    if task.classes and len(task.classes) > 1:
+        return task.classes[0], task.classes[1]
     given = task.positive if isinstance(task.positive, list) else [task.positive]
     positive = given[0] if given else 1
     if isinstance(positive, bool):

@@ -47,6 +47,10 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
         return "Analyses", [
             {"name": "performance", "what": "binary index tests: discrimination, calls, predictive values"},
             {
+                "name": "performance, several classes, labels or grades",
+                "what": "each against the rest, averages, Hand-Till, top-k, kappa, ordinal agreement, confusion matrix",
+            },
+            {
                 "name": "calibration",
                 "what": "binary index tests: Brier, intercept, slope, calibration error, reliability",
             },

@@ -23,6 +23,8 @@ from evalsuite.types import Estimate, Unit
 SET_METRICS = ("subset_accuracy", "hamming_loss")
 METRICS = (*SET_METRICS, *AVERAGE_METRICS)
 
+UNSETTLED = "no case has a settled reference for every label"
+
 
 def multilabel_bootstrap(
     draw: PatientDraw,
@@ -75,7 +77,7 @@ def _of_sets(metric: str) -> Statistic:
     if metric == "subset_accuracy":
         return Statistic(
             value=lambda p: ratio(p.sums["exact"][:, 0], p.sums["whole"][:, 0]),
-            reason=lambda p: "no case has a settled reference for every label",
+            reason=lambda p: UNSETTLED,
             counts=lambda p: (float(p.sums["exact"][0, 0]), float(p.sums["whole"][0, 0])),
         )
     return Statistic(

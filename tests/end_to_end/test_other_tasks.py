@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, roc_auc_score
 
 N = 150
 CLASSES = ["mel", "nv", "bcc", "bkl"]
@@ -166,3 +168,54 @@ def test_every_contradiction_of_a_multiclass_protocol_is_said_at_once(tmp_path, 
         "means nothing where a case has one of several classes",
     ):
         assert words in done.err, words
+
+
+def test_seven_diagnoses_of_real_lesions_agree_with_scikit_learn(shared_real, tmp_path, cli):
+    """Recorded predictions of a real seven-class model on 1,000 dermoscopic images, one lesion each."""
+    source = Path(shared_real) / "derm_ham10000"
+    classes = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    labels = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False)
+    labels.drop(columns="image").to_csv(tmp_path / "cases.csv", index=False)
+    given = pd.read_csv(source / "predictions_derm_mnv2_7class.csv")
+    given.to_csv(tmp_path / "predictions.csv", index=False)
+    protocol = {
+        "schema": "evalsuite/protocol/1",
+        "id": "seven-diagnoses",
+        "version": "1",
+        "title": "Seven diagnoses",
+        "kind": "standalone",
+        "intended_use": {},
+        "task": {"kind": "multiclass", "reference": "dx", "classes": classes, "score": [f"p_{c}" for c in classes]},
+        "unit": {"case": "image_id", "cluster": "lesion_id"},
+        "endpoints": [
+            {"name": "discrimination", "metric": "hand_till", "role": "primary", "criterion": _ABOVE},
+            {"name": "balanced accuracy", "metric": "macro_sensitivity"},
+        ],
+        "confidence": {"bootstrap": {"replicates": 200}},
+        "strata": ["sex"],
+        "seed": 3,
+    }
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(protocol))
+    assert _run(tmp_path, cli)["overall"] == "met"
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    found = {
+        f["endpoint"]: f["estimate"]
+        for f in evidence["findings"]
+        if not f["stratum"] and f["analysis"] not in ("missing_data", "confusion")
+    }
+    table = labels.merge(given, on="image_id", validate="one_to_one")
+    truth = np.array([classes.index(c) for c in table["dx"]])
+    p = table[[f"p_{c}" for c in classes]].to_numpy()
+    called = p.argmax(axis=1)
+    expected = {
+        "discrimination": roc_auc_score(truth, p / p.sum(axis=1, keepdims=True), multi_class="ovo"),
+        "balanced accuracy": balanced_accuracy_score(truth, called),
+        "kappa": cohen_kappa_score(truth, called),
+        "mcc": matthews_corrcoef(truth, called),
+        "macro_f1": f1_score(truth, called, average="macro"),
+    }
+    for endpoint, value in expected.items():
+        # Dividing by the row sum can turn a tie at the sixth decimal.
+        assert found[endpoint]["value"] == pytest.approx(value, abs=1e-5), endpoint
+    assert found["sensitivity of mel"]["denominator"] == (truth == 4).sum()
+    assert found["sensitivity of mel"]["numerator"] == ((truth == 4) & (called == 4)).sum()

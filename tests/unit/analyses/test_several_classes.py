@@ -302,6 +302,7 @@ def test_a_multilabel_study_agrees_with_scikit_learn():
     assert found(results, "effusion found").value == pytest.approx(called[truth[:, 0], 0].mean(), abs=1e-12)
     assert found(results, "mAP").value == pytest.approx(sk.average_precision_score(truth, p), abs=1e-12)
     assert found(results, "all right").value == pytest.approx(sk.accuracy_score(truth, called), abs=1e-12)
+    assert found(results, "all right").method == "Clopper-Pearson"
     assert found(results, "hamming_loss").value == pytest.approx(sk.hamming_loss(truth, called), abs=1e-12)
     assert found(results, "micro_f1").value == pytest.approx(sk.f1_score(truth, called, average="micro"), abs=1e-12)
     assert found(results, "brier of nodule").value == pytest.approx(

@@ -12,6 +12,7 @@ from evalsuite.protocol.load import parse_protocol
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.several import outputs, targets
 from evalsuite.protocol.support import unsupported
+from evalsuite.protocol.template import case_table_template
 
 CRITERION = {"bound": "lower", "op": ">", "value": 0.1}
 MULTICLASS = {"kind": "multiclass", "reference": "dx", "classes": ["a", "b", "c"], "score": ["p_a", "p_b", "p_c"]}
@@ -110,3 +111,11 @@ def test_an_adjustment_for_multiplicity_is_said_to_be_missing():
 def test_words_of_other_packages_are_recognised(word, meant):
     with pytest.raises(ProtocolError, match=meant):
         load(MULTICLASS, {"metric": word})
+
+
+def test_the_case_table_template_shows_classes_and_labels():
+    header, first, second = case_table_template(load(MULTICLASS, {"metric": "accuracy"})).splitlines()
+    assert dict(zip(header.split(","), first.split(","), strict=True))["dx"] == "a"
+    assert dict(zip(header.split(","), second.split(","), strict=True))["dx"] == "b"
+    header, first, _ = case_table_template(load(MULTILABEL, {"metric": "macro_auroc"})).splitlines()
+    assert dict(zip(header.split(","), first.split(","), strict=True))["y"] == "1"
