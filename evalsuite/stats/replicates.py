@@ -39,7 +39,7 @@ FOLDED = ("ece", "mce")
 ERROR = " error"
 SMALL_WORK = 5_000_000
 MOST_THREADS = 2
-"""By default. A replicate is a chain of short numpy calls: more threads wait for each other (measured) and need memory."""
+"""By default. A replicate is a chain of short numpy calls: more threads wait for each other (measured)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
