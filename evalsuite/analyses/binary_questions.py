@@ -25,6 +25,11 @@ class Question:
     role: Role
     prespecified: bool
 
+    @property
+    def metric(self) -> Metric:
+        """How the endpoint's metric is estimated; KeyError for figures of several classes or labels together."""
+        return COMPUTABLE[self.endpoint.metric]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
@@ -81,14 +86,14 @@ def answer(
         for v, c in zip(views, cells, strict=True)
     ]
     found: list[Estimate | None] = [
-        _not_assessable(protocol, metric, v, c, cell) for v, c, cell in zip(views, cuts, cells, strict=True)
+        not_assessable(protocol, metric, v, c, cell) for v, c, cell in zip(views, cuts, cells, strict=True)
     ]
     todo = [i for i, e in enumerate(found) if e is None]
-    if metric.direct is not None and not _by_bootstrap(endpoint, metric, population):
+    if metric.direct is not None and not by_bootstrap(endpoint, metric, population):
         for i in todo:
             found[i] = metric.direct(cuts[i], endpoint)
     else:
-        for v, indices in _group_by_view(views, todo):
+        for v, indices in group_by_view(views, todo):
             rows = binary_bootstrap(
                 resampling,
                 reference=v.reference,
@@ -104,10 +109,11 @@ def answer(
             )
             for i, row in zip(indices, rows, strict=True):
                 found[i] = row[0]
-    return [_with_counts(cast(Estimate, e), c) for e, c in zip(found, cuts, strict=True)]
+    return [with_counts(cast(Estimate, e), c) for e, c in zip(found, cuts, strict=True)]
 
 
-def _by_bootstrap(endpoint: Endpoint, metric: Metric, population: Population) -> bool:
+def by_bootstrap(endpoint: Endpoint, metric: Metric, population: Population) -> bool:
+    """Whether the interval comes from the shared patient bootstrap rather than from a closed form."""
     if metric.direct is None:
         return True
     if endpoint.metric not in BOOTSTRAPPED:
@@ -117,7 +123,8 @@ def _by_bootstrap(endpoint: Endpoint, metric: Metric, population: Population) ->
     return population.clustered and metric.clustered_by_bootstrap
 
 
-def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[tuple[Scenario, list[int]]]:
+def group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[tuple[Scenario, list[int]]]:
+    """Positions that share a scenario, so that one resampling serves them."""
     groups: dict[int, list[int]] = {}
     for i in todo:
         groups.setdefault(id(views[i]), []).append(i)
@@ -125,7 +132,8 @@ def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[t
         yield views[indices[0]], indices
 
 
-def _not_assessable(protocol: StudyProtocol, metric: Metric, view: Scenario, c: Cut, cell: Cell) -> Estimate | None:
+def not_assessable(protocol: StudyProtocol, metric: Metric, view: Scenario, c: Cut, cell: Cell) -> Estimate | None:
+    """Why there can be no estimate in this cell, or None."""
     n = len(c.reference)
 
     def no(reason: str) -> Estimate:
@@ -150,6 +158,7 @@ def _not_assessable(protocol: StudyProtocol, metric: Metric, view: Scenario, c: 
     return None
 
 
-def _with_counts(estimate: Estimate, c: Cut) -> Estimate:
+def with_counts(estimate: Estimate, c: Cut) -> Estimate:
+    """Fill in how many positives, negatives and patients the cell holds, where the statistic did not say."""
     missing: dict[str, Any] = {k: v for k, v in c.counts().items() if getattr(estimate, k) is None}
     return replace(estimate, **missing) if missing else estimate

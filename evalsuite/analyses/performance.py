@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from evalsuite.analyses import curves as draw_curves
+from evalsuite.analyses.binary_questions import (
+    Question,
+    by_bootstrap,
+    chosen_interval,
+    group_by_view,
+    not_assessable,
+    with_counts,
+)
 from evalsuite.analyses.common import (
     Cell,
     OnStep,
@@ -25,8 +32,6 @@ from evalsuite.analyses.metrics import (
     COMPUTABLE,
     STANDARD_AT_POINT,
     STANDARD_OVERALL,
-    Cut,
-    Metric,
     cut,
     two_sided_level,
 )
@@ -44,7 +49,6 @@ from evalsuite.analyses.population import (
 from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
-from evalsuite.stats.bootstrap import METRICS as BOOTSTRAPPED
 from evalsuite.stats.bootstrap import (
     BootstrapMethod,
     PatientDraw,
@@ -54,20 +58,7 @@ from evalsuite.stats.bootstrap import (
 )
 from evalsuite.stats.bootstrap import estimates as read_table
 from evalsuite.testset.strata import StratumLabels, assign_strata
-from evalsuite.types import Account, Estimate, Finding, Role
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """An endpoint of the protocol, or a row of the standard table that the protocol does not name."""
-
-    endpoint: Endpoint
-    role: Role
-    prespecified: bool
-
-    @property
-    def metric(self) -> Metric:
-        return COMPUTABLE[self.endpoint.metric]
+from evalsuite.types import Account, Estimate, Finding
 
 
 def questions(protocol: StudyProtocol) -> tuple[Question, ...]:
@@ -205,17 +196,18 @@ def _answer(
         for v, c in zip(views, cells, strict=True)
     ]
     estimates: list[Estimate | None] = [
-        _not_assessable(protocol, question, view, c, cell) for view, c, cell in zip(views, cuts, cells, strict=True)
+        not_assessable(protocol, question.metric, view, c, cell)
+        for view, c, cell in zip(views, cuts, cells, strict=True)
     ]
     todo = [i for i, e in enumerate(estimates) if e is None]
-    if metric.direct is not None and not _by_bootstrap(question, population):
+    if metric.direct is not None and not by_bootstrap(question.endpoint, question.metric, population):
         for i in todo:
             estimates[i] = metric.direct(cuts[i], question.endpoint)
     elif todo and prepared is not None and question.endpoint.name in prepared:
         for i in todo:
             estimates[i] = prepared[question.endpoint.name][i]
     elif todo:
-        for view, indices in _group_by_view(views, todo):
+        for view, indices in group_by_view(views, todo):
             made = _bootstrapped(protocol, resampling, question, view, [cells[i].mask for i in indices])
             for i, estimate in zip(indices, made, strict=True):
                 estimates[i] = estimate
@@ -231,26 +223,8 @@ def _answer(
             stratum=dict(cell.stratum),
             condition=condition,
             prespecified=question.prespecified,
-            estimate=_with_counts(found, c),
+            estimate=with_counts(found, c),
         )
-
-
-def _by_bootstrap(question: Question, population: Population) -> bool:
-    if question.metric.direct is None:
-        return True
-    if question.endpoint.metric not in BOOTSTRAPPED:
-        return False  # it brings a bootstrap of its own
-    if question.endpoint.interval in ("percentile", "basic", "bca"):
-        return True
-    return population.clustered and question.metric.clustered_by_bootstrap
-
-
-def _group_by_view(views: Sequence[Scenario], todo: Sequence[int]) -> Iterator[tuple[Scenario, list[int]]]:
-    groups: dict[int, list[int]] = {}
-    for i in todo:
-        groups.setdefault(id(views[i]), []).append(i)
-    for indices in groups.values():
-        yield views[indices[0]], indices
 
 
 def _bootstrapped_together(
@@ -268,11 +242,11 @@ def _bootstrapped_together(
         return {}
     groups: dict[tuple[str | None, int, str, float | None], list[Question]] = {}
     for question in asked:
-        if _by_bootstrap(question, population) and not (
+        if by_bootstrap(question.endpoint, question.metric, population) and not (
             question.metric.needs_probability and not population.is_probability
         ):
             e = question.endpoint
-            groups.setdefault((e.at, e.bins or 10, _interval(protocol, e), e.prevalence), []).append(question)
+            groups.setdefault((e.at, e.bins or 10, chosen_interval(protocol, e), e.prevalence), []).append(question)
     made: dict[str, list[Estimate]] = {}
     for (_, bins, method, prevalence), members in groups.items():
         view = _view(protocol, population, members[0], "exclude", "exclude", None)
@@ -296,12 +270,6 @@ def _bootstrapped_together(
     return made
 
 
-def _interval(protocol: StudyProtocol, endpoint: Endpoint) -> BootstrapMethod:
-    chosen = endpoint.interval if endpoint.interval in ("percentile", "basic", "bca") else None
-    method: BootstrapMethod = chosen or protocol.confidence.bootstrap.interval  # type: ignore[assignment]
-    return method
-
-
 def _bootstrapped(
     protocol: StudyProtocol,
     resampling: PatientDraw,
@@ -319,46 +287,11 @@ def _bootstrapped(
         metrics=[endpoint.metric],
         masks=np.array([m & view.include for m in masks]),
         level=two_sided_level(protocol.confidence),
-        method=_interval(protocol, endpoint),
+        method=chosen_interval(protocol, endpoint),
         bins=endpoint.bins or 10,
         prevalence=endpoint.prevalence,
     )
     return [row[0] for row in rows]
-
-
-def _not_assessable(protocol: StudyProtocol, question: Question, view: Scenario, c: Cut, cell: Cell) -> Estimate | None:
-    """Why there can be no estimate in this cell, or None."""
-    metric = question.metric
-    n = len(c.reference)
-
-    def no(reason: str) -> Estimate:
-        return Estimate.not_estimable(reason, n=n, level=c.level)
-
-    if metric.needs_probability and c.probability is None:
-        return no("the score is not a probability")
-    if view.undefined is not None:
-        return no(view.undefined)
-    if n == 0:
-        return no("no cases")
-    counts = {"positives": c.n_positive, "negatives": c.n_negative}
-    kinds = {"positives": ["positives"], "negatives": ["negatives"], "both": ["positives", "negatives"], "any": []}
-    for kind in kinds[metric.needs]:
-        if counts[kind] == 0:
-            return no(f"no reference-{kind[:-1]} cases")
-        if not cell.whole and counts[kind] < protocol.small_strata.suppress_below:
-            return no(
-                f"not assessable: {counts[kind]} reference-{kind[:-1]} cases, "
-                f"fewer than {protocol.small_strata.suppress_below}"
-            )
-    if metric.needs == "any" and not cell.whole and n < protocol.small_strata.suppress_below:
-        return no(f"not assessable: {n} cases, fewer than {protocol.small_strata.suppress_below}")
-    return None
-
-
-def _with_counts(estimate: Estimate, c: Cut) -> Estimate:
-    """Fill in how many positives, negatives and patients the cell holds, where the statistic did not say."""
-    missing: dict[str, Any] = {k: v for k, v in c.counts().items() if getattr(estimate, k) is None}
-    return replace(estimate, **missing) if missing else estimate
 
 
 def _missing_data(
@@ -414,7 +347,7 @@ def _at_level(
             keys = set(spec.cross or [spec.name])
         wanted = [c for c in cells if set(c.stratum) == keys]
         prepared: dict[str, list[Estimate]] = {}
-        if _by_bootstrap(question, population):
+        if by_bootstrap(question.endpoint, question.metric, population):
             prepared[endpoint.name] = [
                 _from_table(study, population, resampling, question, cell, outputs, references, tables, condition)
                 for cell in wanted
@@ -458,7 +391,7 @@ def _from_table(
 ) -> Estimate:
     """A bootstrap estimate read from replicates that are kept in `tables` from one level to the next."""
     endpoint = question.endpoint
-    method = _interval(protocol, endpoint)
+    method = chosen_interval(protocol, endpoint)
     key = (endpoint.name, condition, id(cell))
     if key not in tables:
         view = _view(protocol, population, question, outputs, references, cell.mask)
