@@ -20,6 +20,7 @@ from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -55,6 +56,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         results.primary_results(m),
         curves.performance(m),
         curves.calibration(m),
+        *_compared(m),
         groups.strata(m),
         missing.missing(m),
         about_run.limitations(m),
@@ -78,6 +80,12 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         how_to_read=_how_to_read(m),
         sections=_numbered(sections),
     )
+
+
+def _compared(m: Material) -> tuple[Section, ...]:
+    """The section of a comparison, where there is one."""
+    section = comparison(m)
+    return () if section is None else (section,)
 
 
 def _in_order(m: Material) -> Material:

@@ -105,7 +105,12 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
                 sub=format_fraction(estimate) or f"n = {format_count(estimate.n)}",
                 kind="number",
             ),
-            Cell(text=format_interval(result.metric, estimate, digits=digits), kind="number"),
+            Cell(
+                text=format_interval(result.metric, estimate, digits=digits),
+                # Judged on a bound adjusted for multiplicity, so at another level than the column's heading says.
+                sub="" if abs(estimate.level - material.level) < 1e-9 else f"at {format_level(estimate.level)}",
+                kind="number",
+            ),
         ]
     if reasons:
         code = material.method_codes.get(estimate.method, "") if estimate.value is not None else "–"
@@ -125,6 +130,8 @@ def criteria_table(
         notes.append(f"{len(results) - most} more criteria are in {place}.")
     level = format_level(material.level)
     notes.append(f"Intervals are two-sided {level}; a lower or upper bound is one end of that interval.")
+    if any(abs(r.estimate.level - material.level) >= 1e-9 for r in results[:most]):
+        notes.append("Where another level stands under an interval, it is the level adjusted for multiplicity.")
     methods = dict.fromkeys(
         clean(r.estimate.method, longest=80) for r in results[:most] if r.estimate.value is not None
     )

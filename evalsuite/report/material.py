@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalsuite.protocol.comparisons import SUFFIX, asked_endpoints, is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.report.format import format_count, format_level, format_utc
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Finding, Stratum, Verdict
 
+#: Analyses that have tables of their own.
+_ELSEWHERE = ("missing_data", "confusion", "multiplicity", "comparison")
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 
 
@@ -43,9 +47,10 @@ class Material:
         return given(value, missing)
 
     def findings(self, *, overall: bool | None = None, analysis: str | None = None) -> Iterator[tuple[int, Finding]]:
-        """Findings with their position in the evidence. `analysis` None: all but missing data and confusion."""
+        """Findings with their position in the evidence. `analysis` None: the primary analysis of the candidate, without
+        what has tables of its own (missing data, confusion, multiplicity, comparison)."""
         for index, finding in enumerate(self.evidence.findings):
-            if analysis is None and finding.analysis in ("missing_data", "confusion"):
+            if analysis is None and finding.analysis in _ELSEWHERE:
                 continue
             if analysis is not None and finding.analysis != analysis:
                 continue
@@ -55,7 +60,7 @@ class Material:
     def find(self, endpoint: str, stratum: Stratum | None = None) -> tuple[int, Finding] | None:
         """The primary finding of an endpoint in a stratum."""
         wanted = dict(stratum or {})
-        for index, finding in self.findings():
+        for index, finding in itertools.chain(self.findings(), self.findings(analysis="comparison")):
             if finding.endpoint == endpoint and dict(finding.stratum) == wanted and finding.condition is None:
                 return index, finding
         return None
@@ -71,7 +76,8 @@ class Material:
     @property
     def method_codes(self) -> dict[str, str]:
         """M1, M2, … for the interval methods in the evidence, in order of first use: short enough for a column."""
-        methods = dict.fromkeys(f.estimate.method for _, f in self.findings() if f.estimate.value is not None)
+        every = itertools.chain(self.findings(), self.findings(analysis="comparison"))
+        methods = dict.fromkeys(f.estimate.method for _, f in every if f.estimate.value is not None)
         return {method: f"M{k}" for k, method in enumerate(methods, start=1)}
 
     def method_note(self, estimates: Iterable[Estimate]) -> str:
@@ -98,7 +104,9 @@ class Material:
     @property
     def endpoint_order(self) -> dict[str, int]:
         """Endpoint names in reading order: primary first, then as the protocol lists them."""
-        ranked = sorted(enumerate(self.protocol.endpoints), key=lambda item: (ROLE_ORDER.get(item[1].role, 9), item[0]))
+        ranked = sorted(
+            enumerate(asked_endpoints(self.protocol)), key=lambda item: (ROLE_ORDER.get(item[1].role, 9), item[0])
+        )
         return {endpoint.name: rank for rank, (_, endpoint) in enumerate(ranked)}
 
     def ordered(self, stratum: Stratum) -> dict[str, str]:
@@ -159,8 +167,10 @@ def anchor(index: int) -> str:
 
 def metric_title(metric: str) -> str:
     """ "AUROC", "Sensitivity": the catalogue's title, or the name itself."""
-    info = METRICS.get(metric)
-    return info.title if info else clean(metric, longest=80).replace("_", " ")
+    info = METRICS.get(metric.removesuffix(SUFFIX))
+    if info is None:
+        return clean(metric, longest=80).replace("_", " ")
+    return f"Difference in {info.title}" if is_difference(metric) else info.title
 
 
 def higher_is_better(metric: str) -> bool | None:

@@ -1,0 +1,194 @@
+"""Comparison with a baseline on the same cases, and the adjustment where several claims share one error rate."""
+
+from __future__ import annotations
+
+from evalsuite.protocol.comparisons import BASELINE, compared_metric
+from evalsuite.protocol.schema import Comparison
+from evalsuite.report.format import (
+    format_count,
+    format_estimate,
+    format_interval,
+    format_number,
+    format_stratum,
+    format_value,
+)
+from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.text import clean, given
+from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Section, Table
+from evalsuite.types import Finding, TestOutcome
+
+_MOST_ROWS = 80
+_HYPOTHESES = {"superiority": "superiority", "non_inferiority": "non-inferiority", "equivalence": "equivalence"}
+
+
+def comparison(material: Material) -> Section | None:
+    """Differences in the whole set and in every group, with both devices' own values; None without a comparison."""
+    found = list(material.findings(analysis="comparison"))
+    if not found:
+        return None
+    baseline = material.evidence.model.get("baseline")
+    name = baseline.get("name") if isinstance(baseline, dict) else None
+    text = (
+        f"The candidate is compared with {clean(given(name, 'a baseline'), longest=80)} on the same cases. Every "
+        "difference is candidate minus baseline. Where an output is missing, it counts against the candidate and for "
+        "the baseline unless the protocol says otherwise."
+    )
+    blocks: list[Block] = [Prose(paragraphs=(text,)), _whole(material, found)]
+    tests = _tests(material)
+    if tests is not None:
+        blocks.append(tests)
+    groups = _groups(material, found)
+    if groups is not None:
+        blocks += [Heading(text="Differences in groups", id="comparison-groups"), groups]
+    return Section(id="comparison", number="", title="Comparison with the baseline", code="R22", blocks=tuple(blocks))
+
+
+def _words(comparison_: Comparison) -> str:
+    if comparison_.hypothesis is None:
+        return clean(comparison_.name, longest=80)
+    margin = f", margin {comparison_.margin:g}" if comparison_.margin else ""
+    return f"{clean(comparison_.name, longest=80)} · {_HYPOTHESES[comparison_.hypothesis]}{margin}"
+
+
+def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
+    rows = []
+    chosen: list[Finding] = []
+    for asked in material.protocol.comparisons:
+        mine = [(i, f) for i, f in found if f.endpoint == asked.name and not f.stratum]
+        difference = next(((i, f) for i, f in mine if f.reference_group == BASELINE), None)
+        if difference is None:
+            continue
+        index, finding = difference
+        chosen.append(finding)
+        e = finding.estimate
+        cells = [Cell(text=metric_title(compared_metric(asked)), sub=_words(asked))]
+        for who in ("candidate", "baseline"):
+            own = next((f for _, f in mine if f.condition == who), None)
+            text = "–" if own is None or own.estimate.value is None else format_value(own.metric, own.estimate)
+            cells.append(Cell(text=text, kind="number"))
+        if e.value is None:
+            cells.append(Cell(text=format_value(finding.metric, e), kind="muted", span=2))
+        else:
+            cells.append(Cell(text=format_value(finding.metric, e), kind="number"))
+            cells.append(Cell(text=format_interval(finding.metric, e), kind="number"))
+        code = material.method_codes.get(e.method, "") if e.value is not None else "–"
+        cells += [Cell(text=format_count(e.n), kind="number"), Cell(text=code, kind="muted")]
+        cells.append(Cell(text=anchor(index), kind="muted"))
+        rows.append(Row(cells=tuple(cells), anchor=anchor(index)))
+    return Table(
+        label="",
+        caption="Candidate and baseline in the whole test set",
+        columns=(
+            Column(title="Difference in", width=27),
+            Column(title="Candidate", align="right", width=11),
+            Column(title="Baseline", align="right", width=11),
+            Column(title="Difference", align="right", width=11),
+            Column(title=material.interval_title, align="right", width=17),
+            Column(title="n", align="right", width=6),
+            Column(title="Method", width=9),
+            Column(title="Finding", align="right", width=8),
+        ),
+        rows=tuple(rows),
+        notes=(material.method_note(f.estimate for f in chosen), material.set_note),
+    )
+
+
+def _groups(material: Material, found: list[tuple[int, Finding]]) -> Table | None:
+    inside = [(i, f) for i, f in found if f.stratum and f.reference_group == BASELINE]
+    if not inside:
+        return None
+    rows: list[Row] = []
+    name = ""
+    for index, finding in inside[:_MOST_ROWS]:
+        if finding.endpoint != name:
+            name = finding.endpoint
+            title = f"{metric_title(finding.metric)} · {clean(name, longest=80)}"
+            rows.append(Row(cells=(Cell(text=title),), group=True))
+        e = finding.estimate
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=format_stratum(finding.stratum)),
+                    Cell(text=format_estimate(finding.metric, e), kind="number" if e.value is not None else "muted"),
+                    Cell(text=format_count(e.n), kind="number"),
+                    Cell(text=anchor(index), kind="muted"),
+                ),
+                anchor=anchor(index),
+            )
+        )
+    notes = [f"Estimate and {material.interval_title}. {material.set_note}"]
+    if len(inside) > _MOST_ROWS:
+        notes.append(f"{len(inside) - _MOST_ROWS} more rows are in the attached evidence.json (analysis: comparison).")
+    return Table(
+        label="",
+        caption="Differences between candidate and baseline in groups",
+        columns=(
+            Column(title="Group", width=34),
+            Column(title="Difference", align="right", width=40),
+            Column(title="n", align="right", width=12),
+            Column(title="Finding", align="right", width=14),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _tests(material: Material) -> Table | None:
+    names = {c.name for c in material.protocol.comparisons}
+    tests = [t for t in material.evidence.tests if t.endpoint in names and t.p_adjusted is None]
+    return _test_table("Tests of differences", tests, adjusted=False, material=material) if tests else None
+
+
+def adjustment(material: Material) -> list[Block]:
+    """Every test with its p-value adjusted for multiplicity; nothing where the protocol adjusts nothing."""
+    tests = [t for t in material.evidence.tests if t.p_adjusted is not None or _would_be_adjusted(t)]
+    if not any(t.p_adjusted is not None for t in tests):
+        return []
+    return [
+        Heading(text="Adjustment for several claims", id="multiplicity"),
+        _test_table("p-values adjusted for multiplicity", tests, adjusted=True, material=material),
+    ]
+
+
+def _would_be_adjusted(test: TestOutcome) -> bool:
+    return test.undefined is not None and "by inverting the interval" in test.method and " over " in test.method
+
+
+def _test_table(caption: str, tests: list[TestOutcome], *, adjusted: bool, material: Material) -> Table:
+    methods = list(dict.fromkeys(t.method for t in tests))
+    codes = {method: f"T{k}" for k, method in enumerate(methods, start=1)}
+    rows = []
+    for t in tests:
+        where = format_stratum(t.stratum) if t.stratum else ""
+        cells = [Cell(text=clean(t.name, longest=120).replace(" -", " −"), sub=where)]
+        if t.p_value is None:
+            why = clean(given(t.undefined, "no reason recorded"), longest=160)
+            cells.append(Cell(text=f"no test: {why}", kind="muted"))
+        else:
+            cells.append(Cell(text=_p(t.p_value), kind="number"))
+        if adjusted:
+            cells.append(Cell(text="–" if t.p_adjusted is None else _p(t.p_adjusted), kind="number"))
+        else:
+            cells.append(Cell(text="–" if t.statistic is None else format_number(t.statistic), kind="number"))
+        cells.append(Cell(text=codes[t.method], kind="muted"))
+        rows.append(Row(cells=tuple(cells)))
+    notes = [f"Methods: {'; '.join(f'{code} {clean(m, longest=300)}' for m, code in codes.items())}."]
+    if adjusted:
+        alpha = material.protocol.confidence.alpha
+        notes.append(f"An adjusted p-value is compared with the study's one-sided error rate, {round(alpha, 10):g}.")
+    return Table(
+        label="",
+        caption=caption,
+        columns=(
+            Column(title="Test", width=46),
+            Column(title="p", align="right", width=22),
+            Column(title="adjusted p" if adjusted else "Statistic", align="right", width=20),
+            Column(title="Method", width=12),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
