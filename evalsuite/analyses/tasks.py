@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from evalsuite.analyses import multiclass, multilabel, ordinal_task
+from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
 from evalsuite.analyses.common import OnStep, Results
 from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.performance import evaluate_binary
@@ -15,7 +15,8 @@ from evalsuite.protocol.schema import StudyProtocol
 
 def computable() -> frozenset[str]:
     """Names of all metrics that some task's analysis computes; which task takes which is the catalogue's to say."""
-    return frozenset(COMPUTABLE) | multiclass.COMPUTED | multilabel.COMPUTED | ordinal_task.COMPUTED
+    several = multiclass.COMPUTED | multilabel.COMPUTED | ordinal_task.COMPUTED
+    return frozenset(COMPUTABLE) | several | measurement.COMPUTED
 
 
 def evaluate_task(
@@ -45,6 +46,7 @@ def evaluate_task(
         "multiclass": multiclass.evaluate_multiclass,
         "multilabel": multilabel.evaluate_multilabel,
         "ordinal": ordinal_task.evaluate_ordinal,
+        "regression": measurement.evaluate_measurement,
     }
     if protocol.task.kind not in analyses:
         raise ValueError(f"no analysis of a {protocol.task.kind} task")

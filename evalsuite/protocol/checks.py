@@ -10,6 +10,7 @@ from typing import get_args
 from evalsuite.errors import Problem, ProtocolError
 from evalsuite.protocol.comparisons import asked_endpoints, compared_metric, difference_endpoints
 from evalsuite.protocol.expression import compile_score
+from evalsuite.protocol.measurement import measurement_problems
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
 from evalsuite.protocol.schema import (
     AurocInterval,
@@ -27,7 +28,10 @@ UNREADABLE = "\ufffd"
 _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
-_SETTINGS = ("prevalence", "sensitivity", "specificity", "range", "over", "bins", "top", "maximum")
+_SETTINGS = (
+    *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "top", "maximum"),
+    *("tolerance", "coverage", "variance_ratio", "repeats"),
+)
 _MAX_ALPHA = 0.025
 
 
@@ -39,11 +43,13 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_unique(protocol),
         *_task(protocol),
         *several_answers(protocol),
+        *measurement_problems(protocol),
         *_operating_points(protocol),
         *_strata(protocol),
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
         *comparison_problems(protocol, UNREADABLE),
         *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
+        *_utility(protocol),
         *_decision(protocol),
         *_confidence(protocol),
     ]
@@ -352,6 +358,18 @@ def _adjusted_criteria(protocol: StudyProtocol, ordered: bool) -> Iterator[Probl
                 f"endpoints[{i}].criterion.bound",
                 "judge bound: lower or upper, or use decision_rule: all_primary without multiplicity",
             )
+
+
+def _utility(protocol: StudyProtocol) -> Iterator[Problem]:
+    utility = protocol.analyses.utility
+    if utility is None:
+        return
+    if utility.thresholds[0] >= utility.thresholds[1]:
+        yield Problem("thresholds must increase", "analyses.utility.thresholds", "e.g. thresholds: [0.05, 0.5, 46]")
+    if protocol.task.kind == "binary" and not protocol.task.probability:
+        yield Problem(
+            "a decision curve needs a probability", "analyses.utility", "task.probability says the score is none"
+        )
 
 
 def _confidence(protocol: StudyProtocol) -> Iterator[Problem]:

@@ -409,7 +409,109 @@ _ENTRIES: tuple[MetricInfo, ...] = (
     ),
 )
 
-METRICS: Mapping[str, MetricInfo] = MappingProxyType({entry.name: entry for entry in (*_ENTRIES, *_SEVERAL)})
+
+def _measured(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        **{"tasks": ("regression",), "higher_is_better": None, "lower": None, "upper": None, **more},
+    )
+
+
+_MEASUREMENTS: tuple[MetricInfo, ...] = (
+    _measured("bias", "Bias", "mean of device − reference", accepts=("maximum",)),
+    _measured(
+        "mae",
+        "Mean absolute error",
+        "mean of |device − reference|",
+        accepts=("maximum",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+    _measured(
+        "rmse",
+        "Root mean square error",
+        "square root of the mean of (device − reference)²",
+        accepts=("maximum",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+    _measured(
+        "loa_lower",
+        "Lower limit of agreement",
+        "mean of device − reference less 1.96 standard deviations; 2.5 % of differences lie below it if they are "
+        "normally distributed",
+        accepts=("maximum",),
+    ),
+    _measured(
+        "loa_upper",
+        "Upper limit of agreement",
+        "mean of device − reference plus 1.96 standard deviations; 2.5 % of differences lie above it if they are "
+        "normally distributed",
+        accepts=("maximum",),
+    ),
+    _measured(
+        "ccc",
+        "Concordance correlation",
+        "Lin's concordance correlation coefficient: correlation about the line of identity",
+        higher_is_better=True,
+        lower=-1.0,
+        upper=1.0,
+    ),
+    _measured(
+        "icc",
+        "Intraclass correlation",
+        "ICC(2,1) of device and reference: two-way random effects, single measurement, absolute agreement",
+        higher_is_better=True,
+        lower=-1.0,
+        upper=1.0,
+    ),
+    _measured(
+        "deming_slope",
+        "Deming slope",
+        "slope of the Deming line of device on reference; 1 is ideal",
+        accepts=("variance_ratio",),
+    ),
+    _measured(
+        "deming_intercept",
+        "Deming intercept",
+        "intercept of the Deming line of device on reference; 0 is ideal with slope 1",
+        accepts=("variance_ratio",),
+    ),
+    _measured(
+        "tdi",
+        "Total deviation index",
+        "deviation from the reference within which the stated share of cases lies, for normally distributed "
+        "differences; of 90 % of cases unless stated",
+        accepts=("maximum", "coverage"),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+    _measured(
+        "coverage_probability",
+        "Coverage probability",
+        "share of cases measured within the stated tolerance of the reference",
+        family="proportion",
+        requires=("tolerance",),
+        higher_is_better=True,
+        lower=0.0,
+        upper=1.0,
+    ),
+    _measured(
+        "within_subject_cv",
+        "Within-subject coefficient of variation",
+        "root mean square of the standard deviation of repeated device measurements relative to their mean; the "
+        "reference takes no part",
+        requires=("repeats",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+)
+
+METRICS: Mapping[str, MetricInfo] = MappingProxyType(
+    {entry.name: entry for entry in (*_ENTRIES, *_SEVERAL, *_MEASUREMENTS)}
+)
 
 # Names from other fields and packages; never accepted, only hinted at.
 _OTHER_WORDS = {
@@ -445,6 +547,13 @@ _OTHER_WORDS = {
     "tau_b": "kendall_tau_b",
     "ac2": "gwet_ac2",
     "ranked_probability_score": "rps",
+    "mean_error": "bias",
+    "mean_difference": "bias",
+    "mean_absolute_error": "mae",
+    "root_mean_square_error": "rmse",
+    "lin": "ccc",
+    "limits_of_agreement": "loa_upper",
+    "wcv": "within_subject_cv",
 }
 
 

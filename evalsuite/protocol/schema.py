@@ -13,7 +13,7 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Kind = Literal["standalone", "comparison", "reader_study", "drift_audit", "site_acceptance"]
 TaskKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "segmentation", "detection"]
 ProportionInterval = Literal["clopper-pearson", "wilson", "agresti-coull", "jeffreys"]
-AurocInterval = Literal["delong", "logit-delong"]
+AurocInterval = Literal["delong", "logit-delong", "newcombe"]
 BootstrapInterval = Literal["percentile", "basic", "bca"]
 MissingPolicy = Literal["worst_case", "exclude", "as_negative", "as_positive"]
 MissingReferencePolicy = Literal["worst_case", "tipping_point", "exclude"]
@@ -120,6 +120,18 @@ class Endpoint(Block):
         default=None, description="how many classes count, for top-k accuracy"
     )
     maximum: float | None = Field(default=None, description="worst value an error can take, for cases without output")
+    tolerance: Annotated[float, Field(ge=0.0)] | None = Field(
+        default=None, description="largest error that counts as agreement, for coverage probability"
+    )
+    coverage: Probability | None = Field(
+        default=None, description="share of cases within the total deviation index; 0.9 unless stated"
+    )
+    variance_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="error variance of device over reference, for Deming regression; 1 unless stated"
+    )
+    repeats: str | None = Field(
+        default=None, description="column whose value repeated measurements of the same thing share"
+    )
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 
 
@@ -234,6 +246,17 @@ class ReusePolicy(Block):
     on_excess: Literal["warn", "refuse"] = Field(default="warn", description="what happens beyond")
 
 
+class Utility(Block):
+    """Decision curves: over which threshold probabilities the net benefit of acting on the model is drawn."""
+
+    thresholds: tuple[Probability, Probability, Annotated[int, Field(ge=2, le=999)]] = Field(
+        default=(0.01, 0.99, 99), description="lowest, highest, and how many"
+    )
+    prevalence: Probability | None = Field(
+        default=None, description="declared prevalence, where the test set is enriched; the set's own unless stated"
+    )
+
+
 class Analyses(Block):
     """Optional analyses and their settings. A block this version does not run is an error, not a silent omission."""
 
@@ -242,6 +265,9 @@ class Analyses(Block):
     interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
     robustness: dict[str, Any] | None = Field(default=None, description="performance on degraded images")
     uncertainty: dict[str, Any] | None = Field(default=None, description="whether stated uncertainty is right")
+    utility: Utility | None = Field(
+        default=None, description="decision curves of a binary probability; drawn with these defaults if not given"
+    )
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

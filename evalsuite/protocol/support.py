@@ -8,8 +8,8 @@ from evalsuite.errors import Problem
 from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "site_acceptance")
-_TASKS = ("binary", "multiclass", "multilabel", "ordinal")
-_ANALYSES = ("calibration",)
+_TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
+_ANALYSES = ("calibration", "utility")
 
 
 def unsupported(protocol: StudyProtocol, computable: Collection[str]) -> list[Problem]:
@@ -46,6 +46,10 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
             f"an adjustment for multiplicity in a {protocol.task.kind} task is {not_yet}",
             "decision_rule",
             "use all_primary: every primary criterion must be met, and no adjustment is needed",
+        )
+    if protocol.analyses.utility is not None and protocol.task.kind != "binary":
+        yield Problem(
+            f"a decision curve in a {protocol.task.kind} task is {not_yet}", "analyses.utility", "remove the block"
         )
     if protocol.comparisons and protocol.task.kind != "binary":
         yield Problem(

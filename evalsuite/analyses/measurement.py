@@ -1,0 +1,295 @@
+"""Agreement of a device's measurements with the reference, in the whole set and in every stratum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from evalsuite.analyses.binary_questions import Question, chosen_interval
+from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.measurement_curves import agreement_curves
+from evalsuite.analyses.measurement_population import (
+    Direction,
+    Measured,
+    MeasurementPopulation,
+    build_measurement_population,
+    measured,
+)
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
+from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.errors import InputError
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats import agreement, deviation, method_comparison, repeatability
+from evalsuite.stats.clustered import clustered_proportion
+from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.measured_bootstrap import METRICS as BOOTSTRAPPED
+from evalsuite.stats.measured_bootstrap import measured_bootstrap
+from evalsuite.stats.proportions import ProportionMethod
+from evalsuite.testset.strata import assign_strata
+from evalsuite.types import Estimate
+
+COMPUTED = frozenset({*BOOTSTRAPPED, "within_subject_cv"})
+STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
+
+_POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
+#: An error of a known largest size is the worst case of these; of the others a far-off case can raise or lower.
+_OF_ERRORS = frozenset({"bias", "mae", "rmse", "loa_lower", "loa_upper", "tdi"})
+#: Closed intervals that take cases as independent: with several cases per patient the patient bootstrap serves.
+_INDEPENDENT = frozenset({"ccc", "icc", "tdi"})
+
+
+def evaluate_measurement(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    on_step: OnStep | None = None,
+) -> Results:
+    """Every finding, curve and count of a measurement protocol; arguments as for a binary one.
+
+    Raises InputError where a reference is no number, an output is missing, or a column of repeats does not exist.
+    """
+    population = build_measurement_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    study = _Study(protocol, population, frame)
+    results = evaluate_several(
+        protocol,
+        population,
+        _with_maximum(protocol, with_standard_table(protocol, [(metric, None, None) for metric in STANDARD])),
+        study.answer,
+        frame=frame,
+        n_patients=population.n_patients,
+        missing_outputs=not population.has_output.all(),
+        missing_references=not population.has_reference.all(),
+        output_policies=_POLICIES,
+        notes=tuple(_notes(population)),
+        on_step=on_step,
+    )
+    labels = assign_strata(frame, protocol.strata)
+    return replace(results, curves=agreement_curves(protocol, population, labels))
+
+
+def _with_maximum(protocol: StudyProtocol, asked: Sequence[Question]) -> tuple[Question, ...]:
+    """Rows of the standard table take the largest error that all endpoints agree on: it is of the same measurement."""
+    declared = {e.maximum for e in protocol.endpoints if e.maximum is not None}
+    if len(declared) != 1:
+        return tuple(asked)
+    (maximum,) = declared
+    return tuple(
+        q
+        if q.prespecified or q.endpoint.metric not in _OF_ERRORS
+        else replace(q, endpoint=q.endpoint.model_copy(update={"maximum": maximum}))
+        for q in asked
+    )
+
+
+def _notes(p: MeasurementPopulation) -> Iterator[str]:
+    pairs = p.both
+    if pairs.any() and np.ptp(p.reference[pairs]) == 0:
+        yield "All cases have the same reference value: agreement over a range of values cannot be shown."
+    if pairs.any() and np.array_equal(p.device[pairs], p.reference[pairs]):
+        yield "Every measurement equals its reference exactly; check that the outputs are not the reference itself."
+
+
+class _Study:
+    """The population with its one draw of patients, and how each endpoint is answered."""
+
+    def __init__(self, protocol: StudyProtocol, population: MeasurementPopulation, frame: pd.DataFrame) -> None:
+        self.protocol, self.population = protocol, population
+        self.level = two_sided_level(protocol.confidence)
+        self.draw = PatientDraw(
+            population.patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
+        )
+        self.clustered = population.n_patients < population.n
+        self.repeats = {e.repeats: _column(frame, e.repeats) for e in protocol.endpoints if e.repeats is not None}
+
+    def answer(
+        self,
+        endpoints: Sequence[Endpoint],
+        cells: Sequence[Cell],
+        outputs: OutputPolicy,
+        references: ReferencePolicy,
+    ) -> dict[tuple[str, int], Estimate]:
+        return {
+            (endpoint.name, i): self._one(endpoint, cell, outputs, references)
+            for endpoint in endpoints
+            for i, cell in enumerate(cells)
+        }
+
+    def _one(self, e: Endpoint, cell: Cell, outputs: OutputPolicy, references: ReferencePolicy) -> Estimate:
+        if e.metric == "within_subject_cv":
+            return self._repeated(e, cell, outputs)
+        made: list[Estimate] = []
+        for direction in _directions(e, self.population, cell):
+            view = measured(
+                self.population, outputs=outputs, references=references, maximum=_largest(e), direction=direction
+            )
+            mask = cell.mask & view.include
+            n = int(mask.sum())
+            why = self._unknown(e, view, mask, outputs, references)
+            if n == 0 or why is not None:
+                return Estimate.not_estimable(why or "no cases", n=n, level=self.level)
+            small = enough(self.protocol, cell, {"cases": n}, self.level, n)
+            if small is not None:
+                return small
+            made.append(self._estimate(e, view, mask))
+            if not bool((view.assumed & mask).any()):
+                break
+        # Where the worse side is not known beforehand, the larger of the two is.
+        return max(made, key=lambda estimate: -math.inf if estimate.value is None else estimate.value)
+
+    def _unknown(
+        self, e: Endpoint, view: Measured, mask: Bools, outputs: OutputPolicy, references: ReferencePolicy
+    ) -> str | None:
+        """Why nothing can be assumed about cases that lack an output or a reference, or None."""
+        gone = view.assumed & mask
+        k = int(gone.sum())
+        if k == 0 or e.metric == "coverage_probability":
+            return None
+        cases = f"{k} case{'s' if k > 1 else ''} without an output or a reference"
+        if e.metric not in _OF_ERRORS:
+            return f"{cases}, for which this measure has no worst case"
+        lost_output = gone & ~self.population.has_output
+        worst = (lost_output.any() and outputs == "worst_case") or (
+            (gone & ~lost_output).any() and references == "worst_case"
+        )
+        if worst and e.maximum is None:
+            return f"{cases}, and the protocol declares no largest error (maximum) for this endpoint"
+        return None
+
+    def _estimate(self, e: Endpoint, view: Measured, mask: Bools) -> Estimate:
+        patient = self.population.patient_index[mask]
+        repeated = len(np.unique(patient)) < len(patient)
+        bootstrap = e.interval in ("percentile", "basic", "bca") or (repeated and e.metric in _INDEPENDENT)
+        if bootstrap:
+            (estimate,) = measured_bootstrap(
+                self.draw,
+                view.device,
+                view.reference,
+                [e.metric],
+                mask=mask,
+                tolerance=e.tolerance,
+                coverage=e.coverage or 0.9,
+                variance_ratio=e.variance_ratio or 1.0,
+                level=self.level,
+                method=chosen_interval(self.protocol, e),
+            )
+            return estimate
+        estimate = _CLOSED[e.metric](e, view.device[mask], view.reference[mask], patient, self)
+        return estimate if estimate.n_patients is not None else replace(estimate, n_patients=len(np.unique(patient)))
+
+    def _repeated(self, e: Endpoint, cell: Cell, outputs: OutputPolicy) -> Estimate:
+        """Of repeated device measurements; the reference takes no part."""
+        assert e.repeats is not None, "the protocol's loader requires it"
+        labels = self.repeats[e.repeats]
+        named = cell.mask & np.array([bool(t.strip()) for t in labels], dtype=bool)
+        lost = int((named & ~self.population.has_output).sum())
+        mask = named & self.population.has_output
+        n = int(mask.sum())
+        if lost and outputs != "exclude":
+            cases = f"{lost} case{'s' if lost > 1 else ''} without an output"
+            return Estimate.not_estimable(f"{cases}, for which this measure has no worst case", n=n, level=self.level)
+        groups = np.unique(labels[mask], return_inverse=True)[1].reshape(-1)
+        sizes = np.bincount(groups)
+        patient = self.population.patient_index[mask]
+        small = enough(self.protocol, cell, {"repeated measurements": int((sizes > 1).sum())}, self.level, n)
+        if small is not None:
+            return small
+        of_group = np.zeros(sizes.size, dtype=np.int64)
+        of_group[groups] = patient
+        if bool((of_group[groups] != patient).any()):
+            return Estimate.not_estimable(
+                "repeated measurements of one thing come from two patients", n=n, level=self.level
+            )
+        estimate = repeatability.within_subject_cv(
+            self.population.device[mask], groups, level=self.level, n_patients=len(np.unique(of_group[sizes > 1]))
+        )
+        people = of_group[sizes > 1]
+        if len(np.unique(people)) < len(people) and estimate.low is not None:
+            why = "patients have several repeated measurements; the interval for independent ones would be too narrow"
+            return replace(estimate, low=None, high=None, interval_undefined=why)
+        return estimate
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in frame.columns:
+        raise InputError(
+            f"The locked test set has no column '{name}' of repeats.",
+            hint=f"Columns: {', '.join(map(str, frame.columns))}. Correct the endpoint's `repeats`.",
+        )
+    return np.array([str(c) for c in frame[name]], dtype=object)
+
+
+def _largest(e: Endpoint) -> float | None:
+    """Size of the error of a case that is not known; outside the tolerance for the coverage probability."""
+    if e.metric == "coverage_probability":
+        return 2.0 * (e.tolerance or 0.0) + 1.0
+    return e.maximum
+
+
+def _directions(e: Endpoint, p: MeasurementPopulation, cell: Cell) -> tuple[Direction, ...]:
+    """To which side an unknown error is worst: what the criterion guards against, else away from no bias."""
+    if e.metric == "tdi":
+        return ("above", "below")
+    if e.metric in ("loa_lower", "loa_upper"):
+        return ("below",) if e.metric == "loa_lower" else ("above",)
+    if e.metric == "bias" and e.criterion is not None and e.criterion.op in (">", ">="):
+        return ("below",)
+    if e.metric == "bias" and e.criterion is None:
+        pairs = cell.mask & p.both
+        if pairs.any() and float((p.device - p.reference)[pairs].mean()) < 0:
+            return ("below",)
+    return ("above",)
+
+
+_Closed = Callable[[Endpoint, Any, Any, Any, _Study], Estimate]
+
+
+def _limit(which: str) -> _Closed:
+    def estimate(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
+        return cast(
+            Estimate, getattr(agreement.bland_altman(device, reference, patient=patient, level=study.level), which)
+        )
+
+    return estimate
+
+
+def _line(which: str) -> _Closed:
+    def estimate(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
+        line = method_comparison.deming(
+            device, reference, variance_ratio=e.variance_ratio or 1.0, patient=patient, level=study.level
+        )
+        return cast(Estimate, getattr(line, which))
+
+    return estimate
+
+
+def _within(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
+    assert e.tolerance is not None, "the protocol's loader requires it"
+    method = cast(ProportionMethod, e.interval or study.protocol.confidence.proportion)
+    near = np.abs(device - reference) <= e.tolerance
+    return clustered_proportion(near, patient, level=study.level, method=method)
+
+
+_CLOSED: dict[str, _Closed] = {
+    "bias": lambda e, d, r, p, s: agreement.bias(d, r, patient=p, level=s.level),
+    "mae": lambda e, d, r, p, s: agreement.mean_absolute_error(d, r, patient=p, level=s.level),
+    "rmse": lambda e, d, r, p, s: agreement.root_mean_square_error(d, r, patient=p, level=s.level),
+    "loa_lower": _limit("lower_limit"),
+    "loa_upper": _limit("upper_limit"),
+    "ccc": lambda e, d, r, p, s: repeatability.concordance(d, r, level=s.level),
+    "icc": lambda e, d, r, p, s: repeatability.icc(np.column_stack((d, r)), "icc(2,1)", level=s.level),
+    "deming_slope": _line("slope"),
+    "deming_intercept": _line("intercept"),
+    "tdi": lambda e, d, r, p, s: deviation.total_deviation_index(d, r, coverage=e.coverage or 0.9, level=s.level),
+    "coverage_probability": _within,
+}

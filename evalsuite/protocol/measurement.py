@@ -1,0 +1,36 @@
+"""What a protocol of a measurement (task kind regression) must say: one reference, one output, errors with a size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.schema import StudyProtocol
+
+
+def measurement_problems(protocol: StudyProtocol) -> Iterator[Problem]:
+    """Contradictions in a protocol of a measurement; nothing for other tasks."""
+    task = protocol.task
+    if task.kind != "regression":
+        return
+    if not isinstance(task.reference, str):
+        yield Problem("a measurement has one reference column", "task.reference", "name one column")
+    if isinstance(task.score, list) and len(task.score) != 1:
+        yield Problem("a measurement is one output or expression", "task.score", "e.g. score: volume_ml")
+    for name in ("classes", "negative"):
+        if getattr(task, name) is not None:
+            yield Problem(f"a measurement has no {name}", f"task.{name}", "remove it")
+    if protocol.missing_outputs.primary in ("as_negative", "as_positive"):
+        yield Problem(
+            f"'{protocol.missing_outputs.primary}' means nothing for a measurement",
+            "missing_outputs.primary",
+            "use worst_case or exclude",
+        )
+    for i, endpoint in enumerate(protocol.endpoints):
+        if endpoint.maximum is not None and not 0.0 < endpoint.maximum < math.inf:
+            yield Problem(
+                "the largest possible error is a size, above 0", f"endpoints[{i}].maximum", "in the reference's unit"
+            )
+        if endpoint.repeats is not None and not endpoint.repeats.strip():
+            yield Problem("no column named", f"endpoints[{i}].repeats", "e.g. repeats: lesion_id")
