@@ -424,7 +424,7 @@ _MEASUREMENTS: tuple[MetricInfo, ...] = (
     _measured(
         "mae",
         "Mean absolute error",
-        "mean of |device − reference|",
+        "mean of the absolute value of device − reference",
         accepts=("maximum",),
         higher_is_better=False,
         lower=0.0,
