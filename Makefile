@@ -3,12 +3,13 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers check demo-train bench clean
+.PHONY: help setup demo test lint types layers demo-train samples bench clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
 	@echo "make test        style, types, layers and all tests"
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
+	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
 
 setup:
@@ -34,11 +35,14 @@ demo-train: setup
 	$(PY) examples/chest_phantom/train.py
 	$(PY) examples/chest_phantom/package.py
 
+samples: setup
+	$(PY) reports/samples/make.py $(shell ls -d demo/run-* 2>/dev/null | tail -1)/report.pdf
+
 bench: setup
-	$(PY) benchmarks/lock.py --out benchmarks/results/lock.md
-	$(PY) benchmarks/engine.py --out benchmarks/results/engine.md
-	$(PY) benchmarks/statistics.py --out benchmarks/results/statistics.md
-	$(PY) benchmarks/report.py --out benchmarks/results/report.md
+	$(PY) -P benchmarks/lock.py --out benchmarks/results/lock.md
+	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
+	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
+	$(PY) -P benchmarks/report.py --out benchmarks/results/report.md
 
 clean:
 	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
