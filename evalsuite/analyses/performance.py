@@ -46,6 +46,7 @@ from evalsuite.analyses.population import (
     build_population,
     scenario,
 )
+from evalsuite.analyses.utility import decision_curves
 from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
@@ -127,6 +128,7 @@ def evaluate_binary(
     at_level = _at_level(protocol, population, resampling, cells)
     tests = list(exact_tests(protocol, findings))
     notes = list(_notes(protocol, population, labels, frame))
+    other: Population | None = None
     if protocol.comparisons and baseline is not None:
         other = build_population(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=baseline)
         compared = compare(protocol, population, other, cells, resampling)
@@ -137,8 +139,9 @@ def evaluate_binary(
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, at_level)
     return Results(
         findings=(*findings, *adjusted),
-        curves=draw_curves.curves(
-            protocol, _drawn(protocol, population, cells, outputs, references), seed=protocol.seed
+        curves=(
+            *draw_curves.curves(protocol, _drawn(protocol, population, cells, outputs, references), seed=protocol.seed),
+            *decision_curves(protocol, population, other, outputs),
         ),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)

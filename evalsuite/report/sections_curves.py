@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalsuite.report.figures import Mark, histogram, precision_recall, reliability, roc
+from evalsuite.report.figures_utility import net_benefit
 from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
 from evalsuite.report.sections_classes import has_several
@@ -55,6 +56,9 @@ def performance_curves(material: Material) -> list[Block]:
         blocks.append(_roc_figure(material, line, band))
     if scores is not None:
         blocks.append(scores)
+    utility = _utility_figure(material)
+    if utility is not None:
+        blocks.append(utility)
     if line is None:
         text = "The evidence holds no ROC curve: it takes positive and negative cases."
         if has_several(material):
@@ -119,6 +123,37 @@ def _histogram_figure(material: Material) -> Figure | None:
             "The panels have scales of their own. Dashed: operating points.",
         ),
         svg=histogram(positive, negative, thresholds=thresholds, x_title=f"Score ({clean(name, longest=60)})", alt=alt),
+    )
+
+
+def _utility_figure(material: Material) -> Figure | None:
+    """The decision curve, where the evidence holds one."""
+    curves = material.curves("net_benefit")
+    model = next((c for c in curves if c.series == "model"), None)
+    if model is None:
+        return None
+    n = model.n if isinstance(model.n, int) else None
+    everyone = next((c for c in curves if c.series == "treat all"), None)
+    alt = (
+        f"Decision curve of {format_count(n)} cases: net benefit of the model, of treating all and of treating none, "
+        f"over threshold probabilities from {format_number(model.x[0], 2)} to {format_number(model.x[-1], 2)}."
+    )
+    names = {"model": "Model", "baseline": "Baseline", "treat all": "Treat all", "treat none": "Treat none"}
+    notes = [
+        f"Band: {material.interval_title} of the model, {clean(model.method or 'method not recorded', longest=160)}.",
+        f"Net benefit per case at {clean(everyone.method or '', longest=120)}."
+        if everyone is not None and everyone.method
+        else "Net benefit per case.",
+        "Dashed verticals: operating points. A threshold says how many false alarms one true finding is worth.",
+    ]
+    return Figure(
+        label="",
+        caption="Decision curve",
+        alt=alt,
+        notes=tuple(notes),
+        svg=net_benefit(
+            curves, thresholds=[p.threshold for p in material.protocol.operating_points], names=names, alt=alt
+        ),
     )
 
 
