@@ -27,9 +27,10 @@ from rich.text import Text
 from evalsuite.errors import EvalsuiteError, Interrupted
 
 INTERRUPTED = 130
+_IN_BYTES = ("verify", "lock")
 _TITLES = {
-    "verify": "Verifying the test set",
-    "lock": "Locking the test set",
+    "verify": "Verifying (MB)",
+    "lock": "Locking (MB)",
     "predict": "Running the model",
     "evaluate": "Estimating",
     "report": "Writing the report",
@@ -61,6 +62,8 @@ class Stages:
         self._started: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage in _IN_BYTES:
+            done, total = round(done / 1e6), max(1, round(total / 1e6))
         first = stage not in self._started
         self._started.setdefault(stage, time.monotonic())
         title = _TITLES.get(stage, stage)

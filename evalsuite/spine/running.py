@@ -480,6 +480,7 @@ def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -
         },
         reason="reference standard opened for scoring",
     )
+    on_stage("evaluate", 0, 1)
     evidence = evaluate(
         protocol,
         testset,
