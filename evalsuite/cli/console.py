@@ -60,6 +60,7 @@ class Stages:
         self._console = console
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._finished: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage in _IN_BYTES:
@@ -68,10 +69,10 @@ class Stages:
         self._started.setdefault(stage, time.monotonic())
         title = _TITLES.get(stage, stage)
         if self._progress is None:
-            if done >= total:
+            if done >= total and stage not in self._finished:
+                self._finished.add(stage)
                 seconds = time.monotonic() - self._started[stage]
                 self._console.print(f"{title}: done in {seconds:.1f} s", markup=False)
-                self._started.pop(stage)
             return
         if first:
             self._tasks[stage] = self._progress.add_task(title, total=total)
