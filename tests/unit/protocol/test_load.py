@@ -463,3 +463,12 @@ def test_comparisons_of_a_task_without_them_are_listed() -> None:
     assert unsupported(protocol, {"auroc", "sensitivity"}) == []
     several = protocol.model_copy(update={"task": protocol.task.model_copy(update={"kind": "multiclass"})})
     assert "comparisons" in [p.where for p in unsupported(several, {"auroc", "sensitivity"})]
+
+
+def test_a_decision_curve_needs_a_probability_and_an_increasing_grid() -> None:
+    found = only(changed("analyses", {"utility": {"thresholds": [0.5, 0.1, 9]}}))
+    assert found.where == "analyses.utility.thresholds"
+    data = changed("analyses", {"utility": {"thresholds": [0.1, 0.5, 9]}})
+    assert unsupported(parse(data), {"auroc", "sensitivity", "brier"}) == []
+    data["task"]["probability"] = False
+    assert "needs a probability" in {p.where: p.what for p in problems(data)}["analyses.utility"]
