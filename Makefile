@@ -39,10 +39,10 @@ samples: setup
 	$(PY) reports/samples/make.py $(shell ls -d demo/run-* 2>/dev/null | tail -1)/report.pdf
 
 bench: setup
-	$(PY) -P benchmarks/lock.py --out benchmarks/results/lock.md
+	$(PY) -P benchmarks/lock.py | tee benchmarks/results/lock.md
 	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
-	$(PY) -P benchmarks/report.py --out benchmarks/results/report.md
+	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
 
 clean:
 	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

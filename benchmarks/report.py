@@ -41,15 +41,17 @@ def once(s: Study) -> tuple[float, float, float, int, int]:
 
 
 def main(repeats: int) -> None:
-    print(f"weasyprint {weasyprint.__version__}, median of {repeats}, first report of the process left out")
-    print(f"{'study':<12}{'pages':>6}{'kB':>8}{'view model s':>14}{'html s':>9}{'pdf s':>8}{'pages/s':>9}")
+    print(
+        f"# Report\n\nweasyprint {weasyprint.__version__}, median of {repeats}, first report of the process left out.\n"
+    )
+    print("| study | pages | kB | view model s | html s | pdf s | pages/s |\n|---|---:|---:|---:|---:|---:|---:|")
     once(study(few=True))
     for name, s in (("small", study(few=True)), ("usual", study()), ("crowded", crowded())):
         runs = [once(s) for _ in range(repeats)]
         view, html, pdf = (sorted(r[i] for r in runs)[len(runs) // 2] for i in range(3))
         pages, size = runs[0][3], runs[0][4]
-        print(f"{name:<12}{pages:>6}{size / 1000:>8.0f}{view:>14.2f}{html:>9.2f}{pdf:>8.2f}{pages / pdf:>9.1f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+        print(f"| {name} | {pages} | {size / 1000:.0f} | {view:.2f} | {html:.2f} | {pdf:.2f} | {pages / pdf:.1f} |")
+    print(f"\nPeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 if __name__ == "__main__":
