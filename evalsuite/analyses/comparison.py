@@ -33,6 +33,15 @@ _PROPORTIONS = ("sensitivity", "specificity", "accuracy")
 _RESAMPLED = ("percentile", "basic", "bca")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tables:
+    """Replicates of both devices from one draw, and the row that is a cell's."""
+
+    candidate: ReplicateTable
+    baseline: ReplicateTable
+    row: int
+
+
 @dataclass(slots=True, kw_only=True)
 class _Study:
     """What all comparisons of a protocol share; replicates are made once per comparison, cell and assumption."""
@@ -43,11 +52,18 @@ class _Study:
     cells: Sequence[Cell]
     draw: PatientDraw
     pairs: dict[tuple[str, str | None, int], Pair] = field(default_factory=dict)
-    tables: dict[tuple[str, str | None, int], tuple[ReplicateTable, ReplicateTable]] = field(default_factory=dict)
+    tables: dict[tuple[str, str | None, int], _Tables] = field(default_factory=dict)
 
     @property
     def level(self) -> float:
         return two_sided_level(self.protocol.confidence)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is missing, so that every cell sees the same population."""
+        return bool(
+            self.candidate.has_output.all() and self.baseline.has_output.all() and self.candidate.has_reference.all()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +240,12 @@ def _difference(study: _Study, comparison: Comparison, cell: Cell, condition: st
             **_within(study, pair, among),
         )
     tables = _tables(study, comparison, cell, condition)
-    found = difference_estimate((tables[0], 0, 0), (tables[1], 0, 0), level=level, method=_method(study, comparison))
+    found = difference_estimate(
+        (tables.candidate, tables.row, 0),
+        (tables.baseline, tables.row, 0),
+        level=level,
+        method=_method(study, comparison),
+    )
     if metric in _PROPORTIONS:
         among, _ = _right(metric, pair)
         return replace(found, n=int(among.sum()), **_within(study, pair, among))
@@ -285,12 +306,13 @@ def _method(study: _Study, comparison: Comparison) -> BootstrapMethod:
     return cast(BootstrapMethod, chosen or study.protocol.confidence.bootstrap.interval)
 
 
-def _tables(
-    study: _Study, comparison: Comparison, cell: Cell, condition: str | None
-) -> tuple[ReplicateTable, ReplicateTable]:
-    key = _key(study, comparison, condition, cell)
+def _tables(study: _Study, comparison: Comparison, cell: Cell, condition: str | None) -> _Tables:
+    """Replicates of both devices in this cell; of all cells at once where they see the same population."""
+    name, condition, position = _key(study, comparison, condition, cell)
+    key = (name, condition, -1 if study.complete else position)
     if key not in study.tables:
-        pair = _pair(study, comparison, cell, condition)
+        pair = _pair(study, comparison, study.cells[0] if study.complete else cell, condition)
+        masks = np.array([c.mask for c in study.cells]) if study.complete else pair.include[np.newaxis]
 
         def table(side: Side) -> ReplicateTable:
             return binary_replicates(
@@ -300,13 +322,13 @@ def _tables(
                 call=side.call,
                 probability=side.probability,
                 metrics=[compared_metric(comparison)],
-                masks=pair.include[np.newaxis],
+                masks=masks,
                 prevalence=comparison.prevalence,
                 with_jackknife=_method(study, comparison) == "bca",
             )
 
-        study.tables[key] = table(pair.candidate), table(pair.baseline)
-    return study.tables[key]
+        study.tables[key] = _Tables(candidate=table(pair.candidate), baseline=table(pair.baseline), row=0)
+    return replace(study.tables[key], row=position if study.complete else 0)
 
 
 # --- both devices' own values ---------------------------------------------------------------------------------------
@@ -358,8 +380,9 @@ def _own(
     if metric.direct is not None and not (study.candidate.clustered and metric.clustered_by_bootstrap):
         found = metric.direct(c, endpoint)
     else:
-        table = _tables(study, comparison, cell, None)[which]
-        found = read_table(table, method=_method(study, comparison), level=study.level)[0][0]
+        tables = _tables(study, comparison, cell, None)
+        table = (tables.candidate, tables.baseline)[which]
+        found = read_table(table, method=_method(study, comparison), level=study.level)[tables.row][0]
     missing: dict[str, Any] = {k: v for k, v in c.counts().items() if getattr(found, k) is None}
     return replace(found, **missing) if missing else found
 

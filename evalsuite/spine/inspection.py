@@ -77,6 +77,11 @@ def _protocol(path: Path, testset: Path | None) -> dict[str, Any]:
         "study kind": protocol.kind,
         "task": protocol.task.kind,
         "endpoints": [f"{e.name} ({e.metric}, {e.role})" for e in protocol.endpoints],
+        **(
+            {"comparisons": [f"{c.name} ({c.metric}, {c.role})" for c in protocol.comparisons]}
+            if protocol.comparisons
+            else {}
+        ),
         "strata": [s.name for s in protocol.strata],
         "digest": protocol_digest(protocol),
         "not supported": [str(p) for p in unsupported(protocol, computable())],
