@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from evalsuite.protocol.comparisons import asked_endpoints
+from evalsuite.protocol.decision import decision_family
 from evalsuite.report.format import (
     format_bytes,
     format_count,
@@ -180,6 +182,7 @@ def pre_specification(material: Material) -> Section:
         ),
         Item(name="Design", value=f"{p.kind.replace('_', ' ')}, {p.task.kind}"),
         Item(name="Decision rule", value=sentence(RULES.get(p.decision_rule, p.decision_rule))),
+        *_multiplicity(material),
     ]
     if isinstance(frozen, Mapping):
         sequence = frozen.get("ledger_seq")
@@ -212,11 +215,22 @@ def pre_specification(material: Material) -> Section:
     return Section(id="protocol", number="", title="Protocol and pre-specification", code="R04", blocks=tuple(blocks))
 
 
+def _multiplicity(material: Material) -> list[Item]:
+    """How several claims share the error rate, where the protocol says so."""
+    family = decision_family(material.protocol)
+    if family is None:
+        return []
+    names = ", ".join(clean(claim[0].name, longest=60) for claim in family.claims[:12])
+    order = " in this order" if family.ordered else ""
+    use = "" if family.decides else "; for information, as every primary criterion must be met"
+    return [Item(name="Multiplicity", value=f"{sentence(f'{family.title}{order}: {names}{use}')}")]
+
+
 def _endpoints(material: Material) -> Table:
     from evalsuite.report.format import format_criterion
 
     rows = []
-    for e in material.protocol.endpoints:
+    for e in asked_endpoints(material.protocol):
         goal = "none: reported, not judged"
         if e.criterion is not None:
             goal = format_criterion(e.criterion.model_dump(), level=material.level, metric=e.metric, title="")
