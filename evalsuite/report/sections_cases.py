@@ -73,6 +73,8 @@ def _reference_words(m: Material) -> str:
     if task.kind in ("multiclass", "ordinal"):
         order = ", from the lowest grade to the highest" if task.kind == "ordinal" else ""
         return f"column {clean(task.reference)}; one of {', '.join(clean(c) for c in task.classes or ())}{order}"
+    if task.kind == "regression":
+        return f"column {clean(task.reference)}; a measured value, in its own unit"
     columns = ", ".join(clean(c) for c in task.reference) if isinstance(task.reference, list) else clean(task.reference)
     if task.kind == "multilabel":
         return f"columns {columns}; label present where its column is {_values(task.positive)}"

@@ -16,9 +16,19 @@ PER_TABLE = 4
 _WORDS = {"multiclass": ("class", "Class"), "multilabel": ("label", "Label"), "ordinal": ("grade", "Grade")}
 
 
+def is_measurement(material: Material) -> bool:
+    """Whether the device measures a quantity: no classes at all."""
+    return material.protocol.task.kind == "regression"
+
+
 def has_several(material: Material) -> bool:
-    """Whether the task names one of several classes or grades, or answers for several labels."""
-    return material.protocol.task.kind in _WORDS
+    """Whether cases are not split into positive and negative: several classes, labels or grades, or a measurement."""
+    return material.protocol.task.kind in _WORDS or is_measurement(material)
+
+
+def too_few_of(material: Material) -> str:
+    """What a group that is not assessable has too few of."""
+    return "cases" if is_measurement(material) else "positives or negatives"
 
 
 def names(material: Material) -> tuple[str, ...]:
@@ -31,7 +41,7 @@ def names(material: Material) -> tuple[str, ...]:
 
 def class_tables(material: Material) -> list[Block]:
     """The confusion matrix and the figures of each class, label or grade; nothing for a task of one question."""
-    if not has_several(material):
+    if material.protocol.task.kind not in _WORDS:
         return []
     return [*_matrix(material), *_each(material)]
 

@@ -6,7 +6,8 @@ from evalsuite.report.figures import Mark, histogram, precision_recall, reliabil
 from evalsuite.report.figures_utility import net_benefit
 from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
-from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_agreement import agreement_figures
+from evalsuite.report.sections_classes import has_several, is_measurement
 from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Section, Table
@@ -59,6 +60,8 @@ def performance_curves(material: Material) -> list[Block]:
     utility = _utility_figure(material)
     if utility is not None:
         blocks.append(utility)
+    if is_measurement(material):
+        return agreement_figures(material)
     if line is None:
         text = "The evidence holds no ROC curve: it takes positive and negative cases."
         if has_several(material):
@@ -161,6 +164,11 @@ def calibration(material: Material) -> Section:
     chosen = [(i, f) for i, f in material.findings(overall=True, analysis="calibration")]
     curve = next(iter(material.curves("reliability")), None)
     blocks: list[Block] = []
+    if is_measurement(material):
+        text = "A measurement is no probability: its agreement with the reference stands under standard performance."
+        return Section(
+            id="calibration", number="", title="Calibration", code="R15", blocks=(Prose(paragraphs=(text,)),)
+        )
     if not chosen and curve is None:
         text = (
             "The protocol declares that the score is not a probability; calibration is not estimated."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
 from evalsuite.report.material import Material, metric_title
-from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_classes import has_several, is_measurement, too_few_of
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
@@ -63,7 +63,11 @@ def limitation_statements(material: Material) -> list[str]:
     elif not any("site" in a.stratum for a in m.evidence.accounting):
         said.append("Performance by site was not examined: the protocol declares no stratum named site.")
     prevalence = next((f.estimate for _, f in m.findings(overall=True) if f.metric == "prevalence"), None)
-    if has_several(m):
+    if is_measurement(m):
+        said.append(
+            "Agreement holds over this set's range of values only, and correlations depend on how wide that range is."
+        )
+    elif has_several(m):
         said.append(
             "Predictive values, averages and calibration hold for this set's mix of cases only; where it is enriched "
             "they do not describe clinical use."
@@ -100,7 +104,7 @@ def _groups(m: Material) -> list[str]:
         said.append(f"Not assessable for at least one primary endpoint: {_named(undefined)}.")
     small = [s for s in small if s not in undefined]
     if small:
-        said.append(f"Small groups, with wide intervals (fewer than {limit} positives or negatives): {_named(small)}.")
+        said.append(f"Small groups, with wide intervals (fewer than {limit} {too_few_of(m)}): {_named(small)}.")
     return said
 
 
@@ -281,7 +285,7 @@ def glossary(material: Material) -> Section:
         "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value "
         "in at least 95 of 100 such studies.",
         "Design effect": "How much the variance grows because several cases come from one patient.",
-        "Not assessable": "Too few positives or negatives in the group for an estimate to be shown.",
+        "Not assessable": f"Too few {too_few_of(material)} in the group for an estimate to be shown.",
         "Worst case": "Every missing outcome counted against the device.",
     }
     items = {**dict(sorted(used.items())), **words}

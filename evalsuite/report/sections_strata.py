@@ -26,7 +26,7 @@ from evalsuite.report.material import (
     metric_title,
     question,
 )
-from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_classes import has_several, too_few_of
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding
@@ -259,7 +259,7 @@ def _matrix(
     small = material.protocol.small_strata
     notes.append(
         f"Estimate and {material.interval_title}, methods as in the performance table. Not assessable: fewer than "
-        f"{small.suppress_below} positives or negatives; † small: fewer than {small.flag_below}."
+        f"{small.suppress_below} {too_few_of(material)}; † small: fewer than {small.flag_below}."
     )
     notes.append(material.set_note)
     return Table(

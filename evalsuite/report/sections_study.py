@@ -14,7 +14,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
-from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_classes import has_several, is_measurement
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import (
     Bullets,
@@ -291,6 +291,11 @@ def _operating_points(material: Material) -> Table:
 
 
 def _output_policy(material: Material, policy: str) -> str:
+    if is_measurement(material) and policy == "worst_case":
+        return (
+            "counted against the device (worst case): as far off as the endpoint's declared maximum; what has no such "
+            "worst case is not estimable"
+        )
     if has_several(material) and policy == "worst_case":
         kind = material.protocol.task.kind
         if kind == "multilabel":
@@ -300,10 +305,17 @@ def _output_policy(material: Material, policy: str) -> str:
     return OUTPUT_POLICIES[policy]
 
 
+def _reference_policy(material: Material, policy: str) -> str:
+    if is_measurement(material) and policy == "worst_case":
+        return "taken to be as far from the device as the endpoint's declared maximum"
+    return REFERENCE_POLICIES.get(policy, policy)
+
+
 def methods(material: Material) -> Section:
     m, p = material, material.protocol
     level = format_level(m.level)
     output_policy = p.missing_outputs.primary
+    few = "cases" if is_measurement(m) else "positives (or negatives)"
     statements = [
         f"Unit of analysis: the case ({clean(p.unit.case)}); the patient ({clean(p.unit.cluster)}) is the unit of "
         "clustering and of resampling.",
@@ -312,9 +324,8 @@ def methods(material: Material) -> Section:
         + ".",
         f"Cases without a usable output are {_output_policy(m, output_policy)}. "
         "All other policies are reported beside it.",
-        "Cases without an established reference standard are "
-        f"{REFERENCE_POLICIES.get(p.missing_reference.primary, p.missing_reference.primary)}.",
-        f"Groups with fewer than {p.small_strata.suppress_below} positives (or negatives) are not assessable and "
+        f"Cases without an established reference standard are {_reference_policy(m, p.missing_reference.primary)}.",
+        f"Groups with fewer than {p.small_strata.suppress_below} {few} are not assessable and "
         f"printed with their n; groups under {p.small_strata.flag_below} are flagged as small.",
         f"Multiplicity: {p.multiplicity.method.replace('_', ' ')}. Random numbers start from seed {p.seed}.",
     ]

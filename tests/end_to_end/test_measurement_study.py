@@ -109,6 +109,12 @@ def test_a_measurement_study_ends_in_a_verdict_and_a_report_that_verify(tmp_path
     assert {"bland_altman", "scatter"} <= kinds
     assert cli("verify", tmp_path / "run").code == 0
     assert (tmp_path / "run" / "report.pdf").stat().st_size > 10_000
+    page = " ".join((tmp_path / "run" / "report.html").read_text().split())
+    assert "Bland-Altman plot" in page
+    assert "Device against reference" in page
+    assert "a measured value, in its own unit" in page
+    for wrong in ("target condition", "do not add up", "ROC curve", "positives (or negatives)"):
+        assert wrong not in page, wrong
 
 
 def test_independent_cases_have_the_closed_intervals(tmp_path, cli):
