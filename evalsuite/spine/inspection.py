@@ -10,6 +10,7 @@ from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_prot
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
 from evalsuite.record.canonical import read_json
+from evalsuite.spine.fit import column_problems
 from evalsuite.spine.folder import RunFolder
 
 
@@ -95,14 +96,7 @@ def _protocol_fits(protocol: StudyProtocol, testset: Path) -> list[str]:
     """What the set lacks for this protocol; names of columns only, no cell is read."""
     from evalsuite.testset import open_testset
 
-    lock = open_testset(testset, verify=False).lock
-    columns = lock.get("columns", {})
-    known = {str(c) for value in columns.values() for c in (value if isinstance(value, list) else [value]) if c}
-    known |= {f"dicom:{k}" for k in lock.get("attributes", {})} | set(lock.get("attributes", {}))
-    reference = protocol.task.reference
-    needed = [*(reference if isinstance(reference, list) else [reference])]
-    needed += [s.column for s in protocol.strata if s.column is not None]
-    return [f"the set has no column '{c}'" for c in needed if c not in known]
+    return [str(p) for p in column_problems(protocol, open_testset(testset, verify=False))]
 
 
 def _model(path: Path, contract: Path | None, testset: Path | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
 from evalsuite.spine import history
 from evalsuite.spine.baseline import open_baseline
+from evalsuite.spine.fit import require_columns
 from evalsuite.spine.scoring import require_baseline, require_supported
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def freeze(
     study = load_protocol(protocol)
     require_supported(study)
     testset = open_testset(testset_path)
+    require_columns(study, testset)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     baseline = None
     if baseline_path is not None:

@@ -20,6 +20,7 @@ from evalsuite.record.seal import write_seal
 from evalsuite.spine import history
 from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
 from evalsuite.spine.draft import draft_record
+from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import RunFolder, claimed, clear_work, plan_of, require_intact
 from evalsuite.spine.scoring import evaluate, require_baseline, require_supported
 from evalsuite.types import Evidence, Verdict
@@ -265,6 +266,7 @@ def _predict(
     require_supported(protocol)
     require_baseline(protocol, given=baseline is not None)
     testset = open_testset(testset_path, on_progress=lambda done, total: on_stage("verify", done, total))
+    require_columns(protocol, testset)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     store = Path(testset_path)
     other = None

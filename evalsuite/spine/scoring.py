@@ -56,6 +56,35 @@ def _device_rows(predictions: Predictions) -> pd.DataFrame:
     return table[(table["rater"] == "device") & table["condition"].isna()].reset_index(drop=True)
 
 
+def _each_case_alone(protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFrame) -> bool:
+    """Whether nothing says which cases belong to one patient."""
+    return testset.lock["columns"]["patient"] is None and protocol.unit.cluster not in frame.columns
+
+
+def _clusters(protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFrame, rows: list[int]) -> tuple[str, ...]:
+    """The unit of clustering of each case: the protocol's column, whatever the set was locked by.
+
+    A case whose cell is empty is a cluster of its own. InputError where the protocol names a column the set does not
+    have: clustering by something else would give other intervals than those that were specified.
+    """
+    wanted, locked = protocol.unit.cluster, testset.lock["columns"]["patient"]
+    ids = tuple(testset.cases[i].patient_id for i in rows)
+    if wanted == locked:
+        return ids
+    if wanted in frame.columns:
+        return tuple(
+            str(cell).strip() or f"case:{testset.cases[i].case_id}" for cell, i in zip(frame[wanted], rows, strict=True)
+        )
+    if locked is None and wanted == type(protocol.unit).model_fields["cluster"].default:
+        return ids
+    raise InputError(
+        f"The protocol clusters cases by '{wanted}', which this test set does not have.",
+        hint=f"The set was locked with patient column '{locked}': set unit.cluster to it, or lock the set again."
+        if locked
+        else "The set has no patient column: lock it again with --protocol or --patient-column.",
+    )
+
+
 def evaluate(
     protocol: StudyProtocol,
     testset: LockedTestSet,
@@ -103,7 +132,7 @@ def evaluate(
     in_set = {case.case_id: i for i, case in enumerate(testset.cases)}
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
-    patient_id = tuple(testset.cases[i].patient_id for i in rows)
+    patient_id = _clusters(protocol, testset, frame, rows)
     results = evaluate_task(
         protocol,
         case_id=case_id,
@@ -114,7 +143,7 @@ def evaluate(
         on_step=on_step,
     )
     notes = list(results.notes)
-    if testset.lock.get("columns", {}).get("patient") is None:
+    if _each_case_alone(protocol, testset, frame):
         notes.append(
             "The case table has no patient identifier: every case is taken to be a patient of its own, and intervals "
             "are too narrow if that is not so."

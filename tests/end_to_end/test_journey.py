@@ -202,3 +202,26 @@ def test_published_schemas_accept_what_is_written(locked, cli):
     }
     for kind, path in files.items():
         jsonschema.validate(json.loads(path.read_text()), cli("schema", kind).json())
+
+
+def test_cases_are_clustered_by_the_protocols_column_whatever_the_set_was_locked_by(study, cli):
+    lines = study.cases.read_text().splitlines()
+    rows = [f"{line},l{i // 3}" for i, line in enumerate(lines[1:])]
+    study.cases.write_text("\n".join([lines[0] + ",lesion_id", *rows]) + "\n")
+    assert cli("lock", study.cases, "--out", study.testset).code == 0
+    text = study.protocol.read_text()
+    common = ("--testset", study.testset, "--model", study.predictions)
+    patients = {}
+    for cluster in ("patient_id", "lesion_id"):
+        study.protocol.write_text(text.replace("cluster: patient_id", f"cluster: {cluster}"))
+        out = study.folder / cluster
+        assert cli("run", study.protocol, *common, "--out", out).code == 1
+        findings = json.loads((out / "evidence.json").read_text())["findings"]
+        patients[cluster] = next(
+            f["estimate"]["n_patients"] for f in findings if f["metric"] == "auroc" and not f["stratum"]
+        )
+    assert patients == {"patient_id": 120, "lesion_id": 40}
+    study.protocol.write_text(text.replace("cluster: patient_id", "cluster: nothing"))
+    done = cli("run", study.protocol, *common, "--out", study.folder / "none")
+    assert done.code == 2
+    assert "nothing" in done.err
