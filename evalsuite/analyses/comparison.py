@@ -24,7 +24,14 @@ from evalsuite.stats.bootstrap import (
 )
 from evalsuite.stats.bootstrap import estimates as read_table
 from evalsuite.stats.decision_curve import net_benefit_difference
-from evalsuite.stats.differences import McNemarMethod, PairedMethod, mcnemar, paired_counts, paired_difference
+from evalsuite.stats.differences import (
+    McNemarMethod,
+    PairedCounts,
+    PairedMethod,
+    mcnemar,
+    paired_counts,
+    paired_difference,
+)
 from evalsuite.stats.roc_compare import AurocDifference, paired_auroc_difference
 from evalsuite.types import Estimate, Finding, TestOutcome
 
@@ -239,6 +246,10 @@ def _difference(study: _Study, comparison: Comparison, cell: Cell, condition: st
             method=cast(PairedMethod, comparison.interval or "tango"),
             **_within(study, pair, among),
         )
+    if metric in _PROPORTIONS and not resampled:
+        among, right = _right(metric, pair)
+        if bool((right[0] == right[1])[among].all()):
+            return _no_discordance(study, comparison, pair, among, level)
     tables = _tables(study, comparison, cell, condition)
     found = difference_estimate(
         (tables.candidate, tables.row, 0),
@@ -250,6 +261,25 @@ def _difference(study: _Study, comparison: Comparison, cell: Cell, condition: st
         among, _ = _right(metric, pair)
         return replace(found, n=int(among.sum()), **_within(study, pair, among))
     return replace(found, n=int(pair.include.sum()), **counts)
+
+
+def _no_discordance(study: _Study, comparison: Comparison, pair: Pair, among: np.ndarray, level: float) -> Estimate:
+    """Both devices right and wrong on the same cases of clustered patients: no resample varies, so patients count.
+
+    As for a single clustered proportion without variance, the effective number of cases is the number of patients.
+    """
+    counts = _within(study, pair, among)
+    calls = pair.candidate.call
+    assert calls is not None, "the protocol's loader requires an operating point"
+    both = round(counts["n_patients"] * float((calls == pair.reference)[among].mean()))
+    found = paired_difference(
+        PairedCounts(both=both, first_only=0, second_only=0, neither=counts["n_patients"] - both),
+        level=level,
+        method=cast(PairedMethod, comparison.interval or "tango"),
+        **counts,
+    )
+    n = int(among.sum())
+    return replace(found, n=n, method=f"{found.method} on as many pairs as patients (no discordant pair)")
 
 
 def _within(study: _Study, pair: Pair, among: np.ndarray) -> dict[str, Any]:

@@ -174,6 +174,30 @@ def test_two_devices_that_agree_differ_by_nothing() -> None:
     assert {c.endpoint: c.outcome for c in verdict.criteria} == {"sens": "met", "area": "inconclusive"}
 
 
+def test_clustered_devices_that_agree_are_as_sure_as_there_are_patients() -> None:
+    truth, first, _ = simulated()
+    study = protocol({"name": "sens", "metric": "sensitivity", "at": "primary"})
+    e = difference(evaluated(study, truth, first, first, per_patient=4), "sens").estimate
+    patients = len({i // 4 for i in range(len(truth)) if truth[i] == 1})
+    wanted = paired_difference(PairedCounts(both=patients, first_only=0, second_only=0, neither=0))
+    assert (e.value, e.low, e.high) == (0.0, wanted.low, wanted.high)
+    assert (e.n, e.n_patients) == (int(truth.sum()), patients)
+    alone = difference(evaluated(study, truth, first, first), "sens").estimate
+    assert e.low is not None
+    assert alone.low is not None
+    assert e.low < alone.low
+
+
+def test_a_brier_difference_is_bootstrapped_as_wide_as_normal_theory_says() -> None:
+    truth, first, second = simulated(400)
+    study = protocol({"name": "x", "metric": "brier"}, confidence={"bootstrap": {"replicates": 2000}})
+    e = difference(evaluated(study, truth, first, second), "x").estimate
+    each = (first - truth) ** 2 - (second - truth) ** 2
+    half = 1.959964 * each.std(ddof=1) / np.sqrt(len(each))
+    assert e.value == pytest.approx(each.mean(), abs=1e-9)
+    assert [e.low, e.high] == pytest.approx([each.mean() - half, each.mean() + half], abs=0.1 * half)
+
+
 def test_a_baseline_may_have_its_own_threshold() -> None:
     truth, first, second = simulated()
     points = [POINT, {"name": "theirs", "threshold": 0.3}]
