@@ -20,6 +20,7 @@ def column_problems(protocol: StudyProtocol, testset: LockedTestSet) -> list[Pro
     references = reference if isinstance(reference, list) else [reference]
     needed = [(c, "task.reference") for c in references]
     needed += [(s.column, f"strata ({s.name})") for s in protocol.strata if s.column is not None]
+    needed += [(e.repeats, f"endpoints ({e.name})") for e in protocol.endpoints if e.repeats is not None]
     default_cluster = type(protocol.unit).model_fields["cluster"].default
     if not (roles["patient"] is None and protocol.unit.cluster == default_cluster):
         needed.append((protocol.unit.cluster, "unit.cluster"))
