@@ -1,0 +1,57 @@
+"""Every example runs as its README says, and so does the Python of the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import evalsuite as es
+
+
+def test_the_recorded_example_runs_as_its_readme_says(checkout, tmp_path, cli):
+    example = checkout / "examples" / "recorded_predictions"
+    protocol, model = example / "protocol.yaml", example / "predictions.csv"
+    common = ("--testset", tmp_path / "set", "--model", model)
+    assert cli("lock", example / "cases.csv", "--protocol", protocol, "--out", tmp_path / "set").code == 0
+    assert cli("freeze", protocol, *common, "--out", tmp_path / "frozen").code == 0
+    done = cli("run", tmp_path / "frozen", *common, "--out", tmp_path / "run", "--json")
+    assert done.code == 1
+    assert done.json()["evidence"] is True
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    lost = {a["status"]: a["n"] for a in evidence["accounting"] if not a["stratum"] and a["status"] != "ok"}
+    assert lost == {"failed": 1, "rejected": 1}
+
+
+def test_the_demo_walks_from_phantoms_to_a_verified_report(checkout, tmp_path):
+    command = [sys.executable, "examples/chest_phantom/demo.py", "--out", str(tmp_path / "demo"), "--patients", "40"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Intact" in done.stdout
+    assert (tmp_path / "demo" / "run-1" / "report.pdf").is_file()
+
+
+@pytest.mark.parametrize("package", ["bundle", "torchscript/model.ts", "exported/model.pt2", "onnx/model.onnx"])
+def test_every_package_of_the_demo_says_what_it_is(checkout, cli, package):
+    found = cli("inspect", checkout / "examples" / "chest_phantom" / "models" / package, "--json").json()
+    assert found["kind"] == "model"
+    assert found["outputs"] == ["p_nodule"]
+
+
+def test_the_python_of_the_documentation(study, tmp_path):
+    protocol = es.load_protocol(study.protocol)
+    es.lock_testset(
+        study.cases, study.testset, reference=None, protocol=protocol, actor="someone", utc="2026-01-01T00:00:00Z"
+    )
+    testset = es.open_testset(study.testset)
+    model = es.open_model(study.predictions)
+    predictions = es.predict(model, testset, device="cpu")
+    evidence = es.evaluate(protocol, testset, predictions)
+    verdict = es.judge(protocol, evidence)
+    es.write_report(tmp_path / "report.pdf", protocol, evidence, verdict, predictions.record)
+    assert verdict.overall in ("met", "not_met", "inconclusive")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
