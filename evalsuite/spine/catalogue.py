@@ -58,6 +58,15 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
                 "name": "missing_data",
                 "what": "every endpoint under every assumption about missing outputs and references",
             },
+            {
+                "name": "comparison",
+                "what": "paired differences from a baseline: superiority, non-inferiority, equivalence (evalsuite compare)",
+            },
+            {
+                "name": "multiplicity",
+                "what": "bounds and p-values of several claims: Holm, Hochberg, fixed sequence, gatekeeping",
+            },
+            {"name": "utility", "what": "decision curves: net benefit beside treating all and none"},
         ]
     raise InputError(f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models or analyses.")
 
