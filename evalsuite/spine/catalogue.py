@@ -60,7 +60,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             },
             {
                 "name": "comparison",
-                "what": "paired differences from a baseline: superiority, non-inferiority, equivalence (evalsuite compare)",
+                "what": "paired differences from a baseline: superiority, non-inferiority, equivalence",
             },
             {
                 "name": "multiplicity",
