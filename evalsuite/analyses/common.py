@@ -99,8 +99,10 @@ def exact_tests(protocol: StudyProtocol, findings: Sequence[Finding]) -> Iterato
                 )
 
 
-def common_notes(n: int, n_patients: int, labels: Mapping[str, StratumLabels], frame: pd.DataFrame) -> Iterator[str]:
-    """Facts about any set that a reader of its numbers must know."""
+def common_notes(
+    n: int, n_patients: int, labels: Mapping[str, StratumLabels], frame: pd.DataFrame, *, weighted: bool = False
+) -> Iterator[str]:
+    """Facts about any set that a reader of its numbers must know; `weighted` where weighted figures stand beside."""
     if n_patients < n:
         yield (
             f"{n} cases come from {n_patients} patients: intervals allow for the dependence of cases within a patient."
@@ -112,5 +114,5 @@ def common_notes(n: int, n_patients: int, labels: Mapping[str, StratumLabels], f
         lost = int(sum(group.mask(i).sum() for i in missing))
         if lost:
             yield f"Stratum '{group.name}' is not recorded for {lost} of {n} cases; they form a group of their own."
-    if "sample_weight" in frame.columns:
+    if "sample_weight" in frame.columns and not weighted:
         yield "The case table has sampling weights; these estimates are of the set as it is, unweighted."

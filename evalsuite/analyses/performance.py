@@ -468,4 +468,5 @@ def _notes(
         )
     if protocol.task.probability and not population.is_probability:
         yield "The score leaves the range 0 to 1: it is not a probability, and calibration is not estimated."
-    yield from common_notes(population.n, population.n_patients, labels, frame)
+    weighted = protocol.analyses.weighting is not None
+    yield from common_notes(population.n, population.n_patients, labels, frame, weighted=weighted)

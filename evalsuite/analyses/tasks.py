@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 
 from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
-from evalsuite.analyses.common import OnStep, Results
+from evalsuite.analyses.common import OnStep, Results, cells_of
+from evalsuite.analyses.generalisation import generalise
 from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.performance import evaluate_binary
+from evalsuite.analyses.population import build_population
+from evalsuite.analyses.tipping import tipping_points
+from evalsuite.analyses.verification import corrected_figures
+from evalsuite.analyses.weighting import weighted_figures
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.testset.strata import assign_strata
 
 
 def computable() -> frozenset[str]:
@@ -51,6 +58,47 @@ def evaluate_task(
     if protocol.task.kind not in analyses:
         raise ValueError(f"no analysis of a {protocol.task.kind} task")
     more = {} if baseline is None else {"baseline": baseline}
-    return analyses[protocol.task.kind](
+    results = analyses[protocol.task.kind](
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions, on_step=on_step, **more
+    )
+    if protocol.task.kind != "binary" or not _beside(protocol):
+        return results
+    return _with_the_others(
+        results, protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+
+
+def _beside(protocol: StudyProtocol) -> bool:
+    """Whether the protocol asks for anything beside performance, calibration and comparison."""
+    a = protocol.analyses
+    asked = (a.generalisation, a.weighting, a.verification)
+    return any(block is not None for block in asked) or protocol.missing_reference.primary == "tipping_point"
+
+
+def _with_the_others(
+    results: Results,
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Results:
+    """The results with what sites, tipping points, weights and partial verification add, each by itself."""
+    population = build_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    labels = assign_strata(frame, protocol.strata)
+    cells = cells_of(labels, population.n)
+    added = (
+        generalise(protocol, population, labels),
+        tipping_points(protocol, population, cells),
+        weighted_figures(protocol, population, cells, frame, results.findings),
+        corrected_figures(protocol, population, frame),
+    )
+    return replace(
+        results,
+        findings=(*results.findings, *(f for more in added for f in more.findings)),
+        tests=(*results.tests, *(t for more in added for t in more.tests)),
+        notes=(*results.notes, *(n for more in added for n in more.notes)),
     )

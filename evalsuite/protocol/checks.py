@@ -37,6 +37,7 @@ _MAX_ALPHA = 0.025
 
 def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
+    from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
 
     return [
@@ -50,6 +51,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *comparison_problems(protocol, UNREADABLE),
         *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
         *_utility(protocol),
+        *analysis_problems(protocol, UNREADABLE),
         *_decision(protocol),
         *_confidence(protocol),
     ]

@@ -103,6 +103,8 @@ def _blocks() -> Iterator[str]:
         seen.append(model)
         yield f"### {f'`{path}`' if path else 'Top level'}\n"
         yield f"{_first_paragraph(model)}\n"
+        if not model.model_fields:
+            continue
         yield "| field | type | default | meaning |"
         yield "|---|---|---|---|"
         for name, field in model.model_fields.items():

@@ -257,6 +257,29 @@ class Utility(Block):
     )
 
 
+class Generalisation(Block):
+    """Sites: how much they differ, what to expect at a new one (random effects), and the figures without each."""
+
+    site: Name = Field(description="name of the stratum whose groups are the sites")
+    endpoints: Annotated[list[str], Field(min_length=1)] = Field(
+        description="endpoints to model: sensitivity, specificity, accuracy, PPV, NPV or AUROC"
+    )
+    leave_one_out: bool = Field(default=True, description="also without each site in turn")
+
+
+class Weighting(Block):
+    """Figures weighted by the column `sample_weight`, beside the unweighted ones: `weighting: {}`, without settings."""
+
+
+class Verification(Block):
+    """Sensitivity and specificity corrected where only some cases got the reference standard; secondary."""
+
+    verified: Name = Field(description="column that says who got it: 1, true, yes; 0, false, no or empty")
+    method: Literal["begg_greenes"] = Field(
+        default="begg_greenes", description="right if verification depends on nothing related to disease but the call"
+    )
+
+
 class Analyses(Block):
     """Optional analyses and their settings. A block this version does not run is an error, not a silent omission."""
 
@@ -268,6 +291,9 @@ class Analyses(Block):
     utility: Utility | None = Field(
         default=None, description="decision curves of a binary probability; drawn with these defaults if not given"
     )
+    generalisation: Generalisation | None = Field(default=None, description="differences between sites, and new ones")
+    weighting: Weighting | None = Field(default=None, description="figures for the population that was sampled")
+    verification: Verification | None = Field(default=None, description="correction for partial verification")
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

@@ -9,7 +9,7 @@ from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
-_ANALYSES = ("calibration", "utility")
+_ANALYSES = ("calibration", "utility", "generalisation", "weighting", "verification")
 
 
 def unsupported(protocol: StudyProtocol, computable: Collection[str]) -> list[Problem]:
@@ -51,6 +51,10 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         yield Problem(
             f"a decision curve in a {protocol.task.kind} task is {not_yet}", "analyses.utility", "remove the block"
         )
+    for name in ("generalisation", "weighting", "verification"):
+        if getattr(protocol.analyses, name) is not None and protocol.task.kind != "binary":
+            what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
+            yield Problem(what, f"analyses.{name}", "remove the block")
     if protocol.comparisons and protocol.task.kind != "binary":
         yield Problem(
             f"comparison with a baseline in a {protocol.task.kind} task is {not_yet}", "comparisons", "remove the list"

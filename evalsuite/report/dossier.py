@@ -21,6 +21,7 @@ from evalsuite.report.judged import conclusion, criteria_table, judgement, ranke
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_comparison import comparison
+from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -58,6 +59,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         curves.calibration(m),
         *_compared(m),
         groups.strata(m),
+        *_population(m),
         missing.missing(m),
         about_run.limitations(m),
         about_run.environment(m),
@@ -85,6 +87,12 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
 def _compared(m: Material) -> tuple[Section, ...]:
     """The section of a comparison, where there is one."""
     section = comparison(m)
+    return () if section is None else (section,)
+
+
+def _population(m: Material) -> tuple[Section, ...]:
+    """The section on sites, weights and partial verification, where there is something to say."""
+    section = generalisation(m)
     return () if section is None else (section,)
 
 

@@ -15,7 +15,12 @@ from evalsuite.report.text import clean, given, short_digest
 from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Finding, Stratum, Verdict
 
 #: Analyses that have tables of their own.
-_ELSEWHERE = ("missing_data", "confusion", "multiplicity", "comparison")
+_ELSEWHERE = (
+    *("missing_data", "confusion", "multiplicity", "comparison"),
+    *("generalisation", "weighting", "verification_bias", "tipping_point"),
+)
+#: Of those, the ones whose tables name interval methods by code.
+_CODED = ("comparison", "generalisation", "weighting", "verification_bias")
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 
 
@@ -76,7 +81,7 @@ class Material:
     @property
     def method_codes(self) -> dict[str, str]:
         """M1, M2, … for the interval methods in the evidence, in order of first use: short enough for a column."""
-        every = itertools.chain(self.findings(), self.findings(analysis="comparison"))
+        every = itertools.chain(self.findings(), *(self.findings(analysis=a) for a in _CODED))
         methods = dict.fromkeys(f.estimate.method for _, f in every if f.estimate.value is not None)
         return {method: f"M{k}" for k, method in enumerate(methods, start=1)}
 

@@ -19,6 +19,8 @@ from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Prose, Row, Section, Table
 from evalsuite.types import Finding
 
+MOST_TIPPING_ROWS = 60
+
 
 def missing(material: Material) -> Section:
     blocks: list[Block] = [_accounting_table(material)]
@@ -34,6 +36,9 @@ def missing(material: Material) -> Section:
                 )
             )
         )
+    tipping = _tipping_table(material)
+    if tipping is not None:
+        blocks.append(tipping)
     return Section(id="missing", number="", title="Missing and failed cases", code="R16", blocks=tuple(blocks))
 
 
@@ -135,6 +140,73 @@ def _policies_tables(material: Material) -> list[Table]:
             )
         )
     return tables
+
+
+def _tipping_table(material: Material) -> Table | None:
+    """One row per criterion: when it would fail if cases without a reference turned out against the device."""
+    found = list(material.findings(analysis="tipping_point"))
+    if not found:
+        return None
+    several = len(material.protocol.operating_points) > 1
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, tuple[int, Finding]]] = {}
+    for index, f in found:
+        key = f.condition if f.condition in ("all_right", "all_wrong") else f.metric
+        groups.setdefault((f.endpoint, tuple(f.stratum.items())), {})[str(key)] = (index, f)
+    rows = [_tipping_row(material, parts, several=several) for parts in list(groups.values())[:MOST_TIPPING_ROWS]]
+    notes = [
+        "How many of the cases without an established reference standard the device would have to have wrong before "
+        "the criterion fails, every division of them tried. Far more than expected is reassuring; fewer is not. "
+        "Expected: as often wrong as on cases with a reference and the same call. Cases without an output: as in "
+        "the primary analysis.",
+    ]
+    if any(f.metric == "auroc" for _, f in found):
+        notes.append(
+            "AUROC: all right and all wrong are the largest and the smallest area possible; the number is how many of "
+            "the possible numbers of positives among these cases allow a division that fails."
+        )
+    if len(groups) > MOST_TIPPING_ROWS:
+        notes.append(f"{len(groups) - MOST_TIPPING_ROWS} more criteria are in the attached evidence.json.")
+    return Table(
+        label="",
+        caption="Tipping points: cases without a reference standard",
+        columns=(
+            Column(title="Criterion on", width=24),
+            Column(title="Cases", align="right", width=8),
+            Column(title="All right", align="right", width=20),
+            Column(title="All wrong", align="right", width=20),
+            Column(title="Fails from", align="right", width=18),
+            Column(title="Expected", align="right", width=10),
+        ),
+        rows=tuple(rows),
+        notes=(*notes, material.set_note),
+    )
+
+
+def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, several: bool) -> Row:
+    index, right = parts["all_right"]
+    wrong, tipping, expected = (parts[key][1] for key in ("all_wrong", "cases_wrong_to_fail", "cases_wrong_expected"))
+    title = Cell(text=_judged_title(right, several=several), sub=clean(right.endpoint, longest=80))
+    cases = Cell(text=format_count(tipping.estimate.n), kind="number")
+    if right.estimate.value is None:
+        return Row(cells=(title, cases, Cell(text=not_estimable(right.estimate), kind="muted", span=4)))
+    ends = [
+        Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
+        for f in (right, wrong)
+    ]
+    t = tipping.estimate
+    if t.value is None:
+        text = Cell(text="never", sub="holds under every division", kind="number")
+    elif right.metric == "auroc":
+        text = Cell(text=f"{format_count(t.numerator)} of {format_count(t.denominator)} numbers", kind="number")
+    elif t.value == 0:
+        text = Cell(text="0", sub="fails with all of them right", kind="number")
+    else:
+        text = Cell(text=f"{format_count(t.value)} of {format_count(t.denominator)} wrong", kind="number")
+    e = expected.estimate.value
+    return Row(
+        cells=(title, cases, *ends, text, Cell(text="–" if e is None else f"{e:.1f}", kind="number")),
+        anchor=anchor(index),
+    )
 
 
 def _judged_title(finding: Finding, *, several: bool) -> str:

@@ -67,6 +67,13 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
                 "what": "bounds and p-values of several claims: Holm, Hochberg, fixed sequence, gatekeeping",
             },
             {"name": "utility", "what": "decision curves: net benefit beside treating all and none"},
+            {
+                "name": "tipping_point",
+                "what": "how many cases without a reference must be wrong before a criterion fails",
+            },
+            {"name": "generalisation", "what": "differences between sites, a new site, the figures without each"},
+            {"name": "weighting", "what": "figures weighted to the population that was sampled"},
+            {"name": "verification_bias", "what": "sensitivity and specificity corrected for partial verification"},
         ]
     raise InputError(f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models or analyses.")
 

@@ -86,6 +86,8 @@ def what_is_wanted(
         required = patient_column != "patient_id"
         task = [protocol.task.reference] if isinstance(protocol.task.reference, str) else protocol.task.reference
         named.update(dict.fromkeys(task, "task.reference"))
+        if protocol.analyses.verification is not None:
+            named.setdefault(protocol.analyses.verification.verified, "analyses.verification.verified")
         for spec in protocol.strata:
             column = spec.column or spec.name
             if spec.cross is not None:

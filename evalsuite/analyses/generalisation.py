@@ -1,0 +1,191 @@
+"""Whether performance carries over: how much sites differ, what to expect at a new one, the figures without each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalsuite.analyses.common import Results
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.population import Bools, Floats, Population
+from evalsuite.analyses.views import primary_view
+from evalsuite.protocol.schema import Endpoint, Generalisation, StudyProtocol
+from evalsuite.stats.generalisation import (
+    SiteEffect,
+    SiteHeterogeneity,
+    auroc_effects,
+    leave_one_site_out,
+    proportion_effects,
+    site_heterogeneity,
+)
+from evalsuite.testset.strata import StratumLabels
+from evalsuite.types import Estimate, Finding, TestOutcome
+
+ANALYSIS = "generalisation"
+_MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cases:
+    """The cases that count, each with its site; arrays of equal length."""
+
+    reference: Bools
+    score: Floats
+    call: Bools | None
+    site: np.ndarray
+    patient: np.ndarray
+
+
+def generalise(protocol: StudyProtocol, population: Population, labels: dict[str, StratumLabels]) -> Results:
+    """Random effects over sites for every endpoint that `analyses.generalisation` names; nothing where it is absent.
+
+    Findings, all of the whole set: the average of sites ("average_site"), the prediction interval for a site not in the
+    study ("new_site"), the share of variation that is more than chance (metric "heterogeneity_i2") and the standard
+    deviation between sites on the logit scale (metric "heterogeneity_tau"); each site's own figure ("site", in its
+    stratum) and the average of the others ("leave_out=SITE"). Missing data are treated within each site as in the
+    primary analysis. Cases whose site is not recorded do not enter.
+    """
+    asked = protocol.analyses.generalisation
+    if asked is None:
+        return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
+    group = labels[asked.site]
+    findings: list[Finding] = []
+    tests: list[TestOutcome] = []
+    notes: list[str] = []
+    lost = sum(int(group.mask(i).sum()) for i, level in enumerate(group.levels) if level == (_MISSING,))
+    if lost:
+        notes.append(f"{lost} cases without a recorded '{asked.site}' are in no model over sites.")
+    by_name = {e.name: e for e in protocol.endpoints}
+    for name in asked.endpoints:
+        endpoint = by_name[name]
+        effects = _effects(protocol, endpoint, _cases(protocol, population, endpoint, group))
+        model = site_heterogeneity(effects, level=two_sided_level(protocol.confidence), endpoint=name)
+        findings += _of_model(protocol, endpoint, model)
+        tests.append(_named(model.test, endpoint, asked))
+        findings += [
+            _finding(protocol, endpoint, e.estimate, "site", stratum={group.keys[0]: e.site}) for e in model.sites
+        ]
+        notes += [
+            f"{asked.site} '{site}' is not in the model of {name} over sites: {why}."
+            for site, why in model.left_out.items()
+        ]
+        if asked.leave_one_out:
+            made, said = _left_out(protocol, endpoint, effects, asked)
+            findings += made
+            notes += said
+    return Results(findings=tuple(findings), curves=(), accounting=(), tests=tuple(tests), notes=tuple(notes))
+
+
+def _cases(protocol: StudyProtocol, population: Population, endpoint: Endpoint, group: StratumLabels) -> _Cases:
+    """Every site's cases under its own primary scenario: the worst case is looked for within the site, as in strata."""
+    parts: list[_Cases] = []
+    for i, level in enumerate(group.levels):
+        if level == (_MISSING,) or not group.mask(i).any():
+            continue
+        view = primary_view(protocol, population, endpoint.metric, endpoint.at, within=group.mask(i))
+        m = view.include & group.mask(i)
+        parts.append(
+            _Cases(
+                reference=view.reference[m],
+                score=view.score[m],
+                call=None if view.call is None else view.call[m],
+                site=np.full(int(m.sum()), level[0], dtype=object),
+                patient=population.patient_index[m],
+            )
+        )
+    calls = [p.call for p in parts if p.call is not None]
+    return _Cases(
+        reference=np.concatenate([p.reference for p in parts] or [np.zeros(0, dtype=bool)]),
+        score=np.concatenate([p.score for p in parts] or [np.zeros(0)]),
+        call=np.concatenate(calls) if calls else None,
+        site=np.concatenate([p.site for p in parts] or [np.zeros(0, dtype=object)]).astype(str),
+        patient=np.concatenate([p.patient for p in parts] or [np.zeros(0, dtype=np.int64)]),
+    )
+
+
+def _effects(protocol: StudyProtocol, endpoint: Endpoint, cases: _Cases) -> tuple[SiteEffect, ...]:
+    """Each site's figure on the logit scale with its sampling variance."""
+    level = two_sided_level(protocol.confidence)
+    if endpoint.metric == "auroc":
+        return auroc_effects(cases.reference, cases.score, cases.site, patient=cases.patient, level=level)
+    assert cases.call is not None, "the protocol's loader requires an operating point"
+    y, called = cases.reference, cases.call
+    success, among = {
+        "sensitivity": (called, y),
+        "specificity": (~called, ~y),
+        "ppv": (y, called),
+        "npv": (~y, ~called),
+        "accuracy": (called == y, np.ones(len(y), dtype=bool)),
+    }[endpoint.metric]
+    found = {
+        e.site: e
+        for e in proportion_effects(success[among], cases.site[among], patient=cases.patient[among], level=level)
+    }
+    why = {
+        "sensitivity": "no reference-positive cases",
+        "specificity": "no reference-negative cases",
+        "ppv": "no case is called positive",
+        "npv": "no case is called negative",
+    }.get(endpoint.metric, "no cases")
+    for site in map(str, np.unique(cases.site)):
+        if site not in found:
+            none = Estimate.not_estimable(why, n=0, level=level)
+            found[site] = SiteEffect(site=site, estimate=none, effect=None, variance=None, left_out=why)
+    return tuple(found[site] for site in sorted(found))
+
+
+def _of_model(protocol: StudyProtocol, endpoint: Endpoint, model: SiteHeterogeneity) -> Iterator[Finding]:
+    yield _finding(protocol, endpoint, model.average, "average_site")
+    yield _finding(protocol, endpoint, model.prediction, "new_site")
+    yield _finding(protocol, endpoint, model.i2, "between_sites", metric="heterogeneity_i2")
+    yield _finding(protocol, endpoint, model.tau, "between_sites", metric="heterogeneity_tau")
+
+
+def _left_out(
+    protocol: StudyProtocol, endpoint: Endpoint, effects: tuple[SiteEffect, ...], asked: Generalisation
+) -> tuple[list[Finding], list[str]]:
+    findings: list[Finding] = []
+    notes: list[str] = []
+    for left in leave_one_site_out(effects, level=two_sided_level(protocol.confidence)):
+        findings.append(_finding(protocol, endpoint, left.others, f"leave_out={left.site}"))
+        if left.within_prediction is False:
+            notes.append(
+                f"{endpoint.name}: {asked.site} '{left.site}' lies outside what the other sites predict for it, its "
+                "own sampling error allowed for."
+            )
+    return findings, notes
+
+
+def _named(test: TestOutcome, endpoint: Endpoint, asked: Generalisation) -> TestOutcome:
+    return TestOutcome(
+        name=f"{endpoint.name}: the same at every {asked.site}",
+        statistic=test.statistic,
+        p_value=test.p_value,
+        method=test.method,
+        endpoint=endpoint.name,
+        undefined=test.undefined,
+    )
+
+
+def _finding(
+    protocol: StudyProtocol,
+    endpoint: Endpoint,
+    estimate: Estimate,
+    condition: str,
+    *,
+    metric: str | None = None,
+    stratum: dict[str, str] | None = None,
+) -> Finding:
+    return Finding(
+        analysis=ANALYSIS,
+        endpoint=endpoint.name,
+        metric=metric or endpoint.metric,
+        role="descriptive",
+        target=str(protocol.task.reference),
+        operating_point=endpoint.at,
+        stratum=stratum or {},
+        condition=condition,
+        estimate=estimate,
+    )
