@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from evalsuite.analyses.common import Results
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Population
 from evalsuite.analyses.views import primary_view
-from evalsuite.protocol.schema import Endpoint, Generalisation, StudyProtocol
+from evalsuite.protocol.schema import AurocInterval, BootstrapInterval, Endpoint, Generalisation, StudyProtocol
+from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.generalisation import (
     SiteEffect,
     SiteHeterogeneity,
@@ -20,11 +22,14 @@ from evalsuite.stats.generalisation import (
     proportion_effects,
     site_heterogeneity,
 )
+from evalsuite.stats.proportions import ProportionMethod
+from evalsuite.stats.roc import auroc
 from evalsuite.testset.strata import StratumLabels
 from evalsuite.types import Estimate, Finding, TestOutcome
 
 ANALYSIS = "generalisation"
 _MISSING = "missing"
+_RESAMPLED: tuple[str, ...] = get_args(BootstrapInterval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,34 +111,41 @@ def _cases(protocol: StudyProtocol, population: Population, endpoint: Endpoint, 
 
 
 def _effects(protocol: StudyProtocol, endpoint: Endpoint, cases: _Cases) -> tuple[SiteEffect, ...]:
-    """Each site's figure on the logit scale with its sampling variance."""
+    """Each site's figure on the logit scale with its sampling variance; its own interval is the endpoint's method."""
     level = two_sided_level(protocol.confidence)
+    asked = None if endpoint.interval in _RESAMPLED else endpoint.interval
     if endpoint.metric == "auroc":
-        return auroc_effects(cases.reference, cases.score, cases.site, patient=cases.patient, level=level)
-    assert cases.call is not None, "the protocol's loader requires an operating point"
+        area = cast(AurocInterval, asked or protocol.confidence.auroc)
+        return tuple(
+            replace(effect, estimate=_area(cases, cases.site == effect.site, level, area))
+            for effect in auroc_effects(cases.reference, cases.score, cases.site, patient=cases.patient, level=level)
+        )
+    method = cast(ProportionMethod, asked or protocol.confidence.proportion)
     y, called = cases.reference, cases.call
-    success, among = {
-        "sensitivity": (called, y),
-        "specificity": (~called, ~y),
-        "ppv": (y, called),
-        "npv": (~y, ~called),
-        "accuracy": (called == y, np.ones(len(y), dtype=bool)),
+    if called is None:
+        return ()
+    success, among, empty = {
+        "sensitivity": (called, y, "no reference-positive cases"),
+        "specificity": (~called, ~y, "no reference-negative cases"),
+        "ppv": (y, called, "no case is called positive"),
+        "npv": (~y, ~called, "no case is called negative"),
+        "accuracy": (called == y, np.ones(len(y), dtype=bool), "no cases"),
     }[endpoint.metric]
-    found = {
-        e.site: e
-        for e in proportion_effects(success[among], cases.site[among], patient=cases.patient[among], level=level)
-    }
-    why = {
-        "sensitivity": "no reference-positive cases",
-        "specificity": "no reference-negative cases",
-        "ppv": "no case is called positive",
-        "npv": "no case is called negative",
-    }.get(endpoint.metric, "no cases")
+    found: dict[str, SiteEffect] = {}
+    for effect in proportion_effects(success[among], cases.site[among], patient=cases.patient[among], level=level):
+        here = among & (cases.site == effect.site)
+        own = clustered_proportion(success[here], cases.patient[here], level=level, method=method)
+        found[effect.site] = replace(effect, estimate=own)
     for site in map(str, np.unique(cases.site)):
         if site not in found:
-            none = Estimate.not_estimable(why, n=0, level=level)
-            found[site] = SiteEffect(site=site, estimate=none, effect=None, variance=None, left_out=why)
+            none = Estimate.not_estimable(empty, n=0, level=level)
+            found[site] = SiteEffect(site=site, estimate=none, effect=None, variance=None, left_out=empty)
     return tuple(found[site] for site in sorted(found))
+
+
+def _area(cases: _Cases, here: Bools, level: float, method: AurocInterval) -> Estimate:
+    cluster = cases.patient[here]
+    return auroc(cases.reference[here], cases.score[here], level=level, method=method, cluster=cluster)
 
 
 def _of_model(protocol: StudyProtocol, endpoint: Endpoint, model: SiteHeterogeneity) -> Iterator[Finding]:
