@@ -1,0 +1,99 @@
+"""The blocks on sites, weights and partial verification: what is refused, where, and with which hint."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from evalsuite.errors import Problem, ProtocolError
+from evalsuite.protocol.load import dump_protocol, parse_protocol, unsupported
+from evalsuite.protocol.schema import StudyProtocol, Verification, Weighting
+
+BASE: dict[str, Any] = {
+    "schema": "evalsuite/protocol/1",
+    "id": "t",
+    "version": "1",
+    "title": "t",
+    "kind": "standalone",
+    "intended_use": {},
+    "task": {"kind": "binary", "reference": "truth", "score": "p"},
+    "unit": {},
+    "operating_points": [{"name": "primary", "threshold": 0.5}],
+    "endpoints": [
+        {
+            "name": "area",
+            "metric": "auroc",
+            "role": "primary",
+            "criterion": {"bound": "lower", "op": ">", "value": 0.8},
+        },
+        {"name": "brier", "metric": "brier"},
+        {"name": "ppv at 1 %", "metric": "ppv", "at": "primary", "prevalence": 0.01},
+    ],
+    "strata": ["site", "sex", {"name": "both", "cross": ["site", "sex"]}],
+    "seed": 1,
+}
+
+
+def parse(analyses: dict[str, Any], **more: Any) -> StudyProtocol:
+    return parse_protocol(yaml.safe_dump({**copy.deepcopy(BASE), **more, "analyses": analyses}).encode())
+
+
+def only(analyses: dict[str, Any], **more: Any) -> Problem:
+    with pytest.raises(ProtocolError) as caught:
+        parse(analyses, **more)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def over(**changes: Any) -> dict[str, Any]:
+    return {"generalisation": {"site": "site", "endpoints": ["area"], **changes}}
+
+
+def test_the_blocks_are_typed_and_carried_out():
+    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}}
+    study = parse(blocks)
+    assert study.analyses.generalisation is not None
+    assert study.analyses.generalisation.leave_one_out is True
+    assert study.analyses.weighting == Weighting()
+    assert study.analyses.verification == Verification(verified="checked", method="begg_greenes")
+    assert unsupported(study, {"auroc", "brier", "ppv"}) == []
+    assert parse_protocol(dump_protocol(study).encode()) == study
+
+
+@pytest.mark.parametrize(
+    ("analyses", "where", "hint"),
+    [
+        (over(site="sitee"), "analyses.generalisation.site", "did you mean 'site'?"),
+        (over(site="both"), "analyses.generalisation.site", "one of its members: site, sex"),
+        (over(endpoints=["arae"]), "analyses.generalisation.endpoints[0]", "did you mean 'area'?"),
+        (over(endpoints=["area", "brier"]), "analyses.generalisation.endpoints[1]", "sensitivity"),
+        (over(endpoints=["ppv at 1 %"]), "analyses.generalisation.endpoints[0]", "take it out"),
+        (over(endpoints=["area", "area"]), "analyses.generalisation.endpoints[1]", ""),
+        (over(endpoints=[]), "analyses.generalisation.endpoints", ""),
+        (over(sites="site"), "analyses.generalisation", "site"),
+        ({"weighting": {"column": "w"}}, "analyses.weighting", ""),
+        ({"verification": {"verified": "truth"}}, "analyses.verification.verified", "got the reference standard"),
+        ({"verification": {"verified": "checked", "method": "imputed"}}, "analyses.verification.method", ""),
+    ],
+)
+def test_what_cannot_be_is_refused_at_its_place(analyses: dict[str, Any], where: str, hint: str):
+    found = only(analyses)
+    assert found.where == where
+    assert hint in (found.hint or "")
+
+
+def test_a_correction_needs_a_call():
+    found = only({"verification": {"verified": "checked"}}, operating_points=[], endpoints=BASE["endpoints"][:2])
+    assert found.where == "analyses.verification"
+
+
+@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification"])
+def test_other_tasks_say_that_they_cannot(name: str):
+    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}}
+    task = {"kind": "multiclass", "reference": "truth", "classes": ["a", "b"], "score": ["p_a", "p_b"]}
+    endpoints = [{**BASE["endpoints"][0], "metric": "macro_sensitivity"}]
+    study = parse({name: blocks[name]}, task=task, operating_points=[], endpoints=endpoints)
+    assert f"analyses.{name}" in {p.where for p in unsupported(study, {"macro_sensitivity"})}
