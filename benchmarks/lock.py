@@ -96,11 +96,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     size = int(options.file_megabytes * 1e6)
+    print("# Locking beside sha256sum\n\n```")
     with tempfile.TemporaryDirectory() as scratch:
         measure(
             "Large files", Path(scratch) / "large", max(1, int(options.megabytes * 1e6) // size), size, options.repeats
         )
         measure("Small files", Path(scratch) / "small", max(1, options.megabytes * 2), 50_000, options.repeats)
+    print("```")
 
 
 if __name__ == "__main__":
