@@ -103,4 +103,4 @@ def test_a_template_avoids_every_positive_value() -> None:
 
 def test_the_protocols_mention_no_path_of_this_machine() -> None:
     for path in [*shipped_protocols().values(), Path(bundled("protocols")) / "README.md"]:
-        assert "/work/" not in path.read_text(encoding="utf-8")
+        assert "/home/" not in path.read_text(encoding="utf-8")
