@@ -150,8 +150,8 @@ def _performance_table(material: Material) -> Table:
 
 def estimate_columns(material: Material) -> tuple[Column, ...]:
     return (
-        Column(title="Metric", width=31),
-        Column(title="n/N", align="right", width=10),
+        Column(title="Metric", width=27),
+        Column(title="n/N", align="right", width=14),
         Column(title="Estimate", align="right", width=9),
         Column(title=material.interval_title, align="right", width=17.5),
         Column(title="Cases / patients", align="right", width=13.5),
