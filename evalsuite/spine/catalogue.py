@@ -51,6 +51,10 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
                 "what": "each against the rest, averages, Hand-Till, top-k, kappa, ordinal agreement, confusion matrix",
             },
             {
+                "name": "performance, measurements",
+                "what": "bias, errors, limits of agreement, CCC, ICC, Deming, total deviation",
+            },
+            {
                 "name": "calibration",
                 "what": "binary index tests: Brier, intercept, slope, calibration error, reliability",
             },
