@@ -21,7 +21,7 @@ _HOME = {
     "StudyProtocol": "evalsuite.protocol.schema",
     "Verdict": "evalsuite.types",
     "evaluate": "evalsuite.spine",
-    "judge": "evalsuite.judge",
+    "judge": "evalsuite.judging",
     "load_protocol": "evalsuite.protocol.load",
     "lock_testset": "evalsuite.testset",
     "open_model": "evalsuite.models.open",
@@ -52,7 +52,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from evalsuite.errors import EvalsuiteError
-    from evalsuite.judge import judge
+    from evalsuite.judging import judge
     from evalsuite.models.open import open_model
     from evalsuite.protocol.load import load_protocol
     from evalsuite.protocol.schema import StudyProtocol

@@ -455,7 +455,7 @@ def _begin(
 
 def _score(folder: RunFolder, testset_path: Path, who: Who, on_stage: OnStage) -> tuple[Evidence, Verdict]:
     from evalsuite.inference.predictions import read_predictions
-    from evalsuite.judge import judge
+    from evalsuite.judging import judge
     from evalsuite.testset import open_testset
 
     record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else draft_record(folder)

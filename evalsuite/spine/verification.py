@@ -147,7 +147,7 @@ def _evidence(folder: RunFolder) -> tuple[CheckStatus, str]:
 
 def _verdict(folder: RunFolder) -> tuple[CheckStatus, str]:
     """The verdict is a pure function of protocol and evidence: judge again and compare."""
-    from evalsuite.judge import judge
+    from evalsuite.judging import judge
     from evalsuite.types import Evidence
 
     written, record = read_json(folder.verdict), read_json(folder.record)

@@ -152,9 +152,16 @@ def test_what_this_version_cannot_do_is_refused_and_not_left_out(locked, cli):
 
 @pytest.fixture
 def closed(tmp_path):
-    """A folder nobody may write to; root may write to any ordinary one, so for root the kernel's own /sys serves."""
+    """A folder nobody may write to; root may write to any ordinary one, so for root the kernel's own trees serve."""
     if os.geteuid() == 0:
-        return Path("/sys/evalsuite-may-not-write-here")
+        for parent in ("/sys", "/proc"):
+            refused = Path(parent) / "evalsuite-may-not-write-here"
+            try:
+                refused.mkdir()
+            except OSError:
+                return refused
+            refused.rmdir()
+        pytest.skip("root may write everywhere here: neither /sys nor /proc is the kernel's own")
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     return folder / "out"

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.types import Account, Estimate, Evidence, Finding
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from tests.unit.analyses.test_adjusted_findings import outcomes, p_of, protocol, studied
 
 counts = st.fixed_dictionaries(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evalsuite.errors import ProtocolError
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.digest import digest_json

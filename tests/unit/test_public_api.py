@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
@@ -12,6 +13,12 @@ def test_every_public_name_exists():
     for name in evalsuite.__all__:
         assert getattr(evalsuite, name) is not None, name
     assert len(evalsuite.__all__) <= 20
+
+
+def test_no_public_name_is_hidden_by_a_module_of_the_same_name():
+    """Importing a submodule sets it as an attribute of the package, and would then win over the lazy name."""
+    modules = {m.name for m in pkgutil.iter_modules(evalsuite.__path__)}
+    assert not modules & set(evalsuite.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error():

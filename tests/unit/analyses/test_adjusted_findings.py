@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 
 from evalsuite.analyses.multiplicity import adjusted_findings, one_sided_p
 from evalsuite.analyses.performance import Results, evaluate_binary
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.schema import Criterion, StudyProtocol
 from evalsuite.stats.proportions import proportion
 from evalsuite.stats.roc import auroc

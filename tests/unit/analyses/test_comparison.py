@@ -15,7 +15,7 @@ from evalsuite.analyses.common import Results
 from evalsuite.analyses.paired import Cutoff, pair_up
 from evalsuite.analyses.performance import evaluate_binary
 from evalsuite.analyses.population import Population, build_population
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats.differences import PairedCounts, paired_difference
 from evalsuite.types import Evidence, Finding

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from evalsuite.analyses.tasks import computable, evaluate_task
 from evalsuite.errors import InputError
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.load import parse_protocol
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import StudyProtocol

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.freeze import freeze
 from evalsuite.protocol.jsonschema import SCHEMAS, json_schema
 from evalsuite.protocol.load import load_protocol, normalised_dict, protocol_digest, shipped_protocols

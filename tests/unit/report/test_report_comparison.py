@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report import Dossier, build_dossier
 from evalsuite.report.figures_utility import net_benefit

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from evalsuite.analyses.tasks import evaluate_task
-from evalsuite.judge import judge
+from evalsuite.judging import judge
 from evalsuite.protocol.load import parse_protocol
 from evalsuite.report.dossier import build_dossier
 from evalsuite.types import Evidence
