@@ -156,6 +156,8 @@ def closed(tmp_path):
     if os.geteuid() == 0:
         for parent in ("/sys", "/proc"):
             refused = Path(parent) / "evalsuite-may-not-write-here"
+            if refused.exists():
+                continue
             try:
                 refused.mkdir()
             except OSError:
