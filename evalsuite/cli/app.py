@@ -7,7 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from evalsuite.cli import show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
+
+if TYPE_CHECKING:
+    from evalsuite.spine import RunResult, Who
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +58,7 @@ def _default_actor() -> str:
         return f"account {os.getuid()}"
 
 
-def _who(actor: str, reason: str, role: str = "operator"):  # type: ignore[no-untyped-def]
+def _who(actor: str, reason: str, role: str = "operator") -> Who:
     from evalsuite.spine import Who
 
     return Who(actor=actor or _default_actor(), role=role, now=_now, reason=reason, command=_command())
@@ -392,7 +395,7 @@ def _overrides(device: str | None, batch_size: int | None, threads: int | None) 
     return {k: v for k, v in given.items() if v is not None}
 
 
-def _finish(result, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _finish(result: RunResult, as_json: bool) -> None:
     """Print the verdict and leave with its exit code."""
     code = 0 if result.verdict.overall == "met" else 1
     if as_json:
