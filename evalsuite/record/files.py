@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalsuite.errors import OutputError
+from evalsuite.errors import InputError, OutputError
 
 _HINTS = {
     errno.EACCES: "No permission to write there: choose another folder or change its permissions.",
@@ -91,3 +91,15 @@ def atomic_write(path: Path, data: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy `source` to `target` as `atomic_write` does.
+
+    Raises InputError where `source` cannot be read, OutputError where `target` cannot be written.
+    """
+    try:
+        data = Path(source).read_bytes()
+    except OSError as e:
+        raise InputError(f"Cannot read {source}: {e.strerror}.") from e
+    atomic_write(target, data)

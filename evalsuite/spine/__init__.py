@@ -6,7 +6,8 @@ from evalsuite.spine.catalogue import examine, listing, schema_kinds, schema_of
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.inspection import inspect
 from evalsuite.spine.prepare import freeze, lock, scaffold
-from evalsuite.spine.running import RunResult, Who, predict_stage, report_stage, run, score_stage
+from evalsuite.spine.running import predict_stage, report_stage, run, score_stage
+from evalsuite.spine.running_context import RunResult, Who
 from evalsuite.spine.scoring import evaluate, require_supported
 from evalsuite.spine.steps import predict, write_report
 from evalsuite.spine.verification import Verification, verify

@@ -12,7 +12,7 @@ from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record import ledger
 
 if TYPE_CHECKING:
-    from evalsuite.spine.running import Who
+    from evalsuite.spine.running_context import Who
 
 LEDGER = "ledger.jsonl"
 

@@ -17,7 +17,7 @@ from evalsuite.spine.fit import require_columns
 from evalsuite.spine.scoring import require_baseline, require_supported
 
 if TYPE_CHECKING:
-    from evalsuite.spine.running import Who
+    from evalsuite.spine.running_context import Who
     from evalsuite.testset import LockedTestSet
 
 _NEXT_STEPS = """# {title}

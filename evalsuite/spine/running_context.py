@@ -1,0 +1,81 @@
+"""What every stage of a run is told: its folder, its test set, who runs it, what was asked for, and who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import InputError, Interrupted
+from evalsuite.spine.folder import RunFolder
+from evalsuite.types import Verdict
+
+#: Called with (stage, done, total); stages are "verify", "predict", "evaluate", "report".
+OnStage = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """Who runs this, as what, when and why: parameters, so that every output can be reproduced."""
+
+    actor: str
+    role: str = "operator"
+    now: Callable[[], str]
+    reason: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A finished run: its folder, verdict and where the report is."""
+
+    folder: RunFolder
+    verdict: Verdict
+    already_done: bool = False
+
+
+def nobody_watches(stage: str, done: int, total: int) -> None:
+    """Progress that is not shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The surroundings of a stage: where it works, on which test set, for whom, and who may stop it."""
+
+    folder: RunFolder
+    testset_path: Path
+    who: Who
+    on_stage: OnStage = nobody_watches
+    should_stop: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a run was asked to be: protocol, model, baseline (path and contract) and settings."""
+
+    protocol_path: Path | str
+    model_path: Path
+    contract: Path | None = None
+    baseline: tuple[Path, Path | None] | None = None
+    limit: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:
+    """The same progress callback, which also ends the command where the user asked for that."""
+
+    def watched(stage: str, done: int, total: int) -> None:
+        on_stage(stage, done, total)
+        if stage != "predict" and should_stop is not None and should_stop():
+            raise Interrupted("Interrupted.", hint="The same command goes on where it stopped.")
+
+    return watched
+
+
+def other_run(folder: RunFolder) -> InputError:
+    """The error for a folder that holds something else than what was asked for."""
+    return InputError(
+        f"{folder.path} holds a run of another protocol, test set, model, baseline or limit.",
+        hint="Choose another --out; a run is never overwritten.",
+    )

@@ -1,0 +1,91 @@
+"""The second stage of a run: open the reference standard, estimate, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import InputError, IntegrityError
+from evalsuite.protocol.load import load_protocol
+from evalsuite.record import ledger
+from evalsuite.record.canonical import read_json, write_json
+from evalsuite.spine import history
+from evalsuite.spine.draft import draft_record
+from evalsuite.spine.running_context import RunContext
+from evalsuite.spine.scoring import evaluate
+from evalsuite.types import Evidence, Verdict
+
+
+def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
+    """Open the reference standard, and write evidence, verdict and record; every step is on the ledger."""
+    from evalsuite.inference.predictions import read_predictions
+    from evalsuite.judging import judge
+    from evalsuite.testset import open_testset
+
+    folder = run.folder
+    record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else draft_record(folder)
+    testset = open_testset(run.testset_path, verify=False)
+    if testset.root != record["testset"]["root"]:
+        raise IntegrityError(
+            f"The test set at {run.testset_path} is not the one this run predicted.",
+            hint="Give the set of this run with --testset.",
+        )
+    protocol = load_protocol(folder.protocol)
+    predictions = read_predictions(folder.predictions)
+    baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
+    history.add(
+        run.testset_path,
+        "unblinded",
+        run.who,
+        {
+            "run": record["run"]["id"],
+            "protocol": record["protocol"]["digest"],
+            "protocol_id": protocol.id,
+            "model": record["model"]["digest"],
+            "predictions": predictions.digest,
+            **({} if baseline is None else {"baseline": record["baseline"]["digest"]}),
+        },
+        reason="reference standard opened for scoring",
+    )
+    run.on_stage("evaluate", 0, 1)
+    evidence = evaluate(
+        protocol,
+        testset,
+        predictions,
+        baseline=baseline,
+        on_step=lambda done, total: run.on_stage("evaluate", done, total),
+    )
+    verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
+    write_json(folder.evidence, evidence.to_json())
+    write_json(folder.verdict, verdict.to_json())
+    history.add(
+        run.testset_path,
+        "analysed",
+        run.who,
+        {"run": record["run"]["id"], "evidence": verdict.evidence_digest, "overall": verdict.overall},
+        reason="evidence and verdict written",
+    )
+    entries = history.entries(run.testset_path)
+    head = ledger.head_of(entries)
+    record["run"]["finished_utc"] = run.who.now()
+    record["ledger"] = {
+        "count": head.count,
+        "head": head.digest,
+        "entries": [
+            {"seq": e.seq, "utc": e.utc, "actor": e.actor, "role": e.role, "action": e.action, "reason": e.reason}
+            for e in entries[-30:]
+        ],
+    }
+    write_json(folder.record, record)
+    return evidence, verdict
+
+
+def remembered_set(record: Mapping[str, Any]) -> Path:
+    """Where the test set of a sealed run lies; InputError where it lies there no more."""
+    found = Path(record["paths"]["testset"])
+    if not found.exists():
+        raise InputError(
+            f"The test set of this run is no longer at {found}.", hint="Say where it is with --testset SET."
+        )
+    return found
