@@ -16,11 +16,12 @@ from evalsuite.analyses.binary_questions import Threshold, chosen_interval
 from evalsuite.analyses.common import Cell
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Looks, OutputPolicy, Population, ReferencePolicy, scenario
+from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import averages, multilabel
 from evalsuite.stats.averages import Answers
+from evalsuite.stats.bootstrap import read
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
 
@@ -53,7 +54,7 @@ def looks_of(metric: str) -> Looks:
 def averaged_estimates(
     protocol: StudyProtocol,
     members: Members,
-    resampling: PatientDraw,
+    resampling: Resampling,
     endpoints: Sequence[Endpoint],
     cells: Sequence[Cell],
     *,
@@ -85,14 +86,21 @@ def averaged_estimates(
             resampled = [e for e in group if not _counted(e)]
             if not resampled:
                 continue
-            rows = multilabel.multilabel_bootstrap(
-                resampling,
-                answers,
-                [e.metric for e in resampled],
-                masks=np.array([cells[i].mask & taking for i in part]),
-                level=two_sided_level(protocol.confidence),
-                method=chosen_interval(protocol, group[0]),
+            method = chosen_interval(protocol, group[0])
+            names = tuple(e.metric for e in resampled)
+            table = resampling.table(
+                (tuple(e.name for e in resampled), outputs, references, tuple(id(cells[i]) for i in part)),
+                lambda answers=answers, names=names, part=part, taking=taking, method=method: (  # type: ignore[misc]
+                    multilabel.multilabel_replicates(
+                        resampling.draw,
+                        answers,
+                        names,
+                        masks=np.array([cells[i].mask & taking for i in part]),
+                        with_jackknife=method == "bca",
+                    )
+                ),
             )
+            rows = read(table, level=two_sided_level(protocol.confidence), method=method)
             for i, row in zip(part, rows, strict=True):
                 for endpoint, estimate in zip(resampled, row, strict=True):
                     small = _too_small(protocol, endpoint.metric, answers, cells[i])
@@ -106,7 +114,7 @@ def _counted(endpoint: Endpoint) -> bool:
 
 
 def _share(
-    protocol: StudyProtocol, endpoint: Endpoint, answers: Answers, cell: Cell, resampling: PatientDraw
+    protocol: StudyProtocol, endpoint: Endpoint, answers: Answers, cell: Cell, resampling: Resampling
 ) -> Estimate:
     """Cases with every label right, of those with a settled reference for every label."""
     assert answers.call is not None, "the protocol's loader requires an operating point"
@@ -117,7 +125,7 @@ def _share(
     right = (answers.call == answers.truth).all(axis=1)
     return clustered_proportion(
         right[settled],
-        resampling.patient[settled],
+        resampling.draw.patient[settled],
         level=level,
         method=cast(ProportionMethod, endpoint.interval or protocol.confidence.proportion),
     )

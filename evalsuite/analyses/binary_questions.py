@@ -11,9 +11,10 @@ import numpy as np
 from evalsuite.analyses.common import Cell
 from evalsuite.analyses.metrics import COMPUTABLE, Cut, Metric, cut, two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, Population, ReferencePolicy, Scenario, scenario
+from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.bootstrap import METRICS as BOOTSTRAPPED
-from evalsuite.stats.bootstrap import BootstrapMethod, PatientDraw, binary_bootstrap
+from evalsuite.stats.bootstrap import BootstrapMethod, binary_replicates, estimates
 from evalsuite.types import Estimate, Role
 
 
@@ -48,7 +49,7 @@ def chosen_interval(protocol: StudyProtocol, endpoint: Endpoint) -> BootstrapMet
 def answer(
     protocol: StudyProtocol,
     population: Population,
-    resampling: PatientDraw,
+    resampling: Resampling,
     endpoint: Endpoint,
     cells: Sequence[Cell],
     *,
@@ -58,6 +59,7 @@ def answer(
 ) -> list[Estimate]:
     """The endpoint's metric in every cell, or why there is none; as for a task of one yes/no question."""
     metric = COMPUTABLE[endpoint.metric]
+    method = chosen_interval(protocol, endpoint)
     # Only where the allocation of missing references is searched for does the scenario depend on the stratum.
     local = metric.looks in ("rank", "fit") and not (population.has_reference.all() and population.has_output.all())
 
@@ -94,19 +96,23 @@ def answer(
             found[i] = metric.direct(cuts[i], endpoint)
     else:
         for v, indices in group_by_view(views, todo):
-            rows = binary_bootstrap(
-                resampling,
-                reference=v.reference,
-                score=v.score,
-                call=v.call,
-                probability=v.probability,
-                metrics=[endpoint.metric],
-                masks=np.array([cells[i].mask & v.include for i in indices]),
-                level=two_sided_level(protocol.confidence),
-                method=chosen_interval(protocol, endpoint),
-                bins=endpoint.bins or 10,
-                prevalence=endpoint.prevalence,
+            masks = np.array([cells[i].mask & v.include for i in indices])
+            table = resampling.table(
+                (endpoint.name, outputs, references, tuple(id(cells[i]) for i in indices)),
+                lambda v=v, masks=masks: binary_replicates(  # type: ignore[misc]
+                    resampling.draw,
+                    reference=v.reference,
+                    score=v.score,
+                    call=v.call,
+                    probability=v.probability,
+                    metrics=[endpoint.metric],
+                    masks=masks,
+                    bins=endpoint.bins or 10,
+                    prevalence=endpoint.prevalence,
+                    with_jackknife=method == "bca",
+                ),
             )
+            rows = estimates(table, method=method, level=two_sided_level(protocol.confidence))
             for i, row in zip(indices, rows, strict=True):
                 found[i] = row[0]
     return [with_counts(cast(Estimate, e), c) for e, c in zip(found, cuts, strict=True)]

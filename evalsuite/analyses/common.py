@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
-from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels
 from evalsuite.types import Account, Curve, Finding, TestOutcome
@@ -58,6 +58,26 @@ def primary_reference_policy(protocol: StudyProtocol) -> ReferencePolicy:
     """Under a tipping-point analysis the estimate itself leaves unresolved cases out; the judge looks at both extremes,
     which the evidence holds as alternates."""
     return "worst_case" if protocol.missing_reference.primary == "worst_case" else "exclude"
+
+
+def policies(protocol: StudyProtocol, condition: str | None) -> tuple[OutputPolicy, ReferencePolicy]:
+    """What is assumed about missing outputs and references under a condition as `variants` names it; None: primary."""
+    outputs: OutputPolicy = protocol.missing_outputs.primary
+    references = primary_reference_policy(protocol)
+    if condition is None:
+        return outputs, references
+    kind, policy = condition.split("=", 1)
+    if kind == "missing_outputs":
+        return cast(OutputPolicy, policy), references
+    return outputs, cast(ReferencePolicy, policy)
+
+
+def judged_in(protocol: StudyProtocol, asked: Endpoint | Comparison, cell: Cell) -> bool:
+    """Whether a criterion of this endpoint or comparison is judged in the cell."""
+    if asked.each is not None:
+        spec = protocol.stratum(asked.each)
+        return set(cell.stratum) == set(spec.cross or [spec.name])
+    return dict(cell.stratum) == dict(asked.stratum)
 
 
 def variants(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -22,14 +22,15 @@ from evalsuite.analyses.measurement_population import (
 )
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
+from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
 from evalsuite.errors import InputError
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
+from evalsuite.stats.bootstrap import Replicated, read
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.measured_bootstrap import METRICS as BOOTSTRAPPED
-from evalsuite.stats.measured_bootstrap import measured_bootstrap
+from evalsuite.stats.measured_bootstrap import measured_replicates
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate
@@ -65,7 +66,7 @@ def evaluate_measurement(
         protocol,
         population,
         _with_maximum(protocol, with_standard_table(protocol, [(metric, None, None) for metric in STANDARD])),
-        study.answer,
+        study,
         frame=frame,
         n_patients=population.n_patients,
         missing_outputs=not population.has_output.all(),
@@ -105,12 +106,16 @@ class _Study:
 
     def __init__(self, protocol: StudyProtocol, population: MeasurementPopulation, frame: pd.DataFrame) -> None:
         self.protocol, self.population = protocol, population
-        self.level = two_sided_level(protocol.confidence)
-        self.draw = PatientDraw(
-            population.patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
-        )
+        self.resampling = Resampling.of(protocol, population.patient_index)
         self.clustered = population.n_patients < population.n
         self.repeats = {e.repeats: _column(frame, e.repeats) for e in protocol.endpoints if e.repeats is not None}
+
+    @property
+    def level(self) -> float:
+        return two_sided_level(self.protocol.confidence)
+
+    def at(self, level: float) -> _Study:
+        return with_level(self, level)
 
     def answer(
         self,
@@ -138,10 +143,10 @@ class _Study:
             why = self._unknown(e, view, mask, outputs, references)
             if n == 0 or why is not None:
                 return Estimate.not_estimable(why or "no cases", n=n, level=self.level)
-            small = enough(self.protocol, cell, {"cases": n}, self.level, n)
+            small = enough(self.protocol, cell.whole, {"cases": n}, self.level, n)
             if small is not None:
                 return small
-            made.append(self._estimate(e, view, mask))
+            made.append(self._estimate(e, view, mask, (e.name, outputs, references, direction, id(cell))))
             if not bool((view.assumed & mask).any()):
                 break
         # Where the worse side is not known beforehand, the larger of the two is.
@@ -166,24 +171,16 @@ class _Study:
             return f"{cases}, and the protocol declares no largest error (maximum) for this endpoint"
         return None
 
-    def _estimate(self, e: Endpoint, view: Measured, mask: Bools) -> Estimate:
+    def _estimate(self, e: Endpoint, view: Measured, mask: Bools, key: Hashable) -> Estimate:
         patient = self.population.patient_index[mask]
         repeated = len(np.unique(patient)) < len(patient)
         bootstrap = e.interval in ("percentile", "basic", "bca") or (repeated and e.metric in _INDEPENDENT)
         if bootstrap:
-            (estimate,) = measured_bootstrap(
-                self.draw,
-                view.device,
-                view.reference,
-                [e.metric],
-                mask=mask,
-                tolerance=e.tolerance,
-                coverage=e.coverage or 0.9,
-                variance_ratio=e.variance_ratio or 1.0,
-                level=self.level,
-                method=chosen_interval(self.protocol, e),
+            method = chosen_interval(self.protocol, e)
+            table = self.resampling.table(
+                key, lambda: replicates(self.resampling, e, view, mask, with_jackknife=method == "bca")
             )
-            return estimate
+            return read(table, level=self.level, method=method)[0][0]
         estimate = _CLOSED[e.metric](e, view.device[mask], view.reference[mask], patient, self)
         return estimate if estimate.n_patients is not None else replace(estimate, n_patients=len(np.unique(patient)))
 
@@ -201,7 +198,7 @@ class _Study:
         groups = np.unique(labels[mask], return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(groups)
         patient = self.population.patient_index[mask]
-        small = enough(self.protocol, cell, {"repeated measurements": int((sizes > 1).sum())}, self.level, n)
+        small = enough(self.protocol, cell.whole, {"repeated measurements": int((sizes > 1).sum())}, self.level, n)
         if small is not None:
             return small
         of_group = np.zeros(sizes.size, dtype=np.int64)
@@ -218,6 +215,21 @@ class _Study:
             why = "patients have several repeated measurements; the interval for independent ones would be too narrow"
             return replace(estimate, low=None, high=None, interval_undefined=why)
         return estimate
+
+
+def replicates(resampling: Resampling, e: Endpoint, view: Measured, mask: Bools, *, with_jackknife: bool) -> Replicated:
+    """Replicates of the endpoint's metric on the cases of `mask`."""
+    return measured_replicates(
+        resampling.draw,
+        view.device,
+        view.reference,
+        [e.metric],
+        mask=mask,
+        tolerance=e.tolerance,
+        coverage=e.coverage or 0.9,
+        variance_ratio=e.variance_ratio or 1.0,
+        with_jackknife=with_jackknife,
+    )
 
 
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:

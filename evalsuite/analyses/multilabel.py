@@ -18,12 +18,12 @@ from evalsuite.analyses.population import (
     ReferencePolicy,
     build_population,
 )
+from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import evaluate_several, with_standard_table
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.protocol.several import outputs as output_names
 from evalsuite.protocol.several import targets
 from evalsuite.stats import multilabel
-from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import CaseStatus, Estimate, ReferenceClass
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude", "as_negative", "as_positive")
@@ -93,7 +93,7 @@ def evaluate_multilabel(
         protocol,
         _cases(labels),
         with_standard_table(protocol, rows),
-        study.answer,
+        study,
         frame=frame,
         n_patients=labels[0].n_patients,
         missing_outputs=not all(p.has_output.all() for p in labels),
@@ -147,12 +147,13 @@ class _Study:
 
     def __init__(self, protocol: StudyProtocol, names: tuple[str, ...], labels: tuple[Population, ...]) -> None:
         self.protocol, self.names, self.labels = protocol, names, labels
-        self.draw = PatientDraw(
-            labels[0].patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
-        )
+        self.resampling = Resampling.of(protocol, labels[0].patient_index)
         self.thresholds = {
             p.name: Threshold(value=p.threshold, strict=p.comparison == ">") for p in protocol.operating_points
         }
+
+    def at(self, level: float) -> _Study:
+        return with_level(self, level)
 
     def answer(
         self,
@@ -164,7 +165,7 @@ class _Study:
         found = averaged_estimates(
             self.protocol,
             Members(names=self.names, kind="label", called=self.labels, ranked=self.labels),
-            self.draw,
+            self.resampling,
             [e for e in endpoints if e.target is None],
             cells,
             thresholds=self.thresholds,
@@ -177,7 +178,7 @@ class _Study:
             estimates = answer(
                 self.protocol,
                 self.labels[self.names.index(endpoint.target)],
-                self.draw,
+                self.resampling,
                 endpoint,
                 cells,
                 threshold=None if endpoint.at is None else self.thresholds[endpoint.at],

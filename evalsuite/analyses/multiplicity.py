@@ -284,8 +284,9 @@ def _procedure(family: Family, p: Sequence[float | None], alpha: float) -> tuple
     Holm: the members are tested in the order of their p-values, the k-th of m (from 0) at alpha/(m − k); from the
     first that fails on, all stay at its level. Hochberg: from the largest p-value down, until one is at most
     alpha/(m − k); it and all with smaller p-values are read at that level, those before it at the level they failed
-    at. A fixed sequence and gatekeeping test each at the full alpha, and nothing after the first that fails. In every
-    case a bound clears its goal exactly where the adjusted p-value is at most alpha.
+    at. Hommel: with j the largest number of hypotheses that may all be true by Simes' test, all at alpha/j (alpha where
+    there is none). A fixed sequence and gatekeeping test each at the full alpha, and nothing after the first that
+    fails. In every case a bound clears its goal exactly where the adjusted p-value is at most alpha.
     """
     m = len(p)
     values = np.array([1.0 if v is None else v for v in p])
@@ -300,6 +301,11 @@ def _procedure(family: Family, p: Sequence[float | None], alpha: float) -> tuple
             if stopped is None and values[i] > levels[i]:
                 stopped = levels[i]
         return levels, _adjusted(p, "holm")
+    if family.procedure == "hommel":
+        # Hommel 1988: j is the largest i with p_(m-i+k) > k alpha / i for every k = 1 … i.
+        ordered = values[order]
+        left = [i for i in range(1, m + 1) if bool((ordered[m - i :] > np.arange(1, i + 1) * alpha / i).all())]
+        return [alpha / max(left, default=1)] * m, _adjusted(p, "hommel")
     passed: float | None = None
     for k in range(m - 1, -1, -1):
         i = order[k]

@@ -24,6 +24,8 @@ from evalsuite.analyses.common import (
     cells_of,
     common_notes,
     exact_tests,
+    judged_in,
+    policies,
     primary_reference_policy,
     variants,
 )
@@ -46,6 +48,7 @@ from evalsuite.analyses.population import (
     build_population,
     scenario,
 )
+from evalsuite.analyses.resampling import at_level
 from evalsuite.analyses.utility import decision_curves
 from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
@@ -125,7 +128,7 @@ def evaluate_binary(
         if on_step is not None:
             on_step(done + 1, total)
     findings += _missing_data(protocol, population, resampling, asked, cells, outputs, references)
-    at_level = _at_level(protocol, population, resampling, cells)
+    again = _again(protocol, population, resampling, cells)
     tests = list(exact_tests(protocol, findings))
     notes = list(_notes(protocol, population, labels, frame))
     other: Population | None = None
@@ -135,8 +138,8 @@ def evaluate_binary(
         findings += compared.findings
         tests += compared.tests
         notes += compared.notes
-        at_level = _either(at_level, compared.at_level)
-    adjusted, adjusted_tests = adjusted_findings(protocol, findings, at_level)
+        again = _either(again, compared.at_level)
+    adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
         curves=(
@@ -331,24 +334,15 @@ def _missing_data(
             )
 
 
-def _at_level(
-    protocol: StudyProtocol, population: Population, resampling: PatientDraw, cells: Sequence[Cell]
-) -> AtLevel:
+def _again(protocol: StudyProtocol, population: Population, resampling: PatientDraw, cells: Sequence[Cell]) -> AtLevel:
     """Estimates of one endpoint at any level, as the analysis makes them; bootstrap replicates are made once."""
     tables: dict[tuple[str, str | None, int], ReplicateTable] = {}
 
     def found(endpoint: Endpoint, condition: str | None, level: float) -> list[Finding]:
-        confidence = protocol.confidence.model_copy(update={"level": level, "sided": "two"})
-        study = protocol.model_copy(update={"confidence": confidence})
+        study = at_level(protocol, level)
         question = Question(endpoint=endpoint, role=endpoint.role, prespecified=True)
-        policy = dict([condition.split("=", 1)]) if condition is not None else {}
-        outputs = cast(OutputPolicy, policy.get("missing_outputs", protocol.missing_outputs.primary))
-        references = cast(ReferencePolicy, policy.get("missing_reference", primary_reference_policy(protocol)))
-        keys = set(endpoint.stratum)
-        if endpoint.each is not None:
-            spec = protocol.stratum(endpoint.each)
-            keys = set(spec.cross or [spec.name])
-        wanted = [c for c in cells if set(c.stratum) == keys]
+        outputs, references = policies(protocol, condition)
+        wanted = [c for c in cells if judged_in(protocol, endpoint, c)]
         prepared: dict[str, list[Estimate]] = {}
         if by_bootstrap(question.endpoint, question.metric, population):
             prepared[endpoint.name] = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Self, cast
 
 import numpy as np
 import pandas as pd
@@ -16,19 +18,41 @@ from evalsuite.analyses.common import (
     cells_of,
     common_notes,
     exact_tests,
+    judged_in,
+    policies,
     primary_reference_policy,
     variants,
 )
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
 from evalsuite.analyses.population import Accountable, Bools, Ints, OutputPolicy, ReferencePolicy, accounting
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.clustered import clustered_proportion
+from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Account, Estimate, Finding
 
 Found = Mapping[tuple[str, int], Estimate]
-#: Estimates of these endpoints in these cells under two policies, by endpoint name and position of the cell.
-Answerer = Callable[[Sequence[Endpoint], Sequence[Cell], OutputPolicy, ReferencePolicy], Found]
+
+
+class Study(typing.Protocol):
+    """A population with its one draw of patients, and how endpoints are answered on it."""
+
+    def answer(
+        self,
+        endpoints: Sequence[Endpoint],
+        cells: Sequence[Cell],
+        outputs: OutputPolicy,
+        references: ReferencePolicy,
+    ) -> Found:
+        """Estimates in these cells under two policies, by endpoint name and position of the cell."""
+        ...
+
+    def at(self, level: float) -> Self:
+        """The same study with intervals of this two-sided level; its replicates are made once and kept."""
+        ...
+
 
 #: Cases in one metric group: a confusion matrix's "no usable output" column.
 NO_OUTPUT = "(no usable output)"
@@ -60,7 +84,7 @@ def evaluate_several(
     protocol: StudyProtocol,
     population: Accountable,
     asked: Sequence[Question],
-    answer: Answerer,
+    study: Study,
     *,
     frame: pd.DataFrame,
     n_patients: int,
@@ -87,30 +111,46 @@ def evaluate_several(
         )
     )
     steps = 1 + len(more)
-    findings = list(_findings(asked, cells, answer(endpoints, cells, outputs, references)))
+    findings = list(_findings(asked, cells, study.answer(endpoints, cells, outputs, references)))
     if on_step is not None:
         on_step(1, steps)
     if extra is not None:
         findings += extra(cells)
     prespecified = [q for q in asked if q.prespecified]
     for done, (condition, output_policy, reference_policy) in enumerate(more, start=2):
-        found = answer([q.endpoint for q in prespecified], cells, output_policy, reference_policy)
+        found = study.answer([q.endpoint for q in prespecified], cells, output_policy, reference_policy)
         for finding in _findings(prespecified, cells, found):
             question = next(q for q in prespecified if q.endpoint.name == finding.endpoint)
             if not finding.stratum or question.endpoint.stratum or question.endpoint.each:
                 findings.append(replace(finding, analysis="missing_data", condition=condition))
         if on_step is not None:
             on_step(done, steps)
+    tests = list(exact_tests(protocol, findings))
+    adjusted, adjusted_tests = adjusted_findings(protocol, findings, _at_level(protocol, study, cells))
     return Results(
-        findings=tuple(findings),
+        findings=(*findings, *adjusted),
         curves=(),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=people)
             for s, r, cell, n, people in accounting(population, labels)
         ),
-        tests=tuple(exact_tests(protocol, findings)),
+        tests=(*tests, *adjusted_tests),
         notes=(*notes, *common_notes(population.n, n_patients, labels, frame)),
     )
+
+
+def _at_level(protocol: StudyProtocol, study: Study, cells: Sequence[Cell]) -> AtLevel:
+    """Estimates of one endpoint at any level, in the groups its criterion is judged in."""
+    again = study.at(two_sided_level(protocol.confidence))
+
+    def found(endpoint: Endpoint, condition: str | None, level: float) -> list[Finding]:
+        outputs, references = policies(protocol, condition)
+        wanted = [c for c in cells if judged_in(protocol, endpoint, c)]
+        question = Question(endpoint=endpoint, role=endpoint.role, prespecified=True)
+        estimates = again.at(level).answer([endpoint], wanted, outputs, references)
+        return list(_findings([question], wanted, estimates))
+
+    return found
 
 
 def _findings(asked: Sequence[Question], cells: Sequence[Cell], found: Found) -> Iterator[Finding]:
@@ -167,11 +207,11 @@ def confusion_findings(
                     stratum=dict(cell.stratum),
                     condition=f"predicted={name}",
                     prespecified=False,
-                    estimate=_share(hit[rows], patient_index[rows], n, level, own),
+                    estimate=_cell_share(hit[rows], patient_index[rows], n, level, own),
                 )
 
 
-def _share(hit: Bools, patient: Ints, n: int, level: float, name: str) -> Estimate:
+def _cell_share(hit: Bools, patient: Ints, n: int, level: float, name: str) -> Estimate:
     if n == 0:
         return Estimate.not_estimable(f"no cases of class '{name}'", n=0, level=level, n_patients=0)
     return clustered_proportion(hit, patient, level=level, n_positive=n, n_negative=0)
@@ -182,10 +222,24 @@ def share_rows(names: Sequence[str]) -> list[tuple[str, str | None, str | None]]
     return [("prevalence", None, name) for name in names]
 
 
-def enough(protocol: StudyProtocol, cell: Cell, counts: Mapping[str, int], level: float, n: int) -> Estimate | None:
+def share(
+    protocol: StudyProtocol, endpoint: Endpoint, right: Bools | None, mask: Bools, patient: Ints
+) -> Estimate | None:
+    """The share of right cases with its closed interval; None for other figures, or where a bootstrap is asked for."""
+    if right is None or endpoint.interval in ("percentile", "basic", "bca"):
+        return None
+    return clustered_proportion(
+        right[mask],
+        patient[mask],
+        level=two_sided_level(protocol.confidence),
+        method=cast(ProportionMethod, endpoint.interval or protocol.confidence.proportion),
+    )
+
+
+def enough(protocol: StudyProtocol, whole: bool, counts: Mapping[str, int], level: float, n: int) -> Estimate | None:
     """Why a stratum is too small for a figure that rests on these counts; None if it is not, or for the whole set."""
     least = protocol.small_strata.suppress_below
-    if cell.whole or n == 0:
+    if whole or n == 0:
         return None
     short = [(name, count) for name, count in counts.items() if count < least]
     if not short:
@@ -194,7 +248,7 @@ def enough(protocol: StudyProtocol, cell: Cell, counts: Mapping[str, int], level
     return Estimate.not_estimable(f"not assessable: {count} {name}, fewer than {least}", n=n, level=level)
 
 
-def class_counts(reference: Ints, include: Bools, mask: Bools, names: Sequence[str]) -> dict[str, int]:
+def class_counts(reference: Ints, mask: Bools, names: Sequence[str]) -> dict[str, int]:
     """Cases of each class in a cell, named for a reason."""
-    seen = np.bincount(reference[include & mask], minlength=len(names))
+    seen = np.bincount(reference[mask], minlength=len(names))
     return {f"cases of class '{name}'": int(n) for name, n in zip(names, seen, strict=True)}

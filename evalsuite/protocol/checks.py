@@ -307,7 +307,7 @@ def _decision(protocol: StudyProtocol) -> Iterator[Problem]:
         yield Problem(
             "any_primary with several primary endpoints needs a multiplicity method",
             "multiplicity.method",
-            "one of: holm, hochberg, fixed_sequence",
+            "one of: holm, hochberg, hommel, fixed_sequence",
         )
     ordered = multiplicity.method == "fixed_sequence" or protocol.decision_rule == "gatekeeping"
     for i, name in enumerate(multiplicity.order):
@@ -335,7 +335,7 @@ def _decision(protocol: StudyProtocol) -> Iterator[Problem]:
 
 def _adjusted_criteria(protocol: StudyProtocol, ordered: bool) -> Iterator[Problem]:
     method = protocol.multiplicity.method
-    if protocol.decision_rule == "gatekeeping" and method in ("holm", "hochberg"):
+    if protocol.decision_rule == "gatekeeping" and method in ("holm", "hochberg", "hommel"):
         yield Problem(
             f"gatekeeping tests its gates in a fixed order, each at the full error rate; '{method}' splits it",
             "multiplicity.method",

@@ -8,11 +8,12 @@ from typing import Literal
 from evalsuite.protocol.comparisons import asked_endpoints
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 
-Procedure = Literal["holm", "hochberg", "fixed_sequence", "gatekeeping"]
+Procedure = Literal["holm", "hochberg", "hommel", "fixed_sequence", "gatekeeping"]
 
 TITLES: dict[str, str] = {
     "holm": "Holm",
     "hochberg": "Hochberg",
+    "hommel": "Hommel",
     "fixed_sequence": "fixed sequence",
     "gatekeeping": "gatekeeping",
 }

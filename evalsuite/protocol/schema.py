@@ -199,7 +199,7 @@ class Confidence(Block):
 class Multiplicity(Block):
     """Adjustment for several primary endpoints of which not all have to be met."""
 
-    method: Literal["none", "holm", "hochberg", "fixed_sequence"] = Field(
+    method: Literal["none", "holm", "hochberg", "hommel", "fixed_sequence"] = Field(
         default="none", description="none is right for `all_primary`"
     )
     order: list[str] = Field(default_factory=list, description="endpoint names, for a fixed sequence")

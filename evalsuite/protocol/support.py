@@ -40,13 +40,6 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         # Calibration metrics are endpoints; no setting of this block is read, so none may seem to be.
         hint = "set bins on the endpoint" if key == "bins" else "declare calibration metrics as endpoints"
         yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
-    adjusts = protocol.decision_rule != "all_primary" or protocol.multiplicity.method != "none"
-    if protocol.task.kind != "binary" and adjusts:
-        yield Problem(
-            f"an adjustment for multiplicity in a {protocol.task.kind} task is {not_yet}",
-            "decision_rule",
-            "use all_primary: every primary criterion must be met, and no adjustment is needed",
-        )
     if protocol.analyses.utility is not None and protocol.task.kind != "binary":
         yield Problem(
             f"a decision curve in a {protocol.task.kind} task is {not_yet}", "analyses.utility", "remove the block"

@@ -68,6 +68,25 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replicated:
+    """Every statistic in every stratum: on the data, in each replicate, with each patient left out; read at any level.
+
+    `point (s, m)` and `values (s, m, r)` hold NaN where a statistic does not exist; `reasons[s][m]` says why for the
+    data. `jackknife[s][m]` is `(p,)` over `patients[s]` (codes of the draw), None where it was not asked for. Replicate
+    `r` is the same resample of patients everywhere, so differences of two columns are paired.
+    """
+
+    statistics: tuple[Statistic, ...]
+    point: FloatArray
+    values: FloatArray
+    reasons: tuple[tuple[str | None, ...], ...]
+    jackknife: tuple[tuple[FloatArray | None, ...], ...]
+    proportions: tuple[tuple[tuple[float, float] | None, ...], ...]
+    patients: tuple[IntArray, ...]
+    n_cases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     n_cases: int
     patients: IntArray
@@ -105,7 +124,21 @@ def resampled(
         If shapes do not fit the draw, or the method or level is unknown.
     """
     check_method(method)
-    level = check_level(level)
+    check_level(level)
+    table = replicated(draw, material, statistics, masks=masks, with_jackknife=method == "bca", threads=threads)
+    return read(table, level=level, method=method, unit=unit)
+
+
+def replicated(
+    draw: PatientDraw,
+    material: Material,
+    statistics: Sequence[Statistic],
+    *,
+    masks: npt.ArrayLike | None = None,
+    with_jackknife: bool = True,
+    threads: int | None = None,
+) -> Replicated:
+    """The replicates themselves, arguments as in `resampled`; BCa intervals need `with_jackknife`."""
     chosen = np.ones((1, draw.n), dtype=np.bool_) if masks is None else np.asarray(masks)
     if chosen.dtype != np.bool_ or chosen.ndim != 2 or chosen.shape[1] != draw.n:
         raise ValueError(f"masks must be bool of shape (strata, {draw.n}), got {chosen.dtype} {chosen.shape}")
@@ -135,9 +168,17 @@ def resampled(
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(fill, spans))
-    return [
-        _estimates(plan, statistics, values[s], level=level, method=method, unit=unit) for s, plan in enumerate(plans)
-    ]
+    rows = [_on_the_data(plan, statistics, with_jackknife=with_jackknife) for plan in plans]
+    return Replicated(
+        statistics=tuple(statistics),
+        point=np.array([row.point for row in rows]).reshape(len(plans), len(statistics)),
+        values=values,
+        reasons=tuple(row.reasons for row in rows),
+        jackknife=tuple(row.jackknife for row in rows),
+        proportions=tuple(row.proportions for row in rows),
+        patients=tuple(plan.patients for plan in plans),
+        n_cases=tuple(plan.n_cases for plan in plans),
+    )
 
 
 def _plan(draw: PatientDraw, material: Material, mask: BoolArray) -> _Plan:
@@ -212,51 +253,78 @@ def _named(plan: _Plan, sums: FloatArray, found: Mapping[str, Mapping[str, Float
     )
 
 
-def _estimates(
-    plan: _Plan,
-    statistics: Sequence[Statistic],
-    values: FloatArray,
-    *,
-    level: float,
-    method: BootstrapMethod,
-    unit: Unit,
-) -> list[Estimate]:
-    common: dict[str, Any] = {"n": plan.n_cases, "unit": unit, "level": level, "n_patients": int(plan.patients.size)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One stratum on the data: values, why there is none, left-one-out values and counts, per statistic."""
+
+    point: tuple[float, ...]
+    reasons: tuple[str | None, ...]
+    jackknife: tuple[FloatArray | None, ...]
+    proportions: tuple[tuple[float, float] | None, ...]
+
+
+def _on_the_data(plan: _Plan, statistics: Sequence[Statistic], *, with_jackknife: bool) -> _Row:
+    many = len(statistics)
     if plan.n_cases == 0:
-        return [Estimate.not_estimable("no cases", **common) for _ in statistics]
+        nothing = (None,) * many
+        return _Row(point=(np.nan,) * many, reasons=("no cases",) * many, jackknife=nothing, proportions=nothing)
     data = _parts(plan, plan.plain, np.ones((1, plan.patients.size), dtype=np.int32))
-    needs_jackknife = method == "bca" and any(not s.inflated for s in statistics)
-    left_out = _left_out(plan) if needs_jackknife else None
-    out = []
-    for statistic, replicates in zip(statistics, values, strict=True):
-        used: BootstrapMethod = "basic" if statistic.inflated else method
-        made = int(replicates.size)
-        title = f"patient bootstrap, {TITLES[used]}, B={made}"
-        point = float(statistic.value(data)[0])
-        fields = {
-            **common,
-            "replicates": made,
-            "replicates_undefined": int((~np.isfinite(replicates)).sum()),
-        }
-        if not np.isfinite(point):
-            out.append(Estimate.not_estimable(statistic.reason(data), method=title, **fields))
-            continue
-        interval = bootstrap_interval(
-            replicates,
-            point,
-            method=used,
-            level=level,
-            jackknife=statistic.value(left_out) if used == "bca" and left_out is not None else None,
-            bounds=statistic.bounds,
-        )
-        low, high, absent = interval.low, interval.high, interval.undefined
-        if plan.patients.size == 1 and absent is not None:
-            absent = "one patient only: resampling patients cannot show any variation"
-        if statistic.inflated and low is not None and high is not None:
-            title += ", extended to the estimate"
-            low, high = min(low, point), max(high, point)
-        if statistic.counts is not None:
-            numerator, denominator = statistic.counts(data)
-            fields |= {"numerator": numerator, "denominator": denominator}
-        out.append(Estimate(value=point, low=low, high=high, interval_undefined=absent, method=title, **fields))
-    return out
+    point = tuple(float(s.value(data)[0]) for s in statistics)
+    needed = with_jackknife and any(not s.inflated for s in statistics)
+    left_out = _left_out(plan) if needed else None
+    return _Row(
+        point=point,
+        reasons=tuple(None if np.isfinite(v) else s.reason(data) for s, v in zip(statistics, point, strict=True)),
+        jackknife=tuple(None if left_out is None or s.inflated else s.value(left_out) for s in statistics),
+        proportions=tuple(
+            s.counts(data) if s.counts is not None and np.isfinite(v) else None
+            for s, v in zip(statistics, point, strict=True)
+        ),
+    )
+
+
+def read(
+    table: Replicated, *, level: float = 0.95, method: BootstrapMethod = "bca", unit: Unit = "case"
+) -> list[list[Estimate]]:
+    """Estimates with intervals at one level, `[stratum][statistic]`."""
+    check_method(method)
+    level = check_level(level)
+    return [
+        [_estimate(table, s, m, level=level, method=method, unit=unit) for m in range(len(table.statistics))]
+        for s in range(len(table.n_cases))
+    ]
+
+
+def _estimate(table: Replicated, s: int, m: int, *, level: float, method: BootstrapMethod, unit: Unit) -> Estimate:
+    statistic, replicates = table.statistics[m], table.values[s, m]
+    common: dict[str, Any] = {
+        "n": table.n_cases[s],
+        "unit": unit,
+        "level": level,
+        "n_patients": int(table.patients[s].size),
+    }
+    reason = table.reasons[s][m]
+    if table.n_cases[s] == 0:
+        return Estimate.not_estimable(reason or "no cases", **common)
+    used: BootstrapMethod = "basic" if statistic.inflated else method
+    title = f"patient bootstrap, {TITLES[used]}, B={replicates.size}"
+    common |= {
+        "replicates": int(replicates.size),
+        "replicates_undefined": int((~np.isfinite(replicates)).sum()),
+    }
+    if reason is not None:
+        return Estimate.not_estimable(reason, method=title, **common)
+    point = float(table.point[s, m])
+    interval = bootstrap_interval(
+        replicates, point, method=used, level=level, jackknife=table.jackknife[s][m], bounds=statistic.bounds
+    )
+    low, high, absent = interval.low, interval.high, interval.undefined
+    if table.patients[s].size == 1 and absent is not None:
+        absent = "one patient only: resampling patients cannot show any variation"
+    if statistic.inflated and low is not None and high is not None:
+        title += ", extended to the estimate"
+        low, high = min(low, point), max(high, point)
+    counts = table.proportions[s][m]
+    if counts is not None:
+        common |= {"numerator": counts[0], "denominator": counts[1]}
+    return Estimate(value=point, low=low, high=high, interval_undefined=absent, method=title, **common)

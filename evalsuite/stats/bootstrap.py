@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import FloatArray, IntArray, check_level
 from evalsuite.stats._binary_metrics import METRICS
+from evalsuite.stats._resampled import Replicated, read
 from evalsuite.stats.bins import BinScheme
 from evalsuite.stats.bootstrap_interval import (
     FOLDED_TITLE,
@@ -31,11 +32,13 @@ __all__ = [
     "BootstrapMethod",
     "PatientDraw",
     "ReplicateTable",
+    "Replicated",
     "binary_bootstrap",
     "binary_replicates",
     "bootstrap_interval",
     "difference_estimate",
     "estimates",
+    "read",
     "replicate_values",
 ]
 
@@ -190,8 +193,8 @@ def _design_effect(
 
 
 def difference_estimate(
-    first: tuple[ReplicateTable, int, int],
-    second: tuple[ReplicateTable, int, int],
+    first: tuple[ReplicateTable | Replicated, int, int],
+    second: tuple[ReplicateTable | Replicated, int, int],
     *,
     level: float = 0.95,
     method: BootstrapMethod = "percentile",
@@ -226,7 +229,7 @@ def difference_estimate(
     return Estimate(value=point, low=interval.low, high=interval.high, interval_undefined=interval.undefined, **common)
 
 
-def _expand(table: ReplicateTable, s: int, m: int, everyone: IntArray) -> FloatArray:
+def _expand(table: ReplicateTable | Replicated, s: int, m: int, everyone: IntArray) -> FloatArray:
     values = table.jackknife[s][m]
     if values is None:
         raise ValueError("a BCa difference needs tables made with_jackknife=True")

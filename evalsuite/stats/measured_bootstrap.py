@@ -17,7 +17,7 @@ from scipy import special
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray
 from evalsuite.stats._means import paired
 from evalsuite.stats._normal import check_level, z_two_sided
-from evalsuite.stats._resampled import Material, Parts, Statistic, resampled
+from evalsuite.stats._resampled import Material, Parts, Replicated, Statistic, read, replicated
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
@@ -73,6 +73,34 @@ def measured_bootstrap(
     -----
     The limits of agreement weigh patients as `bland_altman` does: variance between patient means and within patients.
     """
+    table = measured_replicates(
+        draw,
+        device,
+        reference,
+        metrics,
+        mask=mask,
+        tolerance=tolerance,
+        coverage=coverage,
+        variance_ratio=variance_ratio,
+        with_jackknife=method == "bca",
+    )
+    return read(table, level=level, method=method, unit=unit)[0]
+
+
+def measured_replicates(
+    draw: PatientDraw,
+    device: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    metrics: Sequence[str],
+    *,
+    mask: npt.ArrayLike | None = None,
+    tolerance: float | None = None,
+    coverage: float = 0.9,
+    variance_ratio: float = 1.0,
+    with_jackknife: bool = True,
+) -> Replicated:
+    """Replicates of these figures, to be read at any level or set against another device's; see
+    `measured_bootstrap`."""
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         raise ValueError(f"unknown metric: {', '.join(unknown)}")
@@ -91,10 +119,7 @@ def measured_bootstrap(
     columns.append((np.abs(d) <= (0.0 if tolerance is None else tolerance)).astype(np.float64))
     sums = {"cases": np.stack(columns, axis=1), "patients": _patients(d, chosen, draw)}
     statistics = [_statistic(m, origin, coverage, variance_ratio) for m in metrics]
-    (row,) = resampled(
-        draw, Material(sums=sums), statistics, masks=chosen[None, :], level=level, method=method, unit=unit
-    )
-    return row
+    return replicated(draw, Material(sums=sums), statistics, masks=chosen[None, :], with_jackknife=with_jackknife)
 
 
 def _patients(d: FloatArray, chosen: BoolArray, draw: PatientDraw) -> FloatArray:

@@ -21,11 +21,26 @@ from evalsuite.stats._multiclass_formulas import (
     columns,
     statistic,
 )
-from evalsuite.stats._resampled import Material, Ranked, resampled
+from evalsuite.stats._resampled import Material, Ranked, Replicated, read, replicated
 from evalsuite.stats.averages import Answers
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
+
+__all__ = [
+    "METRICS",
+    "NEEDS_PROBABILITY",
+    "ClassSample",
+    "class_rank",
+    "class_sample",
+    "confusion_matrix",
+    "hand_till",
+    "multiclass_bootstrap",
+    "multiclass_replicates",
+    "one_vs_rest",
+    "pair_rankings",
+    "predicted_class",
+]
 
 METRICS = (*NEEDS_PREDICTED, *NEEDS_SCORE, *NEEDS_PROBABILITY)
 
@@ -188,6 +203,25 @@ def multiclass_bootstrap(
     Cohen, Educ Psychol Meas 20:37-46 (1960). Gorodkin, Comput Biol Chem 28:367-374 (2004). Hand & Till, Mach Learn
     45:171-186 (2001). Brier, Mon Weather Rev 78:1-3 (1950). Guo et al., ICML (2017). Kull et al., NeurIPS (2019).
     """
+    table = multiclass_replicates(
+        draw, sample, metrics, masks=masks, bins=bins, top=top, with_jackknife=method == "bca", threads=threads
+    )
+    return read(table, level=level, method=method, unit=unit)
+
+
+def multiclass_replicates(
+    draw: PatientDraw,
+    sample: ClassSample,
+    metrics: Sequence[str],
+    *,
+    masks: npt.ArrayLike | None = None,
+    bins: int = 10,
+    top: int = 1,
+    with_jackknife: bool = True,
+    threads: int | None = None,
+) -> Replicated:
+    """Replicates of these figures, to be read at any level or set against another device's; see
+    `multiclass_bootstrap`."""
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         raise ValueError(f"unknown metric: {', '.join(unknown)}")
@@ -207,7 +241,7 @@ def multiclass_bootstrap(
     ranked = {"pairs": pair_rankings(sample)} if "hand_till" in metrics else {}
     material = Material(sums=sums, ranked=ranked, ranks=("auroc",))
     statistics = [statistic(metric, sample, bins=bins) for metric in metrics]
-    return resampled(draw, material, statistics, masks=masks, level=level, method=method, unit=unit, threads=threads)
+    return replicated(draw, material, statistics, masks=masks, with_jackknife=with_jackknife, threads=threads)
 
 
 def _one_hot(classes: IntArray, k: int) -> FloatArray:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import FloatArray
 from evalsuite.stats._binary_metrics import ratio
-from evalsuite.stats._resampled import Material, Statistic, resampled
+from evalsuite.stats._resampled import Material, Replicated, Statistic, read, replicated
 from evalsuite.stats.averages import METRICS as AVERAGE_METRICS
 from evalsuite.stats.averages import Answers, material_of, statistic_of
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
@@ -53,6 +53,21 @@ def multilabel_bootstrap(
     Tsoumakas & Katakis, Int J Data Warehous Min 3:1-13 (2007). Sorower (2010), A literature survey on algorithms for
     multi-label learning.
     """
+    table = multilabel_replicates(draw, answers, metrics, masks=masks, with_jackknife=method == "bca", threads=threads)
+    return read(table, level=level, method=method, unit=unit)
+
+
+def multilabel_replicates(
+    draw: PatientDraw,
+    answers: Answers,
+    metrics: Sequence[str],
+    *,
+    masks: npt.ArrayLike | None = None,
+    with_jackknife: bool = True,
+    threads: int | None = None,
+) -> Replicated:
+    """Replicates of these figures, to be read at any level or set against another device's; see
+    `multilabel_bootstrap`."""
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         raise ValueError(f"unknown metric: {', '.join(unknown)}")
@@ -70,7 +85,7 @@ def multilabel_bootstrap(
         sums["wrong"] = wrong.astype(np.float64)
     material = Material(sums=sums, ranked=base.ranked, ranks=base.ranks)
     statistics = [_of_sets(m) if m in SET_METRICS else statistic_of(answers, m) for m in metrics]
-    return resampled(draw, material, statistics, masks=masks, level=level, method=method, unit=unit, threads=threads)
+    return replicated(draw, material, statistics, masks=masks, with_jackknife=with_jackknife, threads=threads)
 
 
 def _of_sets(metric: str) -> Statistic:

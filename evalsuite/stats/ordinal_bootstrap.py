@@ -6,7 +6,6 @@ The closed-form intervals of `ordinal` take cases as independent; these do not. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ import numpy.typing as npt
 from evalsuite.stats._binary_inputs import FloatArray
 from evalsuite.stats._binary_metrics import ratio
 from evalsuite.stats._kappa import agreement_weights
-from evalsuite.stats._resampled import Material, Parts, Statistic, resampled
-from evalsuite.stats.bootstrap_interval import TITLES, BootstrapMethod, bootstrap_interval
+from evalsuite.stats._resampled import Material, Parts, Replicated, Statistic, read, replicated
+from evalsuite.stats.bootstrap_interval import BootstrapMethod
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.ordinal import _grades, _vus_components
 from evalsuite.types import Estimate, Unit
@@ -45,6 +44,33 @@ def ordinal_bootstrap(
     `metrics` from `METRICS`; `rps` (normalised by k − 1) needs `probability (n, k)`. Definitions and references as the
     functions of the same names in `ordinal`.
     """
+    table = ordinal_replicates(
+        draw,
+        device,
+        reference,
+        n_grades,
+        metrics,
+        probability=probability,
+        masks=masks,
+        with_jackknife=method == "bca",
+        threads=threads,
+    )
+    return read(table, level=level, method=method, unit=unit)
+
+
+def ordinal_replicates(
+    draw: PatientDraw,
+    device: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    n_grades: int,
+    metrics: Sequence[str],
+    *,
+    probability: npt.ArrayLike | None = None,
+    masks: npt.ArrayLike | None = None,
+    with_jackknife: bool = True,
+    threads: int | None = None,
+) -> Replicated:
+    """Replicates of these figures, to be read at any level or set against another device's; see `ordinal_bootstrap`."""
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         raise ValueError(f"unknown metric: {', '.join(unknown)}")
@@ -64,8 +90,8 @@ def ordinal_bootstrap(
         observed = np.arange(k - 1)[None, :] >= b[:, None]
         sums["rps"] = ((p.cumsum(axis=1)[:, :-1] - observed) ** 2).sum(axis=1, keepdims=True) / (k - 1.0)
     statistics = [_statistic(m, k) for m in metrics]
-    return resampled(
-        draw, Material(sums=sums), statistics, masks=masks, level=level, method=method, unit=unit, threads=threads
+    return replicated(
+        draw, Material(sums=sums), statistics, masks=masks, with_jackknife=with_jackknife, threads=threads
     )
 
 
@@ -143,6 +169,15 @@ def vus_bootstrap(
 
     The bias correction's skewness comes from the structural components (the influence of each patient's cases).
     """
+    return [
+        row[0] for row in read(vus_replicates(draw, score, grade, masks=masks), level=level, method=method, unit=unit)
+    ]
+
+
+def vus_replicates(
+    draw: PatientDraw, score: npt.ArrayLike, grade: npt.ArrayLike, *, masks: npt.ArrayLike | None = None
+) -> Replicated:
+    """Replicates of the volume, to be read at any level or set against another device's; see `vus_bootstrap`."""
     s, g = np.asarray(score, dtype=np.float64), _grades(np.asarray(grade), 3, "grade")
     if s.shape != g.shape or s.size != draw.n:
         raise ValueError(f"score and grade hold one value for each of {draw.n} cases, got {s.shape} and {g.shape}")
@@ -155,7 +190,21 @@ def vus_bootstrap(
         for row, plan in zip(values, plans, strict=True):
             if plan.empty is None:
                 row[first : first + len(counts)] = plan.replicates(counts)
-    return [plan.estimate(row, level, method, unit) for plan, row in zip(plans, values, strict=True)]
+    rows = [plan.on_the_data() for plan in plans]
+    return Replicated(
+        statistics=(_VUS,),
+        point=np.array([[point] for point, _ in rows]).reshape(len(plans), 1),
+        values=values[:, None, :],
+        reasons=tuple((plan.empty,) for plan in plans),
+        jackknife=tuple((left_out,) for _, left_out in rows),
+        proportions=((None,),) * len(plans),
+        patients=tuple(plan.people for plan in plans),
+        n_cases=tuple(plan.n for plan in plans),
+    )
+
+
+#: What is read from the replicates of the volume: they are made by `_VusPlan`, not by a formula of sums.
+_VUS = Statistic(value=lambda p: np.full(1, np.nan), reason=lambda p: "no cases")
 
 
 class _VusPlan:
@@ -191,34 +240,14 @@ class _VusPlan:
         inner = (less + tied_low / 2.0) * (greater + tied_high / 2.0) - tied_low * tied_high / 12.0
         return ratio((weight * inner).sum(axis=1), low[:, -1] * weight.sum(axis=1) * high[:, -1])
 
-    def estimate(self, values: FloatArray, level: float, method: BootstrapMethod, unit: Unit) -> Estimate:
-        fields: dict[str, Any] = {
-            "n": self.n,
-            "level": level,
-            "unit": unit,
-            "n_patients": int(self.people.size),
-            "method": f"patient bootstrap, {TITLES[method]}, B={values.size}",
-        }
+    def on_the_data(self) -> tuple[float, FloatArray | None]:
+        """The volume, and the value less each patient's influence; NaN and nothing where a grade has no cases."""
         if self.empty is not None:
-            return Estimate.not_estimable(self.empty, **fields)
+            return float("nan"), None
         parts = _vus_components(*self.score)
         point = float(parts[1].mean())
         influence = np.zeros(self.people.size)
         for part, who in zip(parts, self.patient, strict=True):
             place = np.searchsorted(self.people, who)
             influence += np.bincount(place, weights=(part - point) / part.size, minlength=self.people.size)
-        found = bootstrap_interval(
-            values, point, method=method, level=level, jackknife=point - influence, bounds=(0.0, 1.0)
-        )
-        absent = found.undefined
-        if self.people.size == 1 and absent is not None:
-            absent = "one patient only: resampling patients cannot show any variation"
-        return Estimate(
-            value=point,
-            low=found.low,
-            high=found.high,
-            interval_undefined=absent,
-            replicates=found.replicates,
-            replicates_undefined=found.replicates_undefined,
-            **fields,
-        )
+        return point, point - influence

@@ -13,7 +13,7 @@ from tests.unit.analyses.test_adjusted_findings import outcomes, p_of, protocol,
 counts = st.fixed_dictionaries(
     {name: st.integers(20, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))) for name in "abc"}
 )
-METHODS = ("holm", "hochberg", "fixed_sequence")
+METHODS = ("holm", "hochberg", "hommel", "fixed_sequence")
 
 
 def study(method: str, rule: str = "any_primary"):
@@ -54,10 +54,11 @@ def test_a_criterion_is_met_exactly_where_its_adjusted_p_is_significant(seen, me
 @given(seen=counts)
 def test_rules_are_ordered_in_strictness(seen) -> None:
     everything = outcomes(protocol(), seen)[0] == "met"
-    holm, hochberg = (outcomes(study(m), seen)[0] == "met" for m in ("holm", "hochberg"))
+    holm, hochberg, hommel = (outcomes(study(m), seen)[0] == "met" for m in ("holm", "hochberg", "hommel"))
     gates = outcomes(study("none", "gatekeeping"), seen)[0] == "met"
     assert gates == everything  # in the end every gate has to be met
     assert not holm or hochberg  # Hochberg rejects whatever Holm does
+    assert not hochberg or hommel  # and Hommel whatever Hochberg does
     assert not everything or hochberg
 
 

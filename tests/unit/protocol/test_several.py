@@ -102,11 +102,6 @@ def test_a_case_with_one_of_several_classes_cannot_count_as_negative(task):
         load(task, {"metric": "accuracy"}, missing_outputs={"primary": "as_negative"})
 
 
-def test_an_adjustment_for_multiplicity_is_said_to_be_missing():
-    p = load(MULTICLASS, {"metric": "accuracy"}, decision_rule="any_primary", multiplicity={"method": "holm"})
-    assert any("multiplicity" in str(problem) for problem in unsupported(p, ["accuracy"]))
-
-
 @pytest.mark.parametrize(("word", "meant"), [("mAP", "macro_average_precision"), ("qwk", "quadratic_kappa")])
 def test_words_of_other_packages_are_recognised(word, meant):
     with pytest.raises(ProtocolError, match=meant):
