@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -66,7 +66,9 @@ def generalise(protocol: StudyProtocol, population: Population, labels: dict[str
     for name in asked.endpoints:
         endpoint = by_name[name]
         effects = _effects(protocol, endpoint, _cases(protocol, population, endpoint, group))
-        model = site_heterogeneity(effects, level=two_sided_level(protocol.confidence), endpoint=name)
+        model = site_heterogeneity(
+            effects, scale=asked.scale, level=two_sided_level(protocol.confidence), endpoint=name
+        )
         findings += _of_model(protocol, endpoint, model)
         tests.append(_named(model.test, endpoint, asked))
         findings += [
@@ -114,11 +116,14 @@ def _effects(protocol: StudyProtocol, endpoint: Endpoint, cases: _Cases) -> tupl
     """Each site's figure on the logit scale with its sampling variance; its own interval is the endpoint's method."""
     level = two_sided_level(protocol.confidence)
     asked = None if endpoint.interval in _RESAMPLED else endpoint.interval
+    scale = _scale(protocol)
     if endpoint.metric == "auroc":
         area = cast(AurocInterval, asked or protocol.confidence.auroc)
         return tuple(
             replace(effect, estimate=_area(cases, cases.site == effect.site, level, area))
-            for effect in auroc_effects(cases.reference, cases.score, cases.site, patient=cases.patient, level=level)
+            for effect in auroc_effects(
+                cases.reference, cases.score, cases.site, patient=cases.patient, scale=scale, level=level
+            )
         )
     method = cast(ProportionMethod, asked or protocol.confidence.proportion)
     y, called = cases.reference, cases.call
@@ -132,7 +137,9 @@ def _effects(protocol: StudyProtocol, endpoint: Endpoint, cases: _Cases) -> tupl
         "accuracy": (called == y, np.ones(len(y), dtype=bool), "no cases"),
     }[endpoint.metric]
     found: dict[str, SiteEffect] = {}
-    for effect in proportion_effects(success[among], cases.site[among], patient=cases.patient[among], level=level):
+    for effect in proportion_effects(
+        success[among], cases.site[among], patient=cases.patient[among], scale=scale, level=level
+    ):
         here = among & (cases.site == effect.site)
         own = clustered_proportion(success[here], cases.patient[here], level=level, method=method)
         found[effect.site] = replace(effect, estimate=own)
@@ -149,10 +156,22 @@ def _area(cases: _Cases, here: Bools, level: float, method: AurocInterval) -> Es
 
 
 def _of_model(protocol: StudyProtocol, endpoint: Endpoint, model: SiteHeterogeneity) -> Iterator[Finding]:
-    yield _finding(protocol, endpoint, model.average, "average_site")
-    yield _finding(protocol, endpoint, model.prediction, "new_site")
+    yield _finding(protocol, endpoint, _within(model.average), "average_site")
+    yield _finding(protocol, endpoint, _within(model.prediction), "new_site")
     yield _finding(protocol, endpoint, model.i2, "between_sites", metric="heterogeneity_i2")
     yield _finding(protocol, endpoint, model.tau, "between_sites", metric="heterogeneity_tau")
+
+
+def _scale(protocol: StudyProtocol) -> Literal["logit", "identity"]:
+    asked = protocol.analyses.generalisation
+    return "logit" if asked is None else asked.scale
+
+
+def _within(e: Estimate) -> Estimate:
+    """Limits on the identity scale may leave 0 to 1, which no proportion or area can: cut off, and it is said."""
+    if e.value is None or e.low is None or e.high is None or (e.low >= 0.0 and e.high <= 1.0):
+        return e
+    return replace(e, low=max(0.0, e.low), high=min(1.0, e.high), method=f"{e.method}, cut off at 0 and 1")
 
 
 def _left_out(
@@ -160,8 +179,8 @@ def _left_out(
 ) -> tuple[list[Finding], list[str]]:
     findings: list[Finding] = []
     notes: list[str] = []
-    for left in leave_one_site_out(effects, level=two_sided_level(protocol.confidence)):
-        findings.append(_finding(protocol, endpoint, left.others, f"leave_out={left.site}"))
+    for left in leave_one_site_out(effects, scale=asked.scale, level=two_sided_level(protocol.confidence)):
+        findings.append(_finding(protocol, endpoint, _within(left.others), f"leave_out={left.site}"))
         if left.within_prediction is False:
             notes.append(
                 f"{endpoint.name}: {asked.site} '{left.site}' lies outside what the other sites predict for it, its "

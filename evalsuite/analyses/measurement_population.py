@@ -85,7 +85,7 @@ def build_measurement_population(
     """
     if [str(c) for c in predictions["case_id"]] != list(case_id):
         raise InputError("The predictions are not those of this test set: their cases differ.")
-    reference, classes = _references(protocol, frame, case_id)
+    reference, classes = measured_references(protocol, frame, case_id)
     status = [str(s) for s in predictions["status"]]
     expression = compile_score(protocol.task.score)
     outputs = {str(c) for c in predictions.columns} - {"case_id", "rater", "condition", "status", "reason"}
@@ -119,9 +119,10 @@ def build_measurement_population(
     )
 
 
-def _references(
+def measured_references(
     protocol: StudyProtocol, frame: pd.DataFrame, case_id: tuple[str, ...]
 ) -> tuple[Floats, tuple[ReferenceClass, ...]]:
+    """The column `task.reference` as numbers (n,), NaN where missing or equivocal. InputError for any other cell."""
     column = str(protocol.task.reference)
     if column not in frame.columns:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level
@@ -55,7 +57,7 @@ def evaluate_multiclass(
     overall = [*STANDARD_OVERALL, *(STANDARD_CALIBRATION if protocol.task.probability else ())]
     rows: list[tuple[str, str | None, str | None]] = [(metric, None, None) for metric in overall]
     rows += [(metric, None, name) for name in population.names for metric in STANDARD_PER_CLASS]
-    return evaluate_several(
+    results = evaluate_several(
         protocol,
         population,
         with_standard_table(protocol, rows),
@@ -69,6 +71,7 @@ def evaluate_multiclass(
         notes=tuple(class_notes(protocol, population)),
         on_step=on_step,
     )
+    return replace(results, tests=(*results.tests, marginal_homogeneity(population)))
 
 
 def is_called(metric: str) -> bool:

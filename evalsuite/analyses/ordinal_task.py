@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level
@@ -57,7 +59,7 @@ def evaluate_ordinal(
     if population.score is not None and protocol.task.probability:
         metrics.append("rps")
     rows: list[tuple[str, str | None, str | None]] = [(metric, None, None) for metric in metrics]
-    return evaluate_several(
+    results = evaluate_several(
         protocol,
         population,
         with_standard_table(protocol, [*rows, *share_rows(population.names)]),
@@ -71,6 +73,7 @@ def evaluate_ordinal(
         notes=tuple(_notes(protocol, population)),
         on_step=on_step,
     )
+    return replace(results, tests=(*results.tests, marginal_homogeneity(population)))
 
 
 def _notes(protocol: StudyProtocol, p: ClassPopulation) -> Iterator[str]:

@@ -84,7 +84,7 @@ def _matches(text: str, value: int | float | str | bool) -> bool:
         return False
 
 
-def _classify(
+def reference_classes(
     frame: pd.DataFrame, protocol: StudyProtocol, case_id: tuple[str, ...]
 ) -> tuple[Bools, tuple[ReferenceClass, ...]]:
     """Reference class of each case. InputError where a cell is neither positive, negative nor empty."""
@@ -162,7 +162,7 @@ def build_population(
     """
     if [str(c) for c in predictions["case_id"]] != list(case_id):
         raise InputError("The predictions are not those of this test set: their cases differ.")
-    positive, classes = _classify(frame, protocol, case_id)
+    positive, classes = reference_classes(frame, protocol, case_id)
     status = [str(s) for s in predictions["status"]]
     has_output = np.array([s == "ok" for s in status], dtype=bool)
     expression = compile_score(protocol.task.score)

@@ -10,9 +10,11 @@ import pandas as pd
 from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
 from evalsuite.analyses.common import OnStep, Results, cells_of
 from evalsuite.analyses.generalisation import generalise
+from evalsuite.analyses.measurement_population import MeasurementPopulation, build_measurement_population
 from evalsuite.analyses.metrics import COMPUTABLE
+from evalsuite.analyses.panel import panel_of_readers
 from evalsuite.analyses.performance import evaluate_binary
-from evalsuite.analyses.population import build_population
+from evalsuite.analyses.population import Population, build_population
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
@@ -61,10 +63,35 @@ def evaluate_task(
     results = analyses[protocol.task.kind](
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions, on_step=on_step, **more
     )
-    if protocol.task.kind != "binary" or not _beside(protocol):
-        return results
-    return _with_the_others(
-        results, protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    if protocol.task.kind == "binary" and _beside(protocol):
+        results = _with_the_others(
+            results, protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+        )
+    if protocol.task.kind in ("binary", "regression") and _sources_asked(protocol):
+        build = build_population if protocol.task.kind == "binary" else build_measurement_population
+        population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
+        results = _joined(results, *_sources(protocol, population, frame))
+    return results
+
+
+def _sources_asked(protocol: StudyProtocol) -> bool:
+    """Whether the protocol asks where a figure's variation comes from: panel, repeats."""
+    a = protocol.analyses
+    return a.truth_panel is not None or a.variance_components is not None
+
+
+def _sources(
+    protocol: StudyProtocol, population: Population | MeasurementPopulation, frame: pd.DataFrame
+) -> tuple[Results, ...]:
+    return (panel_of_readers(protocol, population, frame),)
+
+
+def _joined(results: Results, *added: Results) -> Results:
+    return replace(
+        results,
+        findings=(*results.findings, *(f for more in added for f in more.findings)),
+        tests=(*results.tests, *(t for more in added for t in more.tests)),
+        notes=(*results.notes, *(n for more in added for n in more.notes)),
     )
 
 
@@ -90,15 +117,10 @@ def _with_the_others(
     )
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, population.n)
-    added = (
+    return _joined(
+        results,
         generalise(protocol, population, labels),
         tipping_points(protocol, population, cells),
         weighted_figures(protocol, population, cells, frame, results.findings),
         corrected_figures(protocol, population, frame),
-    )
-    return replace(
-        results,
-        findings=(*results.findings, *(f for more in added for f in more.findings)),
-        tests=(*results.tests, *(t for more in added for t in more.tests)),
-        notes=(*results.notes, *(n for more in added for n in more.notes)),
     )

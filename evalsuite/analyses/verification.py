@@ -27,17 +27,19 @@ def corrected_figures(protocol: StudyProtocol, population: Population, frame: pd
     Raises
     ------
     InputError
-        If the column is absent, or a cell says neither yes nor no.
+        If a column is absent, or a cell of the column of verified cases says neither yes nor no.
     """
     asked = protocol.analyses.verification
     if asked is None:
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
     said = _verified(frame, asked, population.case_id)
     verified = said & population.has_reference
-    findings = [f for point in protocol.operating_points for f in _at(protocol, population, verified, point)]
+    covariate = _covariate(frame, asked)
+    findings = [f for point in protocol.operating_points for f in _at(protocol, population, verified, covariate, point)]
+    but = "the call" if not asked.covariates else f"the call and {', '.join(asked.covariates)}"
     notes = [
         "Figures corrected for partial verification rest on the assumption that whether a case was verified depends on "
-        "nothing related to the disease but the call; no criterion is judged on them."
+        f"nothing related to the disease but {but}; no criterion is judged on them."
     ]
     counts = {
         "cases have no usable output, hence no call, and are not in the figures corrected for verification": int(
@@ -52,6 +54,21 @@ def corrected_figures(protocol: StudyProtocol, population: Population, frame: pd
     }
     notes += [f"{n} {what}." for what, n in counts.items() if n]
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=(), notes=tuple(notes))
+
+
+def _covariate(frame: pd.DataFrame, asked: Verification) -> np.ndarray | None:
+    """One label per case (n,) for the combination of all covariates; an empty cell is a group of its own."""
+    absent = [c for c in asked.covariates if c not in frame.columns]
+    if absent:
+        raise InputError(
+            f"The locked test set has no column {', '.join(repr(c) for c in absent)}, on which verification depended.",
+            hint=f"Columns: {', '.join(map(str, frame.columns))}. Correct analyses.verification.covariates.",
+        )
+    if not asked.covariates:
+        return None
+    rows = zip(*([str(v).strip() for v in frame[c]] for c in asked.covariates), strict=True)
+    groups: dict[tuple[str, ...], int] = {}
+    return np.array([groups.setdefault(row, len(groups)) for row in rows], dtype=np.intp)
 
 
 def _verified(frame: pd.DataFrame, asked: Verification, case_id: tuple[str, ...]) -> Bools:
@@ -71,7 +88,13 @@ def _verified(frame: pd.DataFrame, asked: Verification, case_id: tuple[str, ...]
     return np.array([cell in _YES for cell in cells], dtype=bool)
 
 
-def _at(protocol: StudyProtocol, population: Population, verified: Bools, point: OperatingPoint) -> list[Finding]:
+def _at(
+    protocol: StudyProtocol,
+    population: Population,
+    verified: Bools,
+    covariate: np.ndarray | None,
+    point: OperatingPoint,
+) -> list[Finding]:
     m = population.has_output
     score = population.score[m]
     call = score > point.threshold if point.comparison == ">" else score >= point.threshold
@@ -79,6 +102,7 @@ def _at(protocol: StudyProtocol, population: Population, verified: Bools, point:
         call,
         verified[m],
         population.positive[m],
+        covariate=None if covariate is None else covariate[m],
         patient=population.patient_index[m],
         level=two_sided_level(protocol.confidence),
     )

@@ -12,7 +12,7 @@ from evalsuite.analyses.common import Cell, Results
 from evalsuite.analyses.metrics import COMPUTABLE, cut, two_sided_level
 from evalsuite.analyses.population import Population
 from evalsuite.analyses.views import primary_view
-from evalsuite.errors import InputError
+from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.stats.weighting import (
@@ -44,7 +44,8 @@ def weighted_figures(
     Raises
     ------
     InputError
-        If the protocol asks for weights and the locked test set has none.
+        If the protocol asks for weights and the locked test set has none; if the column of sampling strata is absent or
+        empty for a case, or puts a patient into two of them.
     """
     if protocol.analyses.weighting is None:
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
@@ -54,6 +55,7 @@ def weighted_figures(
             hint=f"Lock the set from a table with '{WEIGHT}', or remove analyses.weighting.",
         )
     weight = np.array([float(str(w)) for w in frame[WEIGHT]], dtype=np.float64)
+    drawn_from = _sampling_strata(protocol.analyses.weighting.stratum, population, frame)
     names: dict[tuple[str, str | None], Finding] = {}
     declared = {e.name for e in protocol.endpoints if e.prevalence is not None}
     for f in unweighted:
@@ -70,35 +72,73 @@ def weighted_figures(
             operating_point=at,
             stratum=dict(cell.stratum),
             condition="weighted",
-            estimate=_estimate(protocol, population, cell, metric, at, weight),
+            estimate=_estimate(protocol, population, cell, metric, at, weight, drawn_from),
         )
         for (metric, at), beside in names.items()
         for cell in cells
     ]
     effective = kish_effective_n(weight)
-    notes = (
+    notes: tuple[str, ...] = (
         f"The case table has sampling weights; {len(weight)} cases carry the information of about {effective:.0f} "
         "equally weighted ones. Criteria are judged on the set as it is, unweighted; weighted figures stand beside.",
     )
+    if drawn_from is not None:
+        strata = len(np.unique(drawn_from))
+        notes += (f"Weighted intervals allow for {strata} sampling strata ('{protocol.analyses.weighting.stratum}').",)
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=(), notes=notes)
 
 
+def _sampling_strata(column: str | None, population: Population, frame: pd.DataFrame) -> np.ndarray | None:
+    """The sampling stratum of each case (n,); None where the protocol names no column."""
+    if column is None:
+        return None
+    if column not in frame.columns:
+        raise InputError(
+            f"The locked test set has no column '{column}' of sampling strata.",
+            hint=f"Columns: {', '.join(map(str, frame.columns))}. Correct analyses.weighting.stratum.",
+        )
+    labels = np.array([str(c).strip() for c in frame[column]], dtype=object)
+    first: dict[int, str] = {}
+    problems: list[Problem] = []
+    for case, patient, label in zip(population.case_id, population.patient_index, labels, strict=True):
+        if not label:
+            problems.append(Problem("no sampling stratum", f"case {case}"))
+        elif first.setdefault(int(patient), label) != label:
+            problems.append(
+                Problem("another sampling stratum than an earlier case of the same patient", f"case {case}")
+            )
+    if problems:
+        raise InputError(
+            f"{len(problems)} cells of '{column}' do not say which stratum their patient was drawn from.",
+            problems=problems[:20],
+            hint="Every patient is drawn from one sampling stratum: write it into each of the patient's cases.",
+        )
+    return labels.astype(str)
+
+
 def _estimate(
-    protocol: StudyProtocol, population: Population, cell: Cell, metric: str, at: str | None, weight: np.ndarray
+    protocol: StudyProtocol,
+    population: Population,
+    cell: Cell,
+    metric: str,
+    at: str | None,
+    weight: np.ndarray,
+    drawn_from: np.ndarray | None,
 ) -> Estimate:
     level = two_sided_level(protocol.confidence)
     view = primary_view(protocol, population, metric, at, within=cell.mask)
     c = cut(view, cell.mask, population.patient_index, protocol.confidence)
     w = weight[cell.mask & view.include]
+    s = None if drawn_from is None else drawn_from[cell.mask & view.include]
     reason = _why_not(protocol, cell, metric, n=len(w), n_positive=c.n_positive, n_negative=c.n_negative)
     if reason is not None:
         return Estimate.not_estimable(reason, n=len(w), level=level, **c.counts())
     if metric == "auroc":
-        return weighted_auroc(c.reference, c.score, w, patient=c.patient_index, level=level)
+        return weighted_auroc(c.reference, c.score, w, patient=c.patient_index, stratum=s, level=level)
     if metric == "brier":
         if c.probability is None:
             return Estimate.not_estimable("the score is not a probability", n=len(w), level=level, **c.counts())
-        return weighted_brier(c.reference, c.probability, w, patient=c.patient_index, level=level)
+        return weighted_brier(c.reference, c.probability, w, patient=c.patient_index, stratum=s, level=level)
     assert c.call is not None, "the protocol's loader requires an operating point"
     return weighted_call_metric(
         cast(CallMetric, metric),
@@ -106,6 +146,7 @@ def _estimate(
         c.call,
         w,
         patient=c.patient_index,
+        stratum=s,
         level=level,
         method=cast(ProportionMethod, protocol.confidence.proportion),
     )

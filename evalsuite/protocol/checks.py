@@ -39,6 +39,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
+    from evalsuite.protocol.source_checks import source_problems
 
     return [
         *_unique(protocol),
@@ -52,6 +53,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
+        *source_problems(protocol, UNREADABLE),
         *_decision(protocol),
         *_confidence(protocol),
     ]

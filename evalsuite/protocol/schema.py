@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from evalsuite.protocol.blocks import Block, Name, TruthPanel, VarianceSources
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
-Name = Annotated[str, Field(min_length=1, max_length=120)]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Kind = Literal["standalone", "comparison", "reader_study", "drift_audit", "site_acceptance"]
 TaskKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "segmentation", "detection"]
@@ -17,12 +18,6 @@ AurocInterval = Literal["delong", "logit-delong", "newcombe"]
 BootstrapInterval = Literal["percentile", "basic", "bca"]
 MissingPolicy = Literal["worst_case", "exclude", "as_negative", "as_positive"]
 MissingReferencePolicy = Literal["worst_case", "tipping_point", "exclude"]
-
-
-class Block(BaseModel):
-    """A part of a protocol: immutable, and a typo in a key is an error rather than a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class IntendedUse(Block):
@@ -265,10 +260,20 @@ class Generalisation(Block):
         description="endpoints to model: sensitivity, specificity, accuracy, PPV, NPV or AUROC"
     )
     leave_one_out: bool = Field(default=True, description="also without each site in turn")
+    scale: Literal["logit", "identity"] = Field(
+        default="logit",
+        description="scale of the model: logit keeps every limit within 0 and 1; identity also takes a perfect AUROC",
+    )
 
 
 class Weighting(Block):
-    """Figures weighted by the column `sample_weight`, beside the unweighted ones: `weighting: {}`, without settings."""
+    """Figures weighted by the column `sample_weight`, beside the unweighted ones: `weighting: {}` will do."""
+
+    stratum: Name | None = Field(
+        default=None,
+        description="column that names the sampling stratum each patient was drawn from; one population if not given, "
+        "and intervals are then wider than need be",
+    )
 
 
 class Verification(Block):
@@ -277,6 +282,10 @@ class Verification(Block):
     verified: Name = Field(description="column that says who got it: 1, true, yes; 0, false, no or empty")
     method: Literal["begg_greenes"] = Field(
         default="begg_greenes", description="right if verification depends on nothing related to disease but the call"
+    )
+    covariates: list[Name] = Field(
+        default_factory=list,
+        description="columns on which verification may also have depended: corrected within each combination of groups",
     )
 
 
@@ -294,6 +303,10 @@ class Analyses(Block):
     generalisation: Generalisation | None = Field(default=None, description="differences between sites, and new ones")
     weighting: Weighting | None = Field(default=None, description="figures for the population that was sampled")
     verification: Verification | None = Field(default=None, description="correction for partial verification")
+    truth_panel: TruthPanel | None = Field(default=None, description="another panel for the reference standard")
+    variance_components: VarianceSources | None = Field(
+        default=None, description="spread of repeated acquisitions by operator, camera, reader"
+    )
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

@@ -9,7 +9,12 @@ from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
-_ANALYSES = ("calibration", "utility", "generalisation", "weighting", "verification")
+_ANALYSES = (
+    *("calibration", "utility", "generalisation", "weighting", "verification"),
+    "truth_panel",
+)
+#: Analyses of scores with one number per case.
+_OF_ONE_NUMBER = ("truth_panel", "variance_components")
 
 
 def unsupported(protocol: StudyProtocol, computable: Collection[str]) -> list[Problem]:
@@ -46,6 +51,10 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         )
     for name in ("generalisation", "weighting", "verification"):
         if getattr(protocol.analyses, name) is not None and protocol.task.kind != "binary":
+            what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
+            yield Problem(what, f"analyses.{name}", "remove the block")
+    for name in _OF_ONE_NUMBER:
+        if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
             yield Problem(what, f"analyses.{name}", "remove the block")
     if protocol.comparisons and protocol.task.kind != "binary":

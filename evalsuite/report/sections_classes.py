@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evalsuite.report.format import format_count, format_fraction, format_interval, format_number, format_value
 from evalsuite.report.material import Material, anchor, metric_title
-from evalsuite.report.text import clean
+from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Prose, Row, Table
 from evalsuite.types import Finding
 
@@ -54,10 +54,10 @@ def _matrix(material: Material) -> list[Block]:
     if not cells:
         return []
     columns = list(dict.fromkeys(name for row in cells.values() for name in row))
+    word = _WORDS[material.protocol.task.kind][0]
     if len(columns) > MOST_CLASSES_IN_MATRIX + 1:
         text = f"The confusion matrix of {len(cells)} classes is in the attached evidence.json (analysis: confusion)."
-        return [Prose(paragraphs=(text,))]
-    word = _WORDS[material.protocol.task.kind][0]
+        return [Prose(paragraphs=(text, *_marginal_notes(material, word)))]
     rows = []
     for own, found in cells.items():
         total = next((f.estimate.n for _, f in found.values()), 0)
@@ -84,10 +84,30 @@ def _matrix(material: Material) -> list[Block]:
             notes=(
                 "Cases with an established reference, as counted: nothing is assumed about cases without output. Below "
                 "each count its share of the row; intervals are in the attached evidence.json.",
+                *_marginal_notes(material, word),
                 material.set_note,
             ),
         )
     ]
+
+
+def _marginal_notes(material: Material, word: str) -> list[str]:
+    """The test of row totals against column totals, in words."""
+    notes = []
+    for t in material.evidence.tests:
+        if not t.method.startswith("Stuart-Maxwell"):
+            continue
+        said = f"Test that device and reference use the {word}s equally often".replace("classs", "classes")
+        method = clean(t.method, longest=80)
+        if t.p_value is None:
+            notes.append(f"{said}: no test ({clean(given(t.undefined, 'no reason recorded'), longest=120)}); {method}.")
+            continue
+        p = "p < 0.0001" if t.p_value < 0.0001 else f"p = {t.p_value:.4f}"
+        statistic = "" if t.statistic is None else f"statistic {format_number(t.statistic, 2)}, "
+        notes.append(
+            f"{said} ({method}): {statistic}{p}. It looks at how often, not at which cases: equal use is not agreement."
+        )
+    return notes
 
 
 def _each(material: Material) -> list[Block]:

@@ -15,6 +15,7 @@ from evalsuite.report.format import (
     not_estimable,
 )
 from evalsuite.report.material import Material, anchor, metric_title, question
+from evalsuite.report.sections_sources import sources
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding, TestOutcome
@@ -26,7 +27,7 @@ Numbered = tuple[int, Finding]
 
 def generalisation(material: Material) -> Section | None:
     """Other sites, the sampled population and partial verification; None where the study looked at none of them."""
-    blocks = [*_sites(material), *_weighted(material), *_verification(material)]
+    blocks = [*_sites(material), *_weighted(material), *_verification(material), *sources(material)]
     if not blocks:
         return None
     title = "Generalisation and population"
@@ -52,20 +53,20 @@ def _sites(material: Material) -> list[Block]:
     blocks: list[Block] = [
         Heading(text="Other sites", id="other-sites"),
         Prose(paragraphs=(text,)),
-        _model_table(material, found, site),
+        _model_table(material, found, site, asked.scale),
     ]
     left = _left_out_table(material, found, site)
     return blocks if left is None else [*blocks, left]
 
 
-def _model_table(material: Material, found: list[Numbered], site: str) -> Table:
+def _model_table(material: Material, found: list[Numbered], site: str, scale: str) -> Table:
     rows: list[Row] = []
     shown: list[Finding] = []
     words = {
         "average_site": f"Average {site}",
         "new_site": f"A new {site} (prediction interval)",
         "heterogeneity_i2": "I²",
-        "heterogeneity_tau": "Standard deviation between them, logit scale",
+        "heterogeneity_tau": "Standard deviation between them" + (", logit scale" if scale == "logit" else ""),
     }
     name = ""
     for index, f in found:

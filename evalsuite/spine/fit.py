@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from evalsuite.errors import CaseTableError, Problem
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.protocol.source_checks import analysis_columns
 
 if TYPE_CHECKING:
     from evalsuite.testset import LockedTestSet
@@ -21,6 +22,7 @@ def column_problems(protocol: StudyProtocol, testset: LockedTestSet) -> list[Pro
     needed = [(c, "task.reference") for c in references]
     needed += [(s.column, f"strata ({s.name})") for s in protocol.strata if s.column is not None]
     needed += [(e.repeats, f"endpoints ({e.name})") for e in protocol.endpoints if e.repeats is not None]
+    needed += list(analysis_columns(protocol).items())
     default_cluster = type(protocol.unit).model_fields["cluster"].default
     if not (roles["patient"] is None and protocol.unit.cluster == default_cluster):
         needed.append((protocol.unit.cluster, "unit.cluster"))

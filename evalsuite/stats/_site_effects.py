@@ -65,19 +65,23 @@ def proportion_effects(
     site: ArrayLike,
     *,
     patient: ArrayLike | None = None,
+    scale: Literal["logit", "identity"] = "logit",
     level: float = 0.95,
     unit: Unit = "case",
 ) -> tuple[SiteEffect, ...]:
-    """The proportion of successes at each site, as a logit with its variance.
+    """The proportion of successes at each site, as a logit or as it is, with its variance.
 
     Counts are divided by the site's design effect where patients have several cases. A site at 0 or 1 gets half a case
-    added to both counts, for its effect only: its own estimate stays what it is.
+    added to both counts, for its effect only: its own estimate stays what it is. On the identity scale the variance is
+    p(1 - p)/n of the counts that enter.
 
     Parameters
     ----------
     success, site, patient
         (n,) bool; the site and the patient of each case.
     """
+    if scale not in ("logit", "identity"):
+        raise ValueError(f"scale is logit or identity, got {scale!r}")
     y = np.asarray(success).astype(bool)
     if y.ndim != 1 or not np.isin(np.asarray(success), (0, 1)).all():
         raise ValueError("success holds one true or false per case")
@@ -94,7 +98,11 @@ def proportion_effects(
         yes, no = (count / e.design_effect for count in (float(y[here].sum()), float((~y[here]).sum())))
         if yes == 0 or no == 0:
             yes, no = yes + 0.5, no + 0.5
-        made.append(SiteEffect(site=name, estimate=e, effect=math.log(yes / no), variance=1.0 / yes + 1.0 / no))
+        total = yes + no
+        effect, variance = (
+            (math.log(yes / no), 1.0 / yes + 1.0 / no) if scale == "logit" else (yes / total, yes * no / total**3)
+        )
+        made.append(SiteEffect(site=name, estimate=e, effect=effect, variance=variance))
     return tuple(made)
 
 

@@ -17,7 +17,7 @@ from scipy import special
 from scipy.optimize import brentq
 
 from evalsuite.stats._means import patient_index
-from evalsuite.stats._normal import check_level, t_two_sided, z_two_sided
+from evalsuite.stats._normal import check_level, chi2_upper_p, t_two_sided, z_two_sided
 from evalsuite.stats.clustered import cluster_variance
 from evalsuite.stats.differences import nam_test, paired_counts, paired_difference, tango_limits, tango_score
 from evalsuite.stats.proportions import exact_binomial_test
@@ -226,3 +226,63 @@ def clustered_nam_test(
         scale = math.sqrt(1.0 / max(1.0, deff))
         p = _touching(lambda a: float(special.ndtr(-towards * scale * math.sqrt(min(1.0, _t_ratio(a, n, m))))))
     return TestOutcome(statistic=z * scale, p_value=p, **made)
+
+
+def clustered_stuart_maxwell(
+    first: ArrayLike,
+    second: ArrayLike,
+    cluster: ArrayLike,
+    n_categories: int,
+    *,
+    name: str = "Stuart-Maxwell",
+    endpoint: str | None = None,
+) -> TestOutcome:
+    """Whether two paired sets of calls use the categories equally often, patients as clusters.
+
+    The gaps between the two marginal counts are summed per patient, and their covariance is that of these sums. With
+    one case per patient it is `contingency.stuart_maxwell`; with two categories Durkalski's test.
+
+    Parameters
+    ----------
+    first, second
+        (n,) categories 0 to `n_categories` - 1.
+    cluster
+        (n,) patient of each case.
+
+    Returns
+    -------
+    TestOutcome
+        Undefined where no patient's gaps differ from 0, and where fewer patients than degrees of freedom plus one do:
+        the covariance is then not known.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or a category is out of range.
+
+    References
+    ----------
+    Stuart, Biometrika 42:412-416 (1955); Durkalski, Palesch, Lipsitz & Rust, Stat Med 22:2417-2428 (2003).
+    """
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or b.shape != a.shape:
+        raise ValueError(f"first and second hold one category per case, got shapes {a.shape} and {b.shape}")
+    if a.size and (min(a.min(), b.min()) < 0 or max(a.max(), b.max()) >= n_categories):
+        raise ValueError(f"categories are 0 to {n_categories - 1}")
+    index = patient_index(cluster, a.size)
+    m = int(index.max()) + 1 if a.size else 0
+    label = "Stuart-Maxwell, patients as clusters" if m < a.size else "Stuart-Maxwell"
+    made: dict[str, Any] = {"name": name, "endpoint": endpoint}
+    gap = np.zeros((m, n_categories))
+    np.add.at(gap, (index, a.astype(np.intp)), 1.0)
+    np.add.at(gap, (index, b.astype(np.intp)), -1.0)
+    covariance = gap.T @ gap
+    df = int(np.linalg.matrix_rank(covariance)) if m else 0
+    moved = int((gap != 0).any(axis=1).sum())
+    if df == 0 or (m < a.size and moved <= df):
+        why = "no discordant pairs" if df == 0 else f"only {moved} patients have calls that differ in total"
+        return TestOutcome(statistic=None, p_value=None, method=label, undefined=why, **made)
+    total = gap.sum(axis=0)
+    statistic = float(total @ np.linalg.pinv(covariance, hermitian=True) @ total)
+    method = f"{label}, {df} df"
+    return TestOutcome(statistic=statistic, p_value=chi2_upper_p(statistic, df), method=method, **made)

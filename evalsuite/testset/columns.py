@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Problem
+from evalsuite.protocol.source_checks import analysis_columns
 from evalsuite.testset.table import row_list, suggest
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def what_is_wanted(
         required = patient_column != "patient_id"
         task = [protocol.task.reference] if isinstance(protocol.task.reference, str) else protocol.task.reference
         named.update(dict.fromkeys(task, "task.reference"))
-        if protocol.analyses.verification is not None:
-            named.setdefault(protocol.analyses.verification.verified, "analyses.verification.verified")
+        for column, who in analysis_columns(protocol).items():
+            named.setdefault(column, who)
         for spec in protocol.strata:
             column = spec.column or spec.name
             if spec.cross is not None:

@@ -20,9 +20,12 @@ def write(study) -> None:
     call = score >= 0.5
     verified = rng.random(N) < np.where(call, 0.98, 0.93)
     weight = np.where(truth, 1.0, 3.0)
-    rows = ["case_id,patient_id,truth,site,sample_weight,verified"]
+    drawn = np.where(rng.random(N) < 0.4, "clinic", "ward")
+    votes = [np.where(rng.random(N) < 0.9, truth, ~truth).astype(int) for _ in range(3)]
+    rows = ["case_id,patient_id,truth,site,sample_weight,verified,drawn,r1,r2,r3"]
     rows += [
-        f"c{i:03d},p{i:03d},{int(truth[i]) if verified[i] else ''},{SITES[i % 4]},{weight[i]:g},{int(verified[i])}"
+        f"c{i:03d},p{i:03d},{int(truth[i]) if verified[i] else ''},{SITES[i % 4]},{weight[i]:g},{int(verified[i])},"
+        f"{drawn[i]},{votes[0][i]},{votes[1][i]},{votes[2][i] if i % 9 else ''}"
         for i in range(N)
     ]
     study.cases.write_text("\n".join(rows) + "\n")
@@ -34,8 +37,9 @@ def write(study) -> None:
             missing_reference={"primary": "tipping_point"},
             analyses={
                 "generalisation": {"site": "site", "endpoints": ["discrimination", "sensitivity"]},
-                "weighting": {},
-                "verification": {"verified": "verified"},
+                "weighting": {"stratum": "drawn"},
+                "verification": {"verified": "verified", "covariates": ["drawn"]},
+                "truth_panel": {"readers": ["r1", "r2", "r3"], "endpoints": ["discrimination", "sensitivity"]},
             },
         )
     )
@@ -93,7 +97,15 @@ def test_all_four_blocks_reach_evidence_and_report(done, cli):
     assert not any("these estimates are of the set as it is, unweighted" in note for note in evidence["notes"])
 
     assert cli("verify", done.run).code == 0
-    assert "verified" in json.loads((done.testset / "testset.lock.json").read_text())["columns"]["sealed"]
+    panel = {(f["endpoint"], f["condition"]): f["estimate"] for f in by_analysis["truth_panel"]}
+    for endpoint in ("discrimination", "sensitivity"):
+        both, patients = panel[endpoint, "panel_and_patients"], panel[endpoint, "patients"]
+        assert both["value"] == patients["value"]
+        assert both["high"] - both["low"] > patients["high"] - patients["low"]
+        assert {c for e, c in panel if e == endpoint} >= {"panel", "reader=r2", "without_reader=r3"}
+
+    sealed = json.loads((done.testset / "testset.lock.json").read_text())["columns"]["sealed"]
+    assert {"verified", "drawn", "r1", "r2", "r3"} <= set(sealed)
     pages = sections(done)
     assert [s for s in pages if s == "Generalisation and population"]
     assert pages.index("Generalisation and population") == pages.index("Groups") + 1
@@ -119,6 +131,7 @@ def sections(study) -> list[str]:
         "Each site, and the average without it",
         "weighted to the sampled population",
         "Correction for partial verification",
+        "Performance against the reference panel",
         "Tipping points",
     ):
         assert any(words in c for c in captions), words

@@ -16,6 +16,7 @@ from evalsuite.judging import judge
 from evalsuite.protocol.load import parse_protocol
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.stats.contingency import stuart_maxwell
 from evalsuite.types import Evidence
 
 N = 160
@@ -424,3 +425,20 @@ def test_every_metric_of_a_task_is_computed_within_its_range(task, names):
         assert estimate.low is not None or estimate.interval_undefined, e
         assert info.lower is None or estimate.value >= info.lower, e
         assert info.upper is None or estimate.value <= info.upper, e
+
+
+@pytest.mark.parametrize(("task", "names"), [(MULTICLASS, CLASSES), (ORDINAL, GRADES)])
+def test_the_use_of_the_classes_is_tested_against_the_references(task, names):
+    truth, p, frame, table = study(names)
+    endpoint = {"name": "right", "metric": "accuracy"}
+    (plain,) = [t for t in run(protocol(task, [endpoint]), frame, table).tests if "Stuart" in t.method]
+    want = stuart_maxwell(sk.confusion_matrix(p.argmax(axis=1), truth))
+    assert plain.statistic == pytest.approx(want.statistic)
+    assert plain.p_value == pytest.approx(want.p_value)
+    (clustered,) = [t for t in run(protocol(task, [endpoint]), frame, table, patients=40).tests if "Stuart" in t.method]
+    assert "patients as clusters" in clustered.method
+    assert clustered.statistic != pytest.approx(want.statistic)
+    lost = lose(table, list(range(20)))
+    (fewer,) = [t for t in run(protocol(task, [endpoint]), frame, lost).tests if "Stuart" in t.method]
+    want = stuart_maxwell(sk.confusion_matrix(p.argmax(axis=1)[20:], truth[20:]))
+    assert fewer.statistic == pytest.approx(want.statistic)

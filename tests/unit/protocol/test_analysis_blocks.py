@@ -52,8 +52,12 @@ def over(**changes: Any) -> dict[str, Any]:
     return {"generalisation": {"site": "site", "endpoints": ["area"], **changes}}
 
 
+def panel(**changes: Any) -> dict[str, Any]:
+    return {"truth_panel": {"readers": ["reader_1", "reader_2"], "endpoints": ["area"], **changes}}
+
+
 def test_the_blocks_are_typed_and_carried_out():
-    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}}
+    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}, **panel()}
     study = parse(blocks)
     assert study.analyses.generalisation is not None
     assert study.analyses.generalisation.leave_one_out is True
@@ -74,7 +78,23 @@ def test_the_blocks_are_typed_and_carried_out():
         (over(endpoints=["area", "area"]), "analyses.generalisation.endpoints[1]", ""),
         (over(endpoints=[]), "analyses.generalisation.endpoints", ""),
         (over(sites="site"), "analyses.generalisation", "site"),
+        (over(scale="log"), "analyses.generalisation.scale", ""),
         ({"weighting": {"column": "w"}}, "analyses.weighting", ""),
+        ({"weighting": {"stratum": "truth"}}, "analyses.weighting.stratum", "sampling strata"),
+        ({"verification": {"verified": "v", "covariates": ["v"]}}, "analyses.verification.covariates", "remove"),
+        (
+            {"verification": {"verified": "v", "covariates": ["sex", "sex"]}},
+            "analyses.verification.covariates[1]",
+            "remove one",
+        ),
+        (panel(readers=["a"]), "analyses.truth_panel.readers", ""),
+        (panel(readers=["a", "a"]), "analyses.truth_panel.readers[1]", "remove one"),
+        (panel(readers=["a", "truth"]), "analyses.truth_panel.readers[1]", "one reader's own readings"),
+        (panel(endpoints=["arae"]), "analyses.truth_panel.endpoints[0]", "did you mean 'area'?"),
+        (panel(endpoints=["brier"]), "analyses.truth_panel.endpoints[0]", "sensitivity"),
+        (panel(endpoints=["area", "area"]), "analyses.truth_panel.endpoints[1]", ""),
+        (panel(endpoints=["ppv at 1 %"]), "analyses.truth_panel.endpoints[0]", "take it out"),
+        (panel(ties="coin"), "analyses.truth_panel.ties", ""),
         ({"verification": {"verified": "truth"}}, "analyses.verification.verified", "got the reference standard"),
         ({"verification": {"verified": "checked", "method": "imputed"}}, "analyses.verification.method", ""),
     ],
@@ -90,9 +110,9 @@ def test_a_correction_needs_a_call():
     assert found.where == "analyses.verification"
 
 
-@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification"])
+@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification", "truth_panel"])
 def test_other_tasks_say_that_they_cannot(name: str):
-    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}}
+    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}, **panel()}
     task = {"kind": "multiclass", "reference": "truth", "classes": ["a", "b"], "score": ["p_a", "p_b"]}
     endpoints = [{**BASE["endpoints"][0], "metric": "macro_sensitivity"}]
     study = parse({name: blocks[name]}, task=task, operating_points=[], endpoints=endpoints)

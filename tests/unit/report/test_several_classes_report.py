@@ -88,6 +88,18 @@ def test_the_confusion_matrix_adds_up_and_each_class_has_its_row():
     assert [[row["cells"][0]["text"] for row in t["rows"]] for t in by_class] == [["kind a", "kind b", "kind c"]] * 2
 
 
+def test_the_test_of_equal_use_stands_under_the_matrix_however_large():
+    matrix = tables(dossier())["Confusion matrix: reference class in rows, predicted class in columns"]
+    (said,) = [n for n in matrix["notes"] if "equally often" in n]
+    assert "Stuart-Maxwell" in said
+    assert "classes equally often" in said
+    assert "p = " in said or "p < " in said
+    large = [
+        p for s in dossier(k=10)["sections"] for b in s["blocks"] if b["block"] == "prose" for p in b["paragraphs"]
+    ]
+    assert any("equally often" in p for p in large)
+
+
 def test_two_endpoints_of_one_metric_are_told_apart():
     found = tables(dossier())
     names = [c["title"] for c in next(t for caption, t in found.items() if caption.startswith("sex:"))["columns"]]

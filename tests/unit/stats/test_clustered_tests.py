@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.clustered_tests import clustered_goal_test, clustered_nam_test, clustered_paired_difference
+from evalsuite.stats.clustered_tests import (
+    clustered_goal_test,
+    clustered_nam_test,
+    clustered_paired_difference,
+    clustered_stuart_maxwell,
+)
+from evalsuite.stats.contingency import stuart_maxwell
 from evalsuite.stats.differences import nam_test, paired_counts, paired_difference
+from evalsuite.stats.ordinal import grade_table
 from evalsuite.stats.proportions import exact_binomial_test
 
 RNG = np.random.default_rng(21)
@@ -120,3 +127,46 @@ def test_the_paired_interval_covers_in_simulation():
         e = clustered_paired_difference(first, second, index)
         held += e.low <= truth <= e.high
     assert held / reps > 0.935 - 3 * math.sqrt(0.05 * 0.95 / reps)
+
+
+def _grades(seed: int, n: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 4, n)
+    return a, np.where(rng.random(n) < 0.6, a, rng.integers(0, 4, n))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_stuart_maxwell_with_one_case_per_patient_is_the_plain_test(seed):
+    a, b = _grades(seed)
+    plain = stuart_maxwell(grade_table(a, b, 4))
+    got = clustered_stuart_maxwell(a, b, np.arange(a.size), 4)
+    assert got.statistic == pytest.approx(plain.statistic, rel=1e-10)
+    assert got.p_value == pytest.approx(plain.p_value, rel=1e-10)
+    assert got.method == "Stuart-Maxwell, 3 df"
+
+
+def test_stuart_maxwell_of_two_categories_is_durkalskis_test():
+    # Durkalski et al. 2003: (sum of b - c)² / sum of (b - c)² over patients, b and c the patient's discordant cases.
+    gap = np.bincount(PATIENT, FIRST.astype(float) - SECOND)
+    got = clustered_stuart_maxwell(FIRST, SECOND, PATIENT, 2)
+    assert got.statistic == pytest.approx(gap.sum() ** 2 / (gap**2).sum())
+    assert got.method == "Stuart-Maxwell, patients as clusters, 1 df"
+
+
+def test_stuart_maxwell_of_copied_cases_says_no_more_than_of_the_cases():
+    a, b = _grades(4)
+    once = clustered_stuart_maxwell(a, b, np.arange(a.size), 4)
+    thrice = clustered_stuart_maxwell(np.tile(a, 3), np.tile(b, 3), np.tile(np.arange(a.size), 3), 4)
+    assert thrice.statistic == pytest.approx(once.statistic)
+
+
+def test_stuart_maxwell_edges_with_clusters():
+    same = clustered_stuart_maxwell([0, 1, 2, 2], [0, 1, 2, 2], [0, 0, 1, 1], 3)
+    assert same.undefined == "no discordant pairs"
+    one = clustered_stuart_maxwell([0, 1, 2, 2], [1, 1, 2, 2], [0, 0, 1, 1], 3)
+    assert "only 1 patients" in str(one.undefined)
+    assert clustered_stuart_maxwell([], [], [], 3).undefined == "no discordant pairs"
+    with pytest.raises(ValueError, match="0 to 2"):
+        clustered_stuart_maxwell([3], [0], [0], 3)
+    with pytest.raises(ValueError, match="shapes"):
+        clustered_stuart_maxwell([1, 2], [0], [0, 1], 3)

@@ -1,0 +1,44 @@
+"""Settings of analyses that ask where a figure's variation comes from: reference panel, repeats, time, linearity."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+Several = Annotated[list[Name], Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """A part of a protocol: immutable, and a typo in a key is an error rather than a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+
+class TruthPanel(Block):
+    """The reference standard as one panel of readers made it: what the figures would be with other readers."""
+
+    readers: Annotated[list[Name], Field(min_length=2)] = Field(
+        description="columns with each reader's own reading, written as `task.reference` is; empty: did not read"
+    )
+    endpoints: Several = Field(
+        description="endpoints to estimate anew; binary: sensitivity, specificity, accuracy, PPV, NPV or AUROC, "
+        "against the panel's majority; measurements: bias, MAE or RMSE, against its mean"
+    )
+    ties: Literal["exclude", "positive", "negative"] = Field(
+        default="exclude", description="what a tied vote means; of no use for measurements"
+    )
+
+
+class VarianceSources(Block):
+    """Patients measured several times: how much of a score's or a call's spread comes from each source."""
+
+    factors: Several = Field(description="columns whose groups may shift a score: operator, camera, reader")
+    subject: Name | None = Field(
+        default=None,
+        description="column that says what was measured repeatedly, e.g. a lesion; the patient if not given",
+    )
+    interactions: bool = Field(
+        default=False, description="also what each factor adds subject by subject, where the design can tell"
+    )

@@ -1,0 +1,116 @@
+"""What the blocks on panels, repeats, time and linearity must satisfy: columns that can be, metrics that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.schema import StudyProtocol
+
+#: Metrics that can be estimated anew against another reference panel, by kind of task.
+AGAINST_PANEL = {
+    "binary": ("sensitivity", "specificity", "accuracy", "ppv", "npv", "auroc"),
+    "regression": ("bias", "mae", "rmse"),
+}
+
+
+def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
+    """Every case-table column that an analysis names, with the key that names it: they are sealed and must exist."""
+    a = protocol.analyses
+    named: list[tuple[str, str]] = []
+    if a.verification is not None:
+        named.append((a.verification.verified, "analyses.verification.verified"))
+        named += [(c, f"analyses.verification.covariates[{i}]") for i, c in enumerate(a.verification.covariates)]
+    if a.weighting is not None and a.weighting.stratum is not None:
+        named.append((a.weighting.stratum, "analyses.weighting.stratum"))
+    if a.truth_panel is not None:
+        named += [(c, f"analyses.truth_panel.readers[{i}]") for i, c in enumerate(a.truth_panel.readers)]
+    if a.variance_components is not None:
+        named += [
+            (c, f"analyses.variance_components.factors[{i}]") for i, c in enumerate(a.variance_components.factors)
+        ]
+        if a.variance_components.subject is not None:
+            named.append((a.variance_components.subject, "analyses.variance_components.subject"))
+    columns: dict[str, str] = {}
+    for column, where in named:
+        columns.setdefault(column, where)
+    return columns
+
+
+def source_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
+    """Every contradiction in these blocks."""
+    yield from _panel(protocol, unreadable)
+    yield from _components(protocol)
+    a = protocol.analyses
+    if a.weighting is not None and a.weighting.stratum is not None:
+        yield from _own_columns(protocol, [a.weighting.stratum], "analyses.weighting.stratum", "sampling strata")
+    if a.verification is not None and a.verification.covariates:
+        path = "analyses.verification.covariates"
+        yield from _own_columns(protocol, a.verification.covariates, path, "what verification depended on")
+        if a.verification.verified in a.verification.covariates:
+            yield Problem("verification cannot depend on itself", path, "remove the column of verified cases")
+
+
+def _references(protocol: StudyProtocol) -> list[str]:
+    given = protocol.task.reference
+    return list(given) if isinstance(given, list) else [given]
+
+
+def _own_columns(protocol: StudyProtocol, columns: Sequence[str], path: str, what: str) -> Iterator[Problem]:
+    """No column twice, and none that already means the truth, the case or the patient."""
+    taken = {**dict.fromkeys(_references(protocol), "the reference standard"), protocol.unit.case: "the case"}
+    taken.setdefault(protocol.unit.cluster, "the patient")
+    several = len(columns) > 1
+    for i, column in enumerate(columns):
+        where = f"{path}[{i}]" if several else path
+        if column in taken:
+            yield Problem(f"column '{column}' is {taken[column]}", where, f"name a column that holds {what}")
+        elif column in columns[:i]:
+            yield Problem(f"column '{column}' named twice", where, "remove one")
+
+
+def _panel(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
+    from evalsuite.protocol.checks import did_you_mean
+
+    asked = protocol.analyses.truth_panel
+    if asked is None:
+        return
+    path = "analyses.truth_panel"
+    yield from _own_columns(protocol, asked.readers, f"{path}.readers", "one reader's own readings")
+    fitting = AGAINST_PANEL.get(protocol.task.kind)
+    if fitting is None:
+        return  # not carried out for other tasks, which is said elsewhere
+    by_name = {e.name: e for e in protocol.endpoints}
+    for i, name in enumerate(asked.endpoints):
+        where = f"{path}.endpoints[{i}]"
+        endpoint = by_name.get(name)
+        if endpoint is None:
+            if unreadable not in by_name and name != unreadable:
+                yield Problem(f"unknown endpoint '{name}'", where, did_you_mean(name, by_name))
+        elif name in asked.endpoints[:i]:
+            yield Problem(f"endpoint '{name}' named twice", where)
+        elif endpoint.metric not in fitting and endpoint.metric != unreadable:
+            yield Problem(
+                f"'{endpoint.metric}' is not estimated against another panel", where, f"it is of: {', '.join(fitting)}"
+            )
+        elif endpoint.prevalence is not None:
+            yield Problem(
+                f"endpoint '{name}' is at a declared prevalence, which a panel does not change", where, "take it out"
+            )
+    if protocol.task.kind == "regression" and asked.ties != "exclude":
+        yield Problem("measurements have no tied votes", f"{path}.ties", "remove it")
+
+
+def _components(protocol: StudyProtocol) -> Iterator[Problem]:
+    asked = protocol.analyses.variance_components
+    if asked is None:
+        return
+    path = "analyses.variance_components"
+    yield from _own_columns(protocol, asked.factors, f"{path}.factors", "operators, cameras or readers")
+    if asked.subject is not None and asked.subject in asked.factors:
+        yield Problem(
+            f"'{asked.subject}' is what is measured, not a factor", f"{path}.subject", "remove one of the two"
+        )
+    for i, name in enumerate(asked.factors):
+        if name in ("residual", "subject"):
+            yield Problem(f"the name '{name}' has a meaning of its own", f"{path}.factors[{i}]", "rename the column")

@@ -1,0 +1,106 @@
+"""Tables on where a figure's variation comes from: the reference panel, and repeated acquisitions."""
+
+from __future__ import annotations
+
+from evalsuite.report.format import format_count, format_interval, format_value, not_estimable
+from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
+from evalsuite.types import Finding
+
+_MOST_ROWS = 80
+_WIDTHS = (36.0, 13.0, 20.0, 9.0, 12.0, 10.0)
+
+
+def sources(material: Material) -> list[Block]:
+    """What the study looked at of these; nothing where it looked at none."""
+    return _panel(material)
+
+
+# --- reference panel ------------------------------------------------------------------------------------------------
+
+_PANEL = {
+    "panel_and_patients": "This panel; interval for other patients and another panel",
+    "patients": "This panel; interval for other patients",
+    "panel": "These patients; interval for another panel",
+}
+
+
+def _panel(material: Material) -> list[Block]:
+    found = list(material.findings(analysis="truth_panel"))
+    if not found:
+        return []
+    rows: list[Row] = []
+    name = ""
+    for index, f in found:
+        if f.endpoint != name:
+            name = f.endpoint
+            rows.append(group_row(material, f))
+        condition = str(f.condition)
+        words, _, reader = condition.partition("=")
+        said = {
+            "reader": f"{clean(reader, longest=60)} alone",
+            "without_reader": f"without {clean(reader, longest=60)}",
+        }.get(words, _PANEL.get(condition, clean(condition, longest=60)))
+        rows.append(row(material, index, f, said, alone=words in ("reader", "without_reader")))
+    text = (
+        "The reference standard of these figures is the panel whose readers the protocol names. Other readers would "
+        "have made another one: readers and patients are drawn anew, with replacement, and the reference standard is "
+        "made from the readers drawn. The first interval holds both sources and is the one to read; if it is much "
+        "wider than the second, the figure hangs on who sat on the panel. Few readers show only part of how much "
+        "panels differ. No criterion is judged on these figures."
+    )
+    table = table_of(
+        material, "Performance against the reference panel, and against others", rows, [f for _, f in found]
+    )
+    return [Heading(text="The reference panel", id="truth-panel"), Prose(paragraphs=(text,)), table]
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def group_row(material: Material, finding: Finding) -> Row:
+    """A line that names the endpoint whose figures follow."""
+    endpoint = material.endpoint(finding.endpoint)
+    title = metric_title(endpoint.metric if endpoint is not None else finding.metric)
+    name = clean(finding.endpoint, longest=80)
+    return Row(cells=(Cell(text=title if name.lower() == title.lower() else f"{title} · {name}"),), group=True)
+
+
+def row(material: Material, index: int, finding: Finding, said: str, *, alone: bool = False) -> Row:
+    """One figure: estimate, interval, n, method, place in the evidence; `alone` for figures without an interval."""
+    e = finding.estimate
+    if e.value is None:
+        middle: tuple[Cell, ...] = (Cell(text=not_estimable(e), kind="muted", span=2),)
+    else:
+        interval = "–" if alone else format_interval(finding.metric, e)
+        middle = (Cell(text=format_value(finding.metric, e), kind="number"), Cell(text=interval, kind="number"))
+    code = "" if e.value is None else material.method_codes.get(e.method, "")
+    cells = (
+        Cell(text=said),
+        *middle,
+        Cell(text=format_count(e.n), kind="number"),
+        Cell(text=code or "–", kind="muted"),
+        Cell(text=anchor(index), kind="muted"),
+    )
+    return Row(cells=cells, anchor=anchor(index))
+
+
+def table_of(
+    material: Material, caption: str, rows: list[Row], shown: list[Finding], *, notes: tuple[str, ...] = ()
+) -> Table:
+    """A table of such rows with its methods and its test set."""
+    said = [*notes, material.method_note(f.estimate for f in shown), material.set_note]
+    if len(rows) > _MOST_ROWS:
+        said.insert(0, f"{len(rows) - _MOST_ROWS} more rows are in the attached evidence.json.")
+    titles = ("Figure", "Estimate", material.interval_title, "n", "Method", "Finding")
+    return Table(
+        label="",
+        caption=caption,
+        columns=tuple(
+            Column(title=t, align="left" if t in ("Figure", "Method") else "right", width=w)
+            for t, w in zip(titles, _WIDTHS, strict=True)
+        ),
+        rows=tuple(rows[:_MOST_ROWS]),
+        notes=tuple(n for n in said if n),
+    )
