@@ -17,7 +17,15 @@ import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray, check_level
 from evalsuite.stats._jackknife import auroc_jackknife, average_precision_jackknife
-from evalsuite.stats._stratum_plan import RankPlan, _fixed_point, _rank_plan, rank_values
+from evalsuite.stats._stratum_plan import (
+    Counts,
+    RankPlan,
+    _fixed_point,
+    _rank_plan,
+    compact,
+    rank_values,
+    weighted_sums,
+)
 from evalsuite.stats.bootstrap_interval import TITLES, BootstrapMethod, bootstrap_interval, check_method
 from evalsuite.stats.draw import BLOCK_BYTES, PatientDraw
 from evalsuite.types import Estimate, Unit
@@ -149,12 +157,12 @@ def replicated(
     values = np.full((len(plans), len(statistics), draw.replicates), np.nan)
 
     def fill(span: tuple[int, int]) -> None:
-        counts = draw.counts(*span)
+        counts = compact(draw.counts(*span))
         for s, plan in enumerate(plans):
             if plan.n_cases == 0:
                 continue
             mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
-            parts = _parts(plan, (mine.astype(np.float64) @ plan.fixed) * plan.scale, mine)
+            parts = _parts(plan, weighted_sums(mine, plan.fixed) * plan.scale, mine)
             for m, statistic in enumerate(statistics):
                 values[s, m, span[0] : span[1]] = statistic.value(parts)
 
@@ -221,7 +229,7 @@ def _rank(draw: PatientDraw, item: Ranked, mask: BoolArray, patients: IntArray) 
     return _rank_plan(reference, item.score[kept], local, patients.size)
 
 
-def _parts(plan: _Plan, sums: FloatArray, counts: npt.NDArray[np.int32]) -> Parts:
+def _parts(plan: _Plan, sums: FloatArray, counts: Counts) -> Parts:
     found: dict[str, dict[str, FloatArray]] = {rank: {} for rank in RANKS}
     rows = counts.shape[0]
     for name, group in plan.ranked.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,13 @@ from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
 from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums
 from evalsuite.stats._rank import Placements, placements
 
-ROW_ELEMENTS = 1_000_000
-"""Cases times replicates worked on at once in the rank statistics: numpy calls long enough for two threads."""
+ROW_ELEMENTS = 250_000
+"""Positives times replicates whose terms of the average precision are held at once."""
+WEIGHTS_BYTES = 2_000_000
+"""Counts held as floats at once, to be multiplied with the sums per patient."""
+
+Counts = npt.NDArray[np.integer[Any]]
+"""How often each patient is drawn; int32, or uint8 from `compact`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +174,15 @@ def _pairs_within_patients(reference: BoolArray, score: FloatArray, local: IntAr
     return np.asarray(np.bincount(who[truth], weights=twice[truth].astype(np.float64), minlength=patients))
 
 
-def weighted_sums(plan: StratumPlan, weights: npt.NDArray[np.float64]) -> Sums:
-    """Sums for each row of `weights (r, p)`, times each of the stratum's patients is counted."""
-    return sums_of(plan, weights @ plan.features)
+def weighted_sums(counts: Counts, features: FloatArray) -> FloatArray:
+    """`(r, f)` sums of `features (p, f)`, each patient counted as often as in the row of `counts (r, p)`."""
+    out = np.empty((counts.shape[0], features.shape[1]))
+    # A few rows at a time: a float copy of all of them would be the largest array of the bootstrap.
+    step = max(1, WEIGHTS_BYTES // (8 * max(1, counts.shape[1])))
+    for start in range(0, counts.shape[0], step):
+        part = slice(start, start + step)
+        np.matmul(counts[part].astype(np.float64), features, out=out[part])
+    return out
 
 
 def sums_of(plan: StratumPlan, fixed: FloatArray) -> Sums:
@@ -187,50 +199,35 @@ def sums_of(plan: StratumPlan, fixed: FloatArray) -> Sums:
     return Sums(**named)
 
 
-def rank_values(plan: RankPlan, counts: npt.NDArray[np.int32], metrics: Sequence[str]) -> dict[str, FloatArray]:
+def compact(counts: npt.NDArray[np.int32]) -> Counts:
+    """The same counts in one byte each, where they fit: a replicate's counts then stay in the processor's cache."""
+    return counts.astype(np.uint8) if counts.max(initial=0) < 256 else counts
+
+
+def rank_values(plan: RankPlan, counts: Counts, metrics: Sequence[str]) -> dict[str, FloatArray]:
     """AUROC and average precision for each row of `counts (r, p)`; NaN where a class is absent."""
-    rows = counts.shape[0]
-    out = {m: np.full(rows, np.nan) for m in metrics if m in RANK_METRICS}
-    m, n = plan.positive_patient.size, plan.negative_patient.size
-    step = max(1, min(rows, ROW_ELEMENTS // (n + m)))
-    # Written over in every round: fresh memory for each would cost more than the sums.
-    drawn, running = np.empty((step, n), dtype=np.int32), np.zeros((step, n + 1), dtype=np.int32)
+    from evalsuite.stats import _kernels
+
+    rows, m, n = counts.shape[0], plan.positive_patient.size, plan.negative_patient.size
+    wanted = [name for name in RANK_METRICS if name in metrics]
+    by_case = "average_precision" in wanted
+    step = max(1, min(rows, ROW_ELEMENTS // m)) if by_case else rows
+    precision = np.empty(rows if by_case else 0)
+    totals = np.empty((rows, 3), dtype=np.int64)
+    # Sums of counts over cases: 32 bits hold them unless the study has more than some 10^8 cases.
+    kind = np.uint32 if int(counts.max(initial=0)) * (m + n) < 2**32 else np.int64
+    work = np.empty(n + 1, dtype=kind), np.empty(m + 1, dtype=kind)
+    index = tuple(
+        a.astype(np.uint32)
+        for a in (plan.positive_patient, plan.negative_patient, plan.below, plan.through, plan.first_tied)
+    )
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
-        block = counts[part]
-        size = block.shape[0]
-        positive = np.take(block, plan.positive_patient, axis=1)
-        # "clip" lets take write into the buffer directly; every index is in range by construction.
-        np.take(block, plan.negative_patient, axis=1, out=drawn[:size], mode="clip")
-        negative = running[:size]
-        np.cumsum(drawn[:size], axis=1, out=negative[:, 1:])
-        below = np.take(negative, plan.below, axis=1)
-        n_positive = positive.sum(axis=1, dtype=np.float64)
-        n_negative = negative[:, -1].astype(np.float64)
-        if "auroc" in out:
-            through = np.take(negative, plan.through, axis=1) if plan.any_ties else below
-            # Products of integers summed in float64: exact below 2^53, that is up to some 10^7 cases.
-            twice = np.einsum("ij,ij->i", positive, below + through, dtype=np.float64)
-            pairs = 2.0 * n_positive * n_negative
-            out["auroc"][part] = np.divide(twice, pairs, out=np.full(twice.shape, np.nan), where=pairs > 0.0)
-        if "average_precision" in out:
-            out["average_precision"][part] = _average_precision(plan, positive, below, n_positive, n_negative)
-    return out
-
-
-def _average_precision(
-    plan: RankPlan,
-    positive: npt.NDArray[np.int32],
-    below: npt.NDArray[np.int32],
-    n_positive: FloatArray,
-    n_negative: FloatArray,
-) -> FloatArray:
-    # Positives and negatives at or above each positive's score.
-    passed = np.zeros((positive.shape[0], positive.shape[1] + 1), dtype=np.float64)
-    np.cumsum(positive, axis=1, out=passed[:, 1:])
-    tp = n_positive[:, None] - np.take(passed, plan.first_tied, axis=1)
-    called = tp + (n_negative[:, None] - below)
-    precision = np.divide(tp, called, out=np.zeros_like(tp), where=called > 0.0)
-    total = (positive * precision).sum(axis=1)
-    defined = (n_positive > 0.0) & (n_negative > 0.0)
-    return np.asarray(np.divide(total, n_positive, out=np.full(total.shape, np.nan), where=defined))
+        terms = np.empty((part.stop - start if by_case else 0, m))
+        _kernels.rank_counts(counts[part], index, work, totals[part], terms)
+        precision[part] = terms.sum(axis=1)
+    positives, negatives, twice = totals.T.astype(np.float64)
+    defined = (positives > 0.0) & (negatives > 0.0)
+    top = {"auroc": twice, "average_precision": precision}
+    bottom = {"auroc": 2.0 * positives * negatives, "average_precision": positives}
+    return {name: np.divide(top[name], bottom[name], out=np.full(rows, np.nan), where=defined) for name in wanted}

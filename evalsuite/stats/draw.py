@@ -38,51 +38,17 @@ _POISSON = _thresholds()
 _OPEN = -1
 
 
-def _lookup() -> npt.NDArray[np.int32]:
+def _lookup() -> npt.NDArray[np.int8]:
     """Poisson(1) count for each leading 16 bits of a uniform number; `_OPEN` where a threshold lies inside the cell."""
     edges = [cell << (_BITS - 16) for cell in range(2**16 + 1)]
     at = [bisect_right(_POISSON, edge) for edge in edges[:-1]]
     end = [bisect_right(_POISSON, edge - 1) for edge in edges[1:]]
-    return np.array([a if a == b else _OPEN for a, b in zip(at, end, strict=True)], dtype=np.int32)
+    return np.array([a if a == b else _OPEN for a, b in zip(at, end, strict=True)], dtype=np.int8)
 
 
 _TABLE = _lookup()
-
-
-class _Sampler:
-    """Multinomial counts of `size` draws from `size` patients.
-
-    Independent Poisson(1) counts, given their total, are multinomial: so they are drawn first (16 random bits and a
-    table each, the few open ones settled with 64 more), then as many uniform draws are added, or as many drawn units
-    taken away without replacement, as the total is short or over. That is the multinomial exactly, in half the time of
-    drawing and counting `size` indices.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        if size > 2**30:
-            raise ValueError("more than 2^30 patients")
-        self.cells = np.empty(size, dtype=np.intp)
-        self.running = np.empty(size, dtype=np.int32)
-
-    def draw(self, generator: np.random.Generator, out: npt.NDArray[np.int32]) -> None:
-        """Fill `out (size,)` with counts that sum to `size`."""
-        bits = generator.integers(0, 2**64, -(-self.size // 4), dtype=np.uint64)
-        # Little-endian by name: the same counts on every machine.
-        self.cells[:] = bits.astype("<u8", copy=False).view("<u2")[: self.size]
-        np.take(_TABLE, self.cells, out=out, mode="clip")
-        unsettled = np.flatnonzero(out < 0)
-        if unsettled.size:
-            more = generator.integers(0, 2**64, unsettled.size, dtype=np.uint64)
-            for i, low in zip(unsettled.tolist(), more.tolist(), strict=True):
-                out[i] = bisect_right(_POISSON, (int(self.cells[i]) << (_BITS - 16)) | low)
-        total = int(out.sum())
-        if total < self.size:
-            np.add.at(out, generator.integers(0, self.size, self.size - total), 1)
-        elif total > self.size:
-            units = generator.choice(total, total - self.size, replace=False, shuffle=False)
-            running = np.cumsum(out, out=self.running)
-            np.subtract.at(out, np.searchsorted(running, units.astype(np.int32), side="right"), 1)
+_THRESHOLD_HIGH = np.array([t >> 64 for t in _POISSON], dtype=np.uint64)
+_THRESHOLD_LOW = np.array([t & (2**64 - 1) for t in _POISSON], dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,21 +136,26 @@ class PatientDraw:
         return block
 
     def _drawn(self, start: int, stop: int) -> npt.NDArray[np.int32]:
+        from evalsuite.stats import _kernels
+
         block = np.empty((stop - start, self.n_patients), dtype=np.int32)
-        if self.n_patients == 0:
-            return block
-        samplers = [_Sampler(int(group.size)) for group in self.groups]
-        for row, replicate in enumerate(range(start, stop)):
-            sequence = np.random.SeedSequence(self.seed, spawn_key=(replicate,))
-            generator = np.random.Generator(np.random.PCG64DXSM(sequence))
-            for group, sampler in zip(self.groups, samplers, strict=True):
-                if group.size == self.n_patients:
-                    sampler.draw(generator, block[row])
-                else:
-                    part = np.empty(group.size, dtype=np.int32)
-                    sampler.draw(generator, part)
-                    block[row, group] = part
+        if self.n_patients:
+            _kernels.draw_counts(
+                self._entropy(),
+                start,
+                np.concatenate(self.groups),
+                np.cumsum([0, *(group.size for group in self.groups)]),
+                _TABLE,
+                _THRESHOLD_HIGH,
+                _THRESHOLD_LOW,
+                block,
+            )
         return block
+
+    def _entropy(self) -> npt.NDArray[np.uint64]:
+        """The seed in 32-bit words, least first, at least four; and one for the replicate, set by the kernel."""
+        words = [self.seed >> shift & 0xFFFFFFFF for shift in range(0, max(1, self.seed.bit_length()), 32)]
+        return np.array([*words, *([0] * (4 - len(words))), 0], dtype=np.uint64)
 
     def spans(self, *, size: int | None = None) -> Iterator[tuple[int, int]]:
         """Ranges of replicates that keep a block of counts within `BLOCK_BYTES`."""

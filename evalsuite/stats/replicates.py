@@ -24,9 +24,11 @@ from evalsuite.stats._binary_metrics import (
 from evalsuite.stats._jackknife import jackknife
 from evalsuite.stats._stratum_plan import (
     CaseArrays,
+    Counts,
     StratumPlan,
     build_plan,
     case_log_loss,
+    compact,
     rank_values,
     sums_of,
     weighted_sums,
@@ -92,7 +94,7 @@ def binary_replicates(
     values = np.full((len(plans), len(every), draw.replicates), np.nan)
 
     def fill(span: tuple[int, int]) -> None:
-        counts = draw.counts(*span)
+        counts = compact(draw.counts(*span))
         for s, plan in enumerate(plans):
             mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
             for m, column in enumerate(_evaluate(plan, mine, every, prevalence)):
@@ -201,12 +203,12 @@ def _bins_of_used(probability: FloatArray, used: BoolArray, bins: int, scheme: B
 
 
 def _evaluate(
-    plan: StratumPlan, counts: npt.NDArray[np.int32], metrics: tuple[str, ...], prevalence: float | None
+    plan: StratumPlan, counts: Counts, metrics: tuple[str, ...], prevalence: float | None
 ) -> list[FloatArray]:
     rows = counts.shape[0]
     nothing = np.full(rows, np.nan)
     summed = [m for m in metrics if m not in RANK_METRICS]
-    sums = weighted_sums(plan, counts.astype(np.float64)) if summed else None
+    sums = sums_of(plan, weighted_sums(counts, plan.features)) if summed else None
     ranked = rank_values(plan.rank, counts, metrics) if plan.rank is not None else {}
     out = []
     for metric in metrics:
