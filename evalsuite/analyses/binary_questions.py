@@ -108,6 +108,7 @@ def answer(
                     metrics=[endpoint.metric],
                     masks=masks,
                     bins=endpoint.bins or 10,
+                    scheme=endpoint.binning or "equal_width",
                     prevalence=endpoint.prevalence,
                     with_jackknife=method == "bca",
                 ),

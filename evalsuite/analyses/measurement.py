@@ -29,20 +29,24 @@ from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
 from evalsuite.stats.bootstrap import Replicated, read
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.measured_bootstrap import METRICS as BOOTSTRAPPED
 from evalsuite.stats.measured_bootstrap import measured_replicates
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate
 
-COMPUTED = frozenset({*BOOTSTRAPPED, "within_subject_cv"})
+#: Of repeated device measurements; the reference takes no part.
+_REPEATED = {
+    "within_subject_cv": repeatability.within_subject_cv,
+    "within_subject_sd": repeatability.within_subject_sd,
+    "repeatability_coefficient": repeatability.repeatability_coefficient,
+}
 STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
 #: An error of a known largest size is the worst case of these; of the others a far-off case can raise or lower.
 _OF_ERRORS = frozenset({"bias", "mae", "rmse", "loa_lower", "loa_upper", "tdi"})
 #: Closed intervals that take cases as independent: with several cases per patient the patient bootstrap serves.
-_INDEPENDENT = frozenset({"ccc", "icc", "tdi"})
+_INDEPENDENT = frozenset({"ccc", "icc", "icc_consistency", "tdi"})
 
 
 def evaluate_measurement(
@@ -131,7 +135,7 @@ class _Study:
         }
 
     def _one(self, e: Endpoint, cell: Cell, outputs: OutputPolicy, references: ReferencePolicy) -> Estimate:
-        if e.metric == "within_subject_cv":
+        if e.metric in _REPEATED:
             return self._repeated(e, cell, outputs)
         made: list[Estimate] = []
         for direction in _directions(e, self.population, cell):
@@ -207,7 +211,7 @@ class _Study:
             return Estimate.not_estimable(
                 "repeated measurements of one thing come from two patients", n=n, level=self.level
             )
-        estimate = repeatability.within_subject_cv(
+        estimate = _REPEATED[e.metric](
             self.population.device[mask], groups, level=self.level, n_patients=len(np.unique(of_group[sizes > 1]))
         )
         people = of_group[sizes > 1]
@@ -268,9 +272,23 @@ _Closed = Callable[[Endpoint, Any, Any, Any, _Study], Estimate]
 
 def _limit(which: str) -> _Closed:
     def estimate(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
-        return cast(
-            Estimate, getattr(agreement.bland_altman(device, reference, patient=patient, level=study.level), which)
-        )
+        method = cast(agreement.LimitsMethod, e.interval or "exact")
+        found = agreement.bland_altman(device, reference, patient=patient, level=study.level, method=method)
+        return cast(Estimate, getattr(found, which))
+
+    return estimate
+
+
+def _robust_line(which: str) -> _Closed:
+    def estimate(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
+        if len(device) > method_comparison.LARGEST_N:
+            why = f"looks at every pair of cases, and takes at most {method_comparison.LARGEST_N}"
+            return Estimate.not_estimable(why, n=len(device), level=study.level, method="Passing-Bablok")
+        found = cast(Estimate, getattr(method_comparison.passing_bablok(device, reference, level=study.level), which))
+        if found.low is None or len(np.unique(patient)) == len(patient):
+            return found
+        why = "patients have several cases; the interval for independent ones would be too narrow"
+        return replace(found, low=None, high=None, interval_undefined=why)
 
     return estimate
 
@@ -300,8 +318,14 @@ _CLOSED: dict[str, _Closed] = {
     "loa_upper": _limit("upper_limit"),
     "ccc": lambda e, d, r, p, s: repeatability.concordance(d, r, level=s.level),
     "icc": lambda e, d, r, p, s: repeatability.icc(np.column_stack((d, r)), "icc(2,1)", level=s.level),
+    "icc_consistency": lambda e, d, r, p, s: repeatability.icc(np.column_stack((d, r)), "icc(3,1)", level=s.level),
+    "proportional_bias": _limit("proportional_bias"),
+    "passing_bablok_slope": _robust_line("slope"),
+    "passing_bablok_intercept": _robust_line("intercept"),
     "deming_slope": _line("slope"),
     "deming_intercept": _line("intercept"),
     "tdi": lambda e, d, r, p, s: deviation.total_deviation_index(d, r, coverage=e.coverage or 0.9, level=s.level),
     "coverage_probability": _within,
 }
+
+COMPUTED = frozenset({*_CLOSED, *_REPEATED})

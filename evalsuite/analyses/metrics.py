@@ -8,73 +8,16 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from evalsuite.analyses.population import Bools, Ints, Looks, Scenario
-from evalsuite.protocol.schema import AurocInterval, Confidence, Endpoint
-from evalsuite.stats import calibration, calibration_error, decision_curve, predictive, roc, roc_operating
+from evalsuite.analyses.cuts import Cut, cut, resampling, two_sided_level
+from evalsuite.analyses.population import Bools, Ints, Looks
+from evalsuite.analyses.probability_metrics import OF_PROBABILITIES, ONE_CLASS_WILL_DO, UTILITY
+from evalsuite.protocol.schema import AurocInterval, Endpoint
+from evalsuite.stats import predictive, roc, roc_operating
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
 
 Needs = Literal["positives", "negatives", "both", "any"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """One scenario restricted to one stratum, and how its intervals are to be made."""
-
-    reference: Bools
-    score: np.ndarray
-    call: Bools | None
-    probability: np.ndarray | None
-    patient_index: Ints
-    confidence: Confidence
-    level: float
-    threshold: float | None = None
-    seed: int = 0
-
-    @property
-    def n_positive(self) -> int:
-        return int(self.reference.sum())
-
-    @property
-    def n_negative(self) -> int:
-        return len(self.reference) - self.n_positive
-
-    @property
-    def n_patients(self) -> int:
-        return len(np.unique(self.patient_index))
-
-    def counts(self) -> dict[str, Any]:
-        return {"n_positive": self.n_positive, "n_negative": self.n_negative, "n_patients": self.n_patients}
-
-
-def cut(
-    whole: Scenario,
-    mask: Bools,
-    patient_index: Ints,
-    confidence: Confidence,
-    *,
-    threshold: float | None = None,
-    seed: int = 0,
-) -> Cut:
-    """The cases of `whole` that count and lie in `mask`. `threshold` is that of the call, `seed` the protocol's."""
-    m = mask & whole.include
-    return Cut(
-        reference=whole.reference[m],
-        score=whole.score[m],
-        call=None if whole.call is None else whole.call[m],
-        probability=None if whole.probability is None else whole.probability[m],
-        patient_index=patient_index[m],
-        confidence=confidence,
-        level=two_sided_level(confidence),
-        threshold=threshold,
-        seed=seed,
-    )
-
-
-def two_sided_level(confidence: Confidence) -> float:
-    """Level of the two-sided interval whose ends are the protocol's bounds: one-sided 97.5 % is two-sided 95 %."""
-    return confidence.level if confidence.sided == "two" else 2.0 * confidence.level - 1.0
 
 
 def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty: str) -> Estimate:
@@ -177,87 +120,21 @@ def _auroc(c: Cut, e: Endpoint) -> Estimate:
     return roc.auroc(c.reference, c.score, level=c.level, method=method, cluster=c.patient_index, **c.counts())
 
 
-def _fit(function: Callable[..., Estimate]) -> Callable[[Cut, Endpoint], Estimate]:
-    def estimate(c: Cut, e: Endpoint) -> Estimate:
-        if c.probability is None:
-            return Estimate.not_estimable(
-                "the score is not a probability", n=len(c.reference), level=c.level, **c.counts()
-            )
-        return function(c.reference, c.probability, level=c.level, cluster=c.patient_index)
-
-    return estimate
-
-
-def _resampled(c: Cut, e: Endpoint) -> dict[str, Any]:
-    """Options of statistics that bring their own patient bootstrap."""
-    chosen = e.interval if e.interval in ("percentile", "basic", "bca") else "percentile"
-    return {
-        "level": c.level,
-        "method": chosen,
-        "replicates": c.confidence.bootstrap.replicates,
-        "seed": c.seed,
-        "cluster": c.patient_index,
-    }
-
-
 def _partial_auroc(c: Cut, e: Endpoint) -> Estimate:
     assert e.range is not None, "the protocol's loader requires it"
     return roc_operating.partial_auroc(
-        c.reference, c.score, focus=e.over or "specificity", range=e.range, corrected=True, **_resampled(c, e)
+        c.reference, c.score, focus=e.over or "specificity", range=e.range, corrected=True, **resampling(c, e)
     )
 
 
 def _sensitivity_at(c: Cut, e: Endpoint) -> Estimate:
     assert e.specificity is not None, "the protocol's loader requires it"
-    return roc_operating.sensitivity_at_specificity(c.reference, c.score, e.specificity, **_resampled(c, e))
+    return roc_operating.sensitivity_at_specificity(c.reference, c.score, e.specificity, **resampling(c, e))
 
 
 def _specificity_at(c: Cut, e: Endpoint) -> Estimate:
     assert e.sensitivity is not None, "the protocol's loader requires it"
-    return roc_operating.specificity_at_sensitivity(c.reference, c.score, e.sensitivity, **_resampled(c, e))
-
-
-def _net_benefit(c: Cut, e: Endpoint) -> Estimate:
-    assert c.threshold is not None, "the protocol's loader requires it"
-    assert c.probability is not None, "cells without probabilities are not estimable"
-    return decision_curve.net_benefit(
-        c.reference, c.probability, c.threshold, prevalence=e.prevalence, **_resampled(c, e)
-    )
-
-
-def _smooth(statistic: calibration_error.SmoothStatistic) -> Callable[[Cut, Endpoint], Estimate]:
-    def estimate(c: Cut, e: Endpoint) -> Estimate:
-        assert c.probability is not None, "cells without probabilities are not estimable"
-        # A local regression per replicate is slow; 500 replicates put the Monte Carlo error far below the interval.
-        return calibration_error.smooth_error(
-            c.reference,
-            c.probability,
-            statistic,
-            level=c.level,
-            cluster=c.patient_index,
-            replicates=min(500, c.confidence.bootstrap.replicates),
-            seed=c.seed,
-        )
-
-    return estimate
-
-
-def _spiegelhalter(c: Cut, e: Endpoint) -> Estimate:
-    assert c.probability is not None, "cells without probabilities are not estimable"
-    n = len(c.reference)
-    if c.n_patients < n:
-        return Estimate.not_estimable("assumes one case per patient", n=n, level=c.level, **c.counts())
-    test = calibration_error.spiegelhalter(c.reference, c.probability)
-    if test.statistic is None:
-        return Estimate.not_estimable(test.undefined or "no variance", n=n, level=c.level, **c.counts())
-    return Estimate(
-        value=test.statistic,
-        interval_undefined=f"a test statistic, not an estimate: p = {test.p_value:.4g}",
-        method=test.method,
-        n=n,
-        level=c.level,
-        **c.counts(),
-    )
+    return roc_operating.specificity_at_sensitivity(c.reference, c.score, e.sensitivity, **resampling(c, e))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,28 +184,31 @@ COMPUTABLE: dict[str, Metric] = {
     "partial_auroc": Metric(looks="rank", needs="both", direct=_partial_auroc),
     "sensitivity_at_specificity": Metric(looks="rank", needs="both", direct=_sensitivity_at),
     "specificity_at_sensitivity": Metric(looks="rank", needs="both", direct=_specificity_at),
-    "net_benefit": Metric(
-        looks="probability", needs="any", needs_call=True, needs_probability=True, direct=_net_benefit
-    ),
-    "ici": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("ici")),
-    "e50": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("e50")),
-    "e90": Metric(looks="fit", needs="both", needs_probability=True, direct=_smooth("e90")),
-    "spiegelhalter_z": Metric(looks="fit", needs="both", needs_probability=True, direct=_spiegelhalter),
     "brier": Metric(looks="probability", needs="any", needs_probability=True),
     "log_loss": Metric(looks="probability", needs="any", needs_probability=True),
     "ece": Metric(looks="probability", needs="any", needs_probability=True),
     "mce": Metric(looks="probability", needs="any", needs_probability=True),
-    "calibration_slope": Metric(
-        looks="fit", needs="both", needs_probability=True, direct=_fit(calibration.calibration_slope)
-    ),
-    "calibration_intercept": Metric(
-        looks="fit", needs="both", needs_probability=True, direct=_fit(calibration.calibration_intercept)
-    ),
     "observed_expected": Metric(looks="fit", needs="both", needs_probability=True),
+    **{
+        name: Metric(
+            looks="fit" if name not in UTILITY else "probability",
+            needs="any" if name in ONE_CLASS_WILL_DO else "both",
+            needs_call=name in UTILITY,
+            needs_probability=True,
+            direct=direct,
+        )
+        for name, direct in OF_PROBABILITIES.items()
+    },
+    # Agreement with a comparator that is no reference standard: the same figures under their proper names.
+    "ppa": Metric(looks="positives", needs="positives", needs_call=True, direct=_sensitivity),
+    "npa": Metric(looks="negatives", needs="negatives", needs_call=True, direct=_specificity),
+    "opa": Metric(looks="call", needs="any", needs_call=True, direct=_accuracy),
 }
 
 #: The standard table of a binary study: what a reviewer expects even where the protocol does not name it.
 STANDARD_AT_POINT = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "lr_positive", "lr_negative")
+#: With a comparator that is no reference standard nothing may be called a sensitivity.
+STANDARD_AGREEMENT = ("ppa", "npa", "opa")
 STANDARD_OVERALL = (
     "auroc",
     "average_precision",
@@ -341,6 +221,7 @@ STANDARD_OVERALL = (
 
 __all__ = [
     "COMPUTABLE",
+    "STANDARD_AGREEMENT",
     "STANDARD_AT_POINT",
     "STANDARD_OVERALL",
     "Cut",

@@ -32,6 +32,7 @@ from evalsuite.analyses.common import (
 from evalsuite.analyses.comparison import compare
 from evalsuite.analyses.metrics import (
     COMPUTABLE,
+    STANDARD_AGREEMENT,
     STANDARD_AT_POINT,
     STANDARD_OVERALL,
     cut,
@@ -53,6 +54,7 @@ from evalsuite.analyses.utility import decision_curves
 from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats.bins import BinScheme
 from evalsuite.stats.bootstrap import (
     BootstrapMethod,
     PatientDraw,
@@ -83,10 +85,13 @@ def questions(protocol: StudyProtocol) -> tuple[Question, ...]:
             Question(endpoint=Endpoint(name=name, metric=metric, at=at), role="descriptive", prespecified=False)
         )
 
+    comparator = protocol.task.reference_is == "comparator"
     for point in protocol.operating_points:
-        for metric in STANDARD_AT_POINT:
+        for metric in STANDARD_AGREEMENT if comparator else STANDARD_AT_POINT:
             add(metric, point.name)
     for metric in STANDARD_OVERALL:
+        if comparator and metric == "prevalence":
+            continue
         if protocol.task.probability or not COMPUTABLE[metric].needs_probability:
             add(metric, None)
     return (*named, *extra)
@@ -246,15 +251,16 @@ def _bootstrapped_together(
     """
     if not (population.has_output.all() and population.has_reference.all()):
         return {}
-    groups: dict[tuple[str | None, int, str, float | None], list[Question]] = {}
+    groups: dict[tuple[str | None, int, BinScheme, str, float | None], list[Question]] = {}
     for question in asked:
         if by_bootstrap(question.endpoint, question.metric, population) and not (
             question.metric.needs_probability and not population.is_probability
         ):
             e = question.endpoint
-            groups.setdefault((e.at, e.bins or 10, chosen_interval(protocol, e), e.prevalence), []).append(question)
+            key = (e.at, e.bins or 10, _scheme(e), chosen_interval(protocol, e), e.prevalence)
+            groups.setdefault(key, []).append(question)
     made: dict[str, list[Estimate]] = {}
-    for (_, bins, method, prevalence), members in groups.items():
+    for (_, bins, scheme, method, prevalence), members in groups.items():
         view = _view(protocol, population, members[0], "exclude", "exclude", None)
         names = list(dict.fromkeys(q.endpoint.metric for q in members))
         rows = binary_bootstrap(
@@ -268,12 +274,17 @@ def _bootstrapped_together(
             level=two_sided_level(protocol.confidence),
             method=cast(BootstrapMethod, method),
             bins=bins,
+            scheme=scheme,
             prevalence=prevalence,
         )
         for question in members:
             column = names.index(question.endpoint.metric)
             made[question.endpoint.name] = [row[column] for row in rows]
     return made
+
+
+def _scheme(endpoint: Endpoint) -> BinScheme:
+    return endpoint.binning or "equal_width"
 
 
 def _bootstrapped(
@@ -295,6 +306,7 @@ def _bootstrapped(
         level=two_sided_level(protocol.confidence),
         method=chosen_interval(protocol, endpoint),
         bins=endpoint.bins or 10,
+        scheme=_scheme(endpoint),
         prevalence=endpoint.prevalence,
     )
     return [row[0] for row in rows]
@@ -406,6 +418,7 @@ def _from_table(
             metrics=[endpoint.metric],
             masks=np.array([cell.mask & view.include]),
             bins=endpoint.bins or 10,
+            scheme=_scheme(endpoint),
             prevalence=endpoint.prevalence,
             with_jackknife=method == "bca",
         )

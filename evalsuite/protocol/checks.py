@@ -29,10 +29,15 @@ _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 _SETTINGS = (
-    *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "top", "maximum"),
+    *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
     *("tolerance", "coverage", "variance_ratio", "repeats"),
 )
 _MAX_ALPHA = 0.025
+#: Names that claim the truth to be known.
+_OF_A_REFERENCE = (
+    *("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "youden", "lr_positive"),
+    *("lr_negative", "sensitivity_at_specificity", "specificity_at_sensitivity"),
+)
 
 
 def check_protocol(protocol: StudyProtocol) -> list[Problem]:
@@ -88,6 +93,10 @@ def _unique(protocol: StudyProtocol) -> Iterator[Problem]:
 
 def _task(protocol: StudyProtocol) -> Iterator[Problem]:
     task = protocol.task
+    if task.reference_is == "comparator" and task.kind != "binary":
+        yield Problem(
+            f"agreement with a comparator is of a binary task, not a {task.kind} one", "task.reference_is", "remove it"
+        )
     if task.kind == "binary" and not isinstance(task.reference, str):
         yield Problem("a binary task has one reference column", "task.reference", "name one column")
     if isinstance(task.positive, list) and not task.positive:
@@ -162,10 +171,28 @@ def _endpoint(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterato
             f"it is for {', '.join(info.tasks)} tasks",
         )
     else:
+        yield from _named_rightly(protocol, info, path)
         yield from _operating_point(protocol, endpoint, info, path)
         yield from _settings(protocol, endpoint, info, path)
     yield from _criterion(endpoint, info, path)
     yield from _endpoint_stratum(protocol, endpoint, path)
+
+
+def _named_rightly(protocol: StudyProtocol, info: MetricInfo, path: str) -> Iterator[Problem]:
+    """A sensitivity needs a reference standard; against any other comparator it is an agreement (FDA, 2007)."""
+    comparator = protocol.task.reference_is == "comparator"
+    if comparator and info.name in _OF_A_REFERENCE:
+        yield Problem(
+            f"'{info.name}' needs a reference standard, and task.reference_is says the comparator is none",
+            f"{path}.metric",
+            "use ppa, npa or opa",
+        )
+    elif not comparator and info.name in ("ppa", "npa", "opa"):
+        yield Problem(
+            f"'{info.name}' is of a comparator that is no reference standard",
+            f"{path}.metric",
+            "say task.reference_is: comparator, or use sensitivity, specificity or accuracy",
+        )
 
 
 def _operating_point(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> Iterator[Problem]:
@@ -181,7 +208,7 @@ def _operating_point(protocol: StudyProtocol, endpoint: Endpoint, info: MetricIn
     elif endpoint.at not in names and UNREADABLE not in names:
         hint = did_you_mean(endpoint.at, names) or "declare it under operating_points"
         yield Problem(f"unknown operating point '{endpoint.at}'", f"{path}.at", hint)
-    elif info.name == "net_benefit" and endpoint.at in names:
+    elif info.needs_probability and endpoint.at in names:
         threshold = protocol.operating_point(endpoint.at).threshold
         if not 0.0 < threshold < 1.0:
             yield Problem("net benefit needs a threshold between 0 and 1", f"{path}.at", "it is a probability")
@@ -201,12 +228,15 @@ def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, pat
             f"metric '{info.name}' needs a probability", f"{path}.metric", "task.probability says the score is none"
         )
     if endpoint.interval is not None and endpoint.interval not in intervals_for(endpoint, info):
-        hint = f"one of: {', '.join(intervals_for(endpoint, info))}; or leave it out for the default"
+        allowed = ", ".join(intervals_for(endpoint, info))
+        hint = f"one of: {allowed}; or leave it out for the default" if allowed else "it has one only; leave it out"
         yield Problem(f"interval '{endpoint.interval}' does not fit '{info.name}'", f"{path}.interval", hint)
 
 
 def intervals_for(endpoint: Endpoint, info: MetricInfo) -> tuple[str, ...]:
-    """Interval methods that may be named for this metric."""
+    """Interval methods that may be named for this metric; none where it has only one."""
+    if info.intervals is not None:
+        return info.intervals
     if info.family == "auroc":
         return (*_AUROC_INTERVALS, *_BOOTSTRAP_INTERVALS)
     # A predictive value at a declared prevalence is no proportion of cases.

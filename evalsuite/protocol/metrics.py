@@ -4,50 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-Family = Literal["proportion", "auroc", "other"]
+from evalsuite.protocol.metric_info import Family, MetricInfo
+from evalsuite.protocol.metric_methods import INTERVALS, METHODS
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricInfo:
-    """One entry of the catalogue. It computes nothing.
-
-    `requires` are endpoint keys that must be given, `accepts` those that may be; any other setting of an endpoint is
-    refused for this metric. `lower` and `upper` bound the range, None where it has no bound. `higher_is_better`
-    is None where the ideal lies inside the range (an observed/expected ratio of 1). `tasks` are those in which the
-    metric is asked of the whole task.
-    """
-
-    name: str
-    title: str
-    definition: str
-    analysis: str = "performance"
-    family: Family = "other"
-    needs_operating_point: bool = False
-    needs_probability: bool = False
-    requires: tuple[str, ...] = ()
-    accepts: tuple[str, ...] = ()
-    higher_is_better: bool | None = True
-    lower: float | None = 0.0
-    upper: float | None = 1.0
-    tasks: tuple[str, ...] = ("binary",)
-
-    @property
-    def per_target(self) -> bool:
-        """Whether the metric may be of one class or label against all others (an endpoint's `target`)."""
-        return "binary" in self.tasks
-
-    def needs_threshold(self, task: str) -> bool:
-        """Whether an endpoint names an operating point: classes and grades are called without one."""
-        return self.needs_operating_point and task in ("binary", "multilabel")
-
-    @property
-    def needs_call(self) -> bool:
-        """Whether the metric needs cases called positive or negative, hence an operating point."""
-        return self.needs_operating_point
+__all__ = ["METRICS", "Family", "MetricInfo", "suggest_metric"]
 
 
 def _called(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
@@ -327,13 +291,13 @@ _ENTRIES: tuple[MetricInfo, ...] = (
         "ece",
         "Expected calibration error",
         "mean absolute difference of observed share and mean probability over bins, weighted by their cases",
-        accepts=("bins",),
+        accepts=("bins", "binning"),
     ),
     _calibration(
         "mce",
         "Maximum calibration error",
         "largest absolute difference of observed share and mean probability over bins",
-        accepts=("bins",),
+        accepts=("bins", "binning"),
     ),
     _calibration(
         "calibration_slope",
@@ -359,10 +323,23 @@ _ENTRIES: tuple[MetricInfo, ...] = (
         upper=None,
     ),
     _calibration(
-        "ici", "Integrated calibration index", "mean absolute difference of probability and smoothed observed share"
+        "ici",
+        "Integrated calibration index",
+        "mean absolute difference of probability and smoothed observed share",
+        accepts=("smoother",),
     ),
-    _calibration("e50", "E50", "median absolute difference of probability and smoothed observed share"),
-    _calibration("e90", "E90", "90th percentile of the absolute difference of probability and smoothed observed share"),
+    _calibration(
+        "e50",
+        "E50",
+        "median absolute difference of probability and smoothed observed share",
+        accepts=("smoother",),
+    ),
+    _calibration(
+        "e90",
+        "E90",
+        "90th percentile of the absolute difference of probability and smoothed observed share",
+        accepts=("smoother",),
+    ),
     _calibration(
         "spiegelhalter_z",
         "Spiegelhalter z",
@@ -510,7 +487,10 @@ _MEASUREMENTS: tuple[MetricInfo, ...] = (
 )
 
 METRICS: Mapping[str, MetricInfo] = MappingProxyType(
-    {entry.name: entry for entry in (*_ENTRIES, *_SEVERAL, *_MEASUREMENTS)}
+    {
+        entry.name: replace(entry, intervals=INTERVALS[entry.name]) if entry.name in INTERVALS else entry
+        for entry in (*_ENTRIES, *_SEVERAL, *_MEASUREMENTS, *METHODS)
+    }
 )
 
 # Names from other fields and packages; never accepted, only hinted at.
@@ -554,6 +534,15 @@ _OTHER_WORDS = {
     "lin": "ccc",
     "limits_of_agreement": "loa_upper",
     "wcv": "within_subject_cv",
+    "positive_percent_agreement": "ppa",
+    "negative_percent_agreement": "npa",
+    "overall_percent_agreement": "opa",
+    "ipa": "scaled_brier",
+    "brier_skill": "scaled_brier",
+    "smece": "smooth_ece",
+    "snb": "standardised_net_benefit",
+    "repeatability": "repeatability_coefficient",
+    "icc3": "icc_consistency",
 }
 
 

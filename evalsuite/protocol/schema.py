@@ -55,6 +55,11 @@ class Task(Block):
     probability: bool = Field(
         default=True, description="whether the score is a probability; calibration is estimated only if it is"
     )
+    reference_is: Literal["reference_standard", "comparator"] = Field(
+        default="reference_standard",
+        description="comparator: what the device is compared with is no reference standard, so that agreement (PPA, "
+        "NPA) is estimated, not sensitivity",
+    )
 
 
 class UnitOfAnalysis(Block):
@@ -111,6 +116,12 @@ class Endpoint(Block):
         default=None, description="axis of that range; specificity unless stated"
     )
     bins: Annotated[int, Field(ge=2, le=100)] | None = Field(default=None, description="number of calibration bins")
+    binning: Literal["equal_width", "equal_mass"] | None = Field(
+        default=None, description="equally wide bins (the default but for debiased errors) or equally full ones"
+    )
+    smoother: Literal["loess", "lowess"] | None = Field(
+        default=None, description="smoother of the calibration curve; loess unless stated"
+    )
     top: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="how many classes count, for top-k accuracy"
     )

@@ -123,7 +123,7 @@ def target_problems(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInf
         close = difflib.get_close_matches(target, names, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"declared: {', '.join(names[:12])}"
         return [Problem(f"unknown {what} '{target}'", f"{path}.target", hint)]
-    if kind == "multiclass" and info.name == "net_benefit":
+    if kind == "multiclass" and info.needs_operating_point and info.needs_probability:
         return [
             Problem("net benefit needs a threshold, and a class is called without one", f"{path}.metric", "remove it")
         ]

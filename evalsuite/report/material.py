@@ -124,7 +124,8 @@ class Material:
         endpoint = self.endpoint(finding.endpoint)
         settings = () if endpoint is None else (
             endpoint.prevalence, endpoint.interval, endpoint.sensitivity, endpoint.specificity, endpoint.range,
-            endpoint.bins, endpoint.maximum, endpoint.target, endpoint.top,
+            endpoint.bins, endpoint.binning, endpoint.smoother, endpoint.over, endpoint.maximum,
+            endpoint.target, endpoint.top,
         )  # fmt: skip
         return (finding.metric, str(finding.operating_point), *(str(s) for s in settings if s is not None))
 

@@ -12,6 +12,7 @@ from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_samp
 from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import BootstrapMethod, bootstrap_interval, check_method
 from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.statistic_bootstrap import MOST_JACKKNIFE_WORK, TOO_MANY_PATIENTS
 from evalsuite.types import Estimate, Unit
 
 Quantity = Literal["net_benefit", "standardised", "interventions_avoided"]
@@ -270,6 +271,8 @@ def _estimates(
     point = of(None)
     values = np.array([of(count[draw.patient].astype(np.float64)) for _, counts in draw.blocks() for count in counts])
     left_out: FloatArray | None = None
+    if method == "bca" and draw.n_patients * sample.n > MOST_JACKKNIFE_WORK:
+        return [Estimate(value=float(v), interval_undefined=TOO_MANY_PATIENTS, **common) for v in point]
     if method == "bca":
         weights = np.ones(draw.n_patients)
         rows = []

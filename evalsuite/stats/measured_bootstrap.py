@@ -30,6 +30,7 @@ METRICS = (
     "loa_upper",
     "ccc",
     "icc",
+    "icc_consistency",
     "deming_slope",
     "deming_intercept",
     "tdi",
@@ -190,6 +191,14 @@ def _icc(cases: FloatArray, people: FloatArray) -> FloatArray:
     return _safe(msr - mse, msr + mse + 2.0 * (msc - mse) / n)
 
 
+def _icc_consistency(cases: FloatArray, people: FloatArray) -> FloatArray:
+    n, u, v, uu, vv, uv, d, dd = cases[:, :8].T
+    rows = (uu + vv + 2.0 * uv - _safe((u + v) ** 2, n)) / 2.0
+    error = np.maximum(dd - n * _safe(d, n) ** 2, 0.0) / 2.0
+    # Both mean squares have n − 1 degrees of freedom.
+    return _safe(rows - error, rows + error)
+
+
 def _ccc(cases: FloatArray, people: FloatArray) -> FloatArray:
     n, u, v, uu, vv, uv = cases[:, :6].T
     mx, my = _safe(u, n), _safe(v, n)
@@ -220,6 +229,7 @@ def _statistic(metric: str, origin: float, coverage: float, ratio: float) -> Sta
         "loa_upper": (_limit(1.0), (-_INF, _INF), "the differences do not vary between patients"),
         "ccc": (_ccc, (-1.0, 1.0), "neither measurement varies"),
         "icc": (_icc, (-1.0, 1.0), "cases do not differ"),
+        "icc_consistency": (_icc_consistency, (-1.0, 1.0), "cases do not differ"),
         "deming_slope": (_deming(ratio, origin, slope=True), (-_INF, _INF), "the measurements do not vary together"),
         "deming_intercept": (
             _deming(ratio, origin, slope=False),

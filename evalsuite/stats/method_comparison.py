@@ -17,7 +17,7 @@ from evalsuite.stats._means import Floats, paired, patient_index
 from evalsuite.stats._normal import check_level, t_two_sided, z_two_sided
 from evalsuite.types import Estimate, Unit
 
-_LARGEST_N = 20_000
+LARGEST_N = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +157,8 @@ def passing_bablok(device: ArrayLike, reference: ArrayLike, *, level: float = 0.
     level = check_level(level)
     n = x.size
     fields: dict[str, Any] = {"n": n, "level": level, "unit": unit, "method": "Passing-Bablok"}
-    if n > _LARGEST_N:
-        raise ValueError(f"Passing-Bablok compares every pair and takes at most {_LARGEST_N} cases, got {n}")
+    if n > LARGEST_N:
+        raise ValueError(f"Passing-Bablok compares every pair and takes at most {LARGEST_N} cases, got {n}")
     if n < 3:
         return _none("fewer than 3 cases", fields)
     slopes = _pairwise_slopes(x, y)

@@ -13,11 +13,10 @@ from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import BootstrapMethod, bootstrap_interval, check_method
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.roc import step_interpolate
+from evalsuite.stats.statistic_bootstrap import MOST_JACKKNIFE_WORK, TOO_MANY_PATIENTS
 from evalsuite.types import Estimate, Unit
 
 Focus = Literal["specificity", "sensitivity"]
-JACKKNIFE_ELEMENTS = 100_000_000
-"""Up to this many patients times cases a BCa interval is computed here; beyond, ask for a percentile interval."""
 
 
 def partial_auroc_value(
@@ -208,8 +207,8 @@ def _bootstrapped(
     values = np.array([of(count) for _, counts in draw.blocks() for count in counts])
     left_out: FloatArray | None = None
     if method == "bca":
-        if draw.n_patients * sample.n > JACKKNIFE_ELEMENTS:
-            raise ValueError("too many patients for a BCa interval here; use method='percentile'")
+        if draw.n_patients * sample.n > MOST_JACKKNIFE_WORK:
+            return Estimate(value=point, interval_undefined=TOO_MANY_PATIENTS, **common)
         left_out = np.empty(draw.n_patients)
         for i in np.arange(draw.n_patients):
             count = np.ones(draw.n_patients)

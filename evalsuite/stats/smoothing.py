@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.fft import dct, idct
+from scipy.optimize import brentq
 
 from evalsuite.stats._binary_inputs import FloatArray
 
@@ -138,13 +139,12 @@ def _smoothed(coefficients: FloatArray, width: float) -> float:
 
 
 def smooth_calibration_error(probability: FloatArray, residual: FloatArray) -> float:
-    """The width at which the smoothed error equals the width itself (bisection to 1e-10): smECE."""
+    """The width at which the smoothed error equals the width itself: smECE. The error falls as the width grows."""
     coefficients = _cosine(probability, residual)
-    low, high = 0.0, 1.0
-    while high - low > 1e-10:
-        middle = (low + high) / 2.0
-        if _smoothed(coefficients, middle) > middle:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2.0
+
+    def excess(width: float) -> float:
+        return _smoothed(coefficients, width) - width
+
+    if excess(0.0) <= 1e-12:
+        return 0.0
+    return 1.0 if excess(1.0) >= 0.0 else float(brentq(excess, 0.0, 1.0, xtol=1e-12))

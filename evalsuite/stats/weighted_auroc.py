@@ -110,7 +110,8 @@ def weighted_auroc(
     area, of_positive, of_negative = _auroc_parts(y, s, d.weight)
     variance = _auroc_variance(y, of_positive, of_negative, d)
     if area in (0.0, 1.0) or (not isinstance(variance, str) and variance <= 0.0):
-        sizes = [max(1, math.floor(_effective_patients(d, chosen))) for chosen in (y, ~y)]
+        # A hair below a whole number is that number: the scale of the weights must not decide.
+        sizes = [max(1, math.floor(_effective_patients(d, chosen) + 1e-9)) for chosen in (y, ~y)]
         low, high = newcombe_interval(area, sizes[0], sizes[1], level)
         label = "Newcombe (2006) method 5, n = effective patients"
         return Estimate(value=area, low=low, high=high, method=label, **fields)

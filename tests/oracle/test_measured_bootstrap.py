@@ -29,6 +29,7 @@ def _closed(device, reference, patient, metric):
         "loa_upper": lambda: ba.upper_limit,
         "ccc": lambda: repeatability.concordance(device, reference),
         "icc": lambda: repeatability.icc(np.column_stack((device, reference))),
+        "icc_consistency": lambda: repeatability.icc(np.column_stack((device, reference)), "icc(3,1)"),
         "deming_slope": lambda: line.slope,
         "deming_intercept": lambda: line.intercept,
         "tdi": lambda: deviation.total_deviation_index(device, reference, coverage=0.8),
@@ -76,7 +77,7 @@ def test_unit_and_origin_do_not_matter():
     base = {m: e for m, e in zip(METRICS, measured_bootstrap(draw, Y, X, METRICS, **OPTIONS), strict=True)}  # noqa: C416
     moved = measured_bootstrap(draw, 10 * Y + 1e4, 10 * X + 1e4, METRICS, **{**OPTIONS, "tolerance": 40.0})
     for metric, e in zip(METRICS, moved, strict=True):
-        factor = 1.0 if metric in ("ccc", "icc", "deming_slope", "coverage_probability") else 10.0
+        factor = 1.0 if metric in ("ccc", "icc", "icc_consistency", "deming_slope", "coverage_probability") else 10.0
         if metric == "deming_intercept":
             continue
         want = [factor * v for v in (base[metric].value, base[metric].low, base[metric].high)]

@@ -1,0 +1,83 @@
+"""One scenario restricted to one stratum: what every metric of two classes is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evalsuite.analyses.population import Bools, Ints, Scenario
+from evalsuite.protocol.schema import Confidence, Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """One scenario restricted to one stratum, and how its intervals are to be made."""
+
+    reference: Bools
+    score: np.ndarray
+    call: Bools | None
+    probability: np.ndarray | None
+    patient_index: Ints
+    confidence: Confidence
+    level: float
+    threshold: float | None = None
+    seed: int = 0
+
+    @property
+    def n_positive(self) -> int:
+        return int(self.reference.sum())
+
+    @property
+    def n_negative(self) -> int:
+        return len(self.reference) - self.n_positive
+
+    @property
+    def n_patients(self) -> int:
+        return len(np.unique(self.patient_index))
+
+    def counts(self) -> dict[str, Any]:
+        return {"n_positive": self.n_positive, "n_negative": self.n_negative, "n_patients": self.n_patients}
+
+
+def cut(
+    whole: Scenario,
+    mask: Bools,
+    patient_index: Ints,
+    confidence: Confidence,
+    *,
+    threshold: float | None = None,
+    seed: int = 0,
+) -> Cut:
+    """The cases of `whole` that count and lie in `mask`. `threshold` is that of the call, `seed` the protocol's."""
+    m = mask & whole.include
+    return Cut(
+        reference=whole.reference[m],
+        score=whole.score[m],
+        call=None if whole.call is None else whole.call[m],
+        probability=None if whole.probability is None else whole.probability[m],
+        patient_index=patient_index[m],
+        confidence=confidence,
+        level=two_sided_level(confidence),
+        threshold=threshold,
+        seed=seed,
+    )
+
+
+def two_sided_level(confidence: Confidence) -> float:
+    """Level of the two-sided interval whose ends are the protocol's bounds: one-sided 97.5 % is two-sided 95 %."""
+    return confidence.level if confidence.sided == "two" else 2.0 * confidence.level - 1.0
+
+
+def resampling(c: Cut, e: Endpoint) -> dict[str, Any]:
+    """Options of statistics that bring their own patient bootstrap: percentile unless the protocol names another."""
+    bootstrap = c.confidence.bootstrap
+    declared = bootstrap.interval if "interval" in bootstrap.model_fields_set else "percentile"
+    return {
+        "level": c.level,
+        "method": e.interval if e.interval in ("percentile", "basic", "bca") else declared,
+        "replicates": bootstrap.replicates,
+        "seed": c.seed,
+        "cluster": c.patient_index,
+    }

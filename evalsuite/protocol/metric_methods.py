@@ -1,0 +1,209 @@
+"""Catalogue entries beyond the usual table: agreement with a comparator, further calibration, utility and methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evalsuite.protocol.metric_info import MetricInfo
+
+BOOTSTRAPS = ("percentile", "basic", "bca")
+
+
+def _agreement(name: str, title: str, definition: str) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        family="proportion",
+        needs_operating_point=True,
+        intervals=("clopper-pearson", "wilson", "agresti-coull", "jeffreys"),
+    )
+
+
+def _probability(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        **{
+            "analysis": "calibration",
+            "needs_probability": True,
+            "higher_is_better": False,
+            "intervals": (),
+            **more,
+        },
+    )
+
+
+def _benefit(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        needs_operating_point=True,
+        needs_probability=True,
+        accepts=("prevalence",),
+        lower=None,
+        **more,
+    )
+
+
+def _measured(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        title=title,
+        definition=definition,
+        **{
+            "tasks": ("regression",),
+            "higher_is_better": None,
+            "lower": None,
+            "upper": None,
+            "intervals": (),
+            **more,
+        },
+    )
+
+
+METHODS: tuple[MetricInfo, ...] = (
+    _agreement(
+        "ppa",
+        "Positive percent agreement",
+        "share of comparator-positive cases called positive; for a comparator that is no reference standard",
+    ),
+    _agreement(
+        "npa",
+        "Negative percent agreement",
+        "share of comparator-negative cases called negative; for a comparator that is no reference standard",
+    ),
+    _agreement(
+        "opa",
+        "Overall percent agreement",
+        "share of cases called as the comparator has them; for a comparator that is no reference standard",
+    ),
+    _probability(
+        "scaled_brier",
+        "Scaled Brier score",
+        "1 − Brier score / that of giving every case the observed prevalence; 1 is perfect, 0 no better than that",
+        higher_is_better=True,
+        lower=None,
+        intervals=("wald", *BOOTSTRAPS),
+    ),
+    _probability(
+        "brier_reliability",
+        "Brier score: reliability",
+        "mean squared difference of observed share and mean probability over bins (Murphy); 0 is ideal",
+        accepts=("bins", "binning"),
+    ),
+    _probability(
+        "brier_resolution",
+        "Brier score: resolution",
+        "mean squared difference of the bins' observed shares and the prevalence (Murphy); the larger the better",
+        accepts=("bins", "binning"),
+        higher_is_better=True,
+        upper=0.25,
+    ),
+    _probability(
+        "brier_uncertainty",
+        "Brier score: uncertainty",
+        "prevalence × (1 − prevalence) (Murphy); a property of the set, not of the device",
+        accepts=("bins", "binning"),
+        higher_is_better=None,
+        upper=0.25,
+    ),
+    _probability(
+        "recalibration_intercept",
+        "Recalibration intercept",
+        "intercept beside the calibration slope; 0 is ideal where the slope is 1",
+        higher_is_better=None,
+        lower=None,
+        upper=None,
+        intervals=("wald", *BOOTSTRAPS),
+    ),
+    _probability(
+        "smooth_ece",
+        "Smooth calibration error",
+        "mean absolute residual smoothed by a kernel as wide as the error itself; no bins",
+    ),
+    _probability(
+        "debiased_ece",
+        "Debiased calibration error",
+        "expected calibration error over equal-mass bins less the inflation that sampling is expected to cause",
+        accepts=("bins", "binning"),
+    ),
+    _probability(
+        "emax",
+        "Emax",
+        "largest absolute difference of probability and smoothed observed share",
+        accepts=("smoother",),
+    ),
+    _probability(
+        "hosmer_lemeshow",
+        "Hosmer-Lemeshow chi-square (legacy)",
+        "sum over groups of squared differences of observed and expected; its power depends on n and on the groups",
+        accepts=("bins",),
+        higher_is_better=None,
+        upper=None,
+    ),
+    _benefit(
+        "standardised_net_benefit",
+        "Standardised net benefit",
+        "net benefit divided by the prevalence; 1 is acting on every reference-positive case and on no other",
+    ),
+    _benefit(
+        "interventions_avoided",
+        "Interventions avoided",
+        "net reduction of interventions per case against acting on all, at the operating point's threshold probability",
+        upper=None,
+    ),
+    _measured(
+        "proportional_bias",
+        "Proportional bias",
+        "slope of device − reference on the mean of the two; 0 is ideal",
+    ),
+    _measured(
+        "icc_consistency",
+        "Intraclass correlation, consistency",
+        "ICC(3,1) of device and reference: two-way mixed effects, single measurement, consistency; blind to bias",
+        higher_is_better=True,
+        lower=-1.0,
+        upper=1.0,
+        intervals=BOOTSTRAPS,
+    ),
+    _measured(
+        "passing_bablok_slope",
+        "Passing-Bablok slope",
+        "shifted median of the slopes of all pairs of cases; 1 is ideal",
+    ),
+    _measured(
+        "passing_bablok_intercept",
+        "Passing-Bablok intercept",
+        "median of device − slope × reference; 0 is ideal with slope 1",
+    ),
+    _measured(
+        "within_subject_sd",
+        "Within-subject standard deviation",
+        "standard deviation of repeated device measurements of one thing; the reference takes no part",
+        requires=("repeats",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+    _measured(
+        "repeatability_coefficient",
+        "Repeatability coefficient",
+        "difference that two device measurements of one thing exceed 5 times in 100; the reference takes no part",
+        requires=("repeats",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+)
+
+#: Intervals of entries of the catalogue whose choice is not that of their family.
+INTERVALS: dict[str, tuple[str, ...]] = {
+    "calibration_slope": ("wald", "profile", *BOOTSTRAPS),
+    "calibration_intercept": ("wald", "profile", *BOOTSTRAPS),
+    # Absolute values have one interval, made for them; test statistics and chi-square limits have no other.
+    **dict.fromkeys(("ece", "mce", "ici", "e50", "e90", "top_label_ece", "classwise_ece", "spiegelhalter_z"), ()),
+    "within_subject_cv": (),
+    "loa_lower": ("exact", "mover", "bland-altman", *BOOTSTRAPS),
+    "loa_upper": ("exact", "mover", "bland-altman", *BOOTSTRAPS),
+}
