@@ -6,9 +6,7 @@ A statistic is a formula of weighted sums (`Parts.sums`) and of areas under rank
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray, check_level
+from evalsuite.stats._blocks import Counts, each_block
 from evalsuite.stats._jackknife import auroc_jackknife, average_precision_jackknife
 from evalsuite.stats._stratum_plan import (
-    Counts,
     RankPlan,
     _fixed_point,
     _rank_plan,
-    compact,
     rank_values,
     weighted_sums,
 )
 from evalsuite.stats.bootstrap_interval import TITLES, BootstrapMethod, bootstrap_interval, check_method
-from evalsuite.stats.draw import BLOCK_BYTES, PatientDraw
+from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
 
 RANKS = ("auroc", "average_precision")
@@ -156,26 +153,16 @@ def replicated(
     plans = [_plan(draw, material, mask) for mask in chosen]
     values = np.full((len(plans), len(statistics), draw.replicates), np.nan)
 
-    def fill(span: tuple[int, int]) -> None:
-        counts = compact(draw.counts(*span))
+    def fill(part: slice, counts: Counts) -> None:
         for s, plan in enumerate(plans):
             if plan.n_cases == 0:
                 continue
             mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
             parts = _parts(plan, weighted_sums(mine, plan.fixed) * plan.scale, mine)
             for m, statistic in enumerate(statistics):
-                values[s, m, span[0] : span[1]] = statistic.value(parts)
+                values[s, m, part] = statistic.value(parts)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    workers = min(8, cores) if threads is None else max(1, threads)
-    size = max(1, min(BLOCK_BYTES // max(1, 8 * draw.n_patients), -(-draw.replicates // (4 * workers))))
-    spans = list(draw.spans(size=size))
-    if workers == 1 or len(spans) == 1:
-        for span in spans:
-            fill(span)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(fill, spans))
+    each_block(draw, fill, cases=int(np.count_nonzero(chosen)), threads=threads)
     rows = [_on_the_data(plan, statistics, with_jackknife=with_jackknife) for plan in plans]
     return Replicated(
         statistics=tuple(statistics),

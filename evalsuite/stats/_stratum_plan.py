@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray
 from evalsuite.stats._binary_metrics import CALL_METRICS, RANK_METRICS, Sums
+from evalsuite.stats._blocks import Counts
 from evalsuite.stats._rank import Placements, placements
 
 ROW_ELEMENTS = 250_000
 """Positives times replicates whose terms of the average precision are held at once."""
 WEIGHTS_BYTES = 2_000_000
 """Counts held as floats at once, to be multiplied with the sums per patient."""
-
-Counts = npt.NDArray[np.integer[Any]]
-"""How often each patient is drawn; int32, or uint8 from `compact`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,8 @@ class RankPlan:
     """Positives and negatives of a stratum, each sorted by rising score.
 
     `below`, `through`: how many negatives score less than, and at most as much as, each positive. `first_tied`:
-    index of the first positive with the same score. `*_patient` index the stratum's own patients.
+    index of the first positive with the same score. `*_patient` index the stratum's own patients. `index`: those five
+    in half the memory, as the compiled loop reads them thousands of times.
     """
 
     positive_patient: IntArray
@@ -52,6 +50,7 @@ class RankPlan:
     any_ties: bool
     ranks: Placements
     within: FloatArray
+    index: tuple[npt.NDArray[np.uint32], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +147,15 @@ def _rank_plan(reference: BoolArray, score: FloatArray, local: IntArray, patient
     within = np.zeros(patients)
     if patients < reference.size:
         within = _pairs_within_patients(reference, score, local, patients)
+    first_tied = np.searchsorted(pos_score, pos_score, "left")
     return RankPlan(
         positive_patient=local[pos],
         negative_patient=local[neg],
         below=below,
         through=through,
-        first_tied=np.searchsorted(pos_score, pos_score, "left"),
+        first_tied=first_tied,
         any_ties=bool((below != through).any()),
+        index=tuple(a.astype(np.uint32) for a in (local[pos], local[neg], below, through, first_tied)),
         ranks=ranks,
         within=within,
     )
@@ -199,11 +200,6 @@ def sums_of(plan: StratumPlan, fixed: FloatArray) -> Sums:
     return Sums(**named)
 
 
-def compact(counts: npt.NDArray[np.int32]) -> Counts:
-    """The same counts in one byte each, where they fit: a replicate's counts then stay in the processor's cache."""
-    return counts.astype(np.uint8) if counts.max(initial=0) < 256 else counts
-
-
 def rank_values(plan: RankPlan, counts: Counts, metrics: Sequence[str]) -> dict[str, FloatArray]:
     """AUROC and average precision for each row of `counts (r, p)`; NaN where a class is absent."""
     from evalsuite.stats import _kernels
@@ -217,14 +213,10 @@ def rank_values(plan: RankPlan, counts: Counts, metrics: Sequence[str]) -> dict[
     # Sums of counts over cases: 32 bits hold them unless the study has more than some 10^8 cases.
     kind = np.uint32 if int(counts.max(initial=0)) * (m + n) < 2**32 else np.int64
     work = np.empty(n + 1, dtype=kind), np.empty(m + 1, dtype=kind)
-    index = tuple(
-        a.astype(np.uint32)
-        for a in (plan.positive_patient, plan.negative_patient, plan.below, plan.through, plan.first_tied)
-    )
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
         terms = np.empty((part.stop - start if by_case else 0, m))
-        _kernels.rank_counts(counts[part], index, work, totals[part], terms)
+        _kernels.rank_counts(counts[part], plan.index, work, totals[part], terms)
         precision[part] = terms.sum(axis=1)
     positives, negatives, twice = totals.T.astype(np.float64)
     defined = (positives > 0.0) & (negatives > 0.0)

@@ -131,7 +131,9 @@ class PatientDraw:
             return self.kept[start, stop]
         block = self._drawn(start, stop)
         block.flags.writeable = False
-        if sum(b.nbytes for b in list(self.kept.values())) + block.nbytes <= KEPT_BYTES:
+        # All or nothing: a part of a large draw would save little and cost as much memory.
+        whole = 4 * self.replicates * self.n_patients
+        if whole <= KEPT_BYTES and sum(b.nbytes for b in list(self.kept.values())) + block.nbytes <= KEPT_BYTES:
             self.kept[start, stop] = block
         return block
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evalsuite.stats import draw as drawing
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray, as_probabilities, as_reference, as_scores
 from evalsuite.stats._binary_metrics import (
     RANK_METRICS,
@@ -21,14 +18,13 @@ from evalsuite.stats._binary_metrics import (
     proportion_counts,
     undefined_reason,
 )
+from evalsuite.stats._blocks import Counts, each_block
 from evalsuite.stats._jackknife import jackknife
 from evalsuite.stats._stratum_plan import (
     CaseArrays,
-    Counts,
     StratumPlan,
     build_plan,
     case_log_loss,
-    compact,
     rank_values,
     sums_of,
     weighted_sums,
@@ -39,9 +35,8 @@ from evalsuite.stats.draw import PatientDraw
 FOLDED = ("ece", "mce")
 """Absolute values, which resampling inflates (a replicate's bins are noisier than the data's): `folded_interval`."""
 ERROR = " error"
-SMALL_WORK = 5_000_000
-MOST_THREADS = 2
-"""By default. A replicate is a chain of short numpy calls: more threads wait for each other (measured)."""
+SUMS_BYTES = 64_000_000
+"""Sums of replicates held at once, over strata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,24 +87,12 @@ def binary_replicates(
     plans = [build_plan(cases, mask, names) for mask in chosen]
     every = (*names, *(m + ERROR for m in names if m in FOLDED))
     values = np.full((len(plans), len(every), draw.replicates), np.nan)
-
-    def fill(span: tuple[int, int]) -> None:
-        counts = compact(draw.counts(*span))
-        for s, plan in enumerate(plans):
-            mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
-            for m, column in enumerate(_evaluate(plan, mine, every, prevalence)):
-                values[s, m, span[0] : span[1]] = column
-
-    # A pool costs more than it saves on small studies.
-    small = draw.replicates * int(np.count_nonzero(chosen)) < SMALL_WORK
-    workers = max(1, threads) if threads is not None else 1 if small else min(MOST_THREADS, _cores())
-    spans = list(draw.spans(size=_span(draw, workers)))
-    if workers == 1 or len(spans) == 1:
-        for span in spans:
-            fill(span)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(fill, spans))
+    # As many strata at a time as leave room for their sums; the next ones see the same counts, drawn again.
+    room = max(1, SUMS_BYTES // (8 * draw.replicates * max(1, max((p.features.shape[1] for p in plans), default=1))))
+    for first in range(0, len(plans), room):
+        group = plans[first : first + room]
+        for s, made in enumerate(_made(draw, group, names, threads), start=first):
+            values[s] = _evaluate(plans[s], made, every, prevalence)
     errors = {m.removesuffix(ERROR): values[:, k] for k, m in enumerate(every) if m.endswith(ERROR)}
     return _table(plans, names, cases, chosen, values[:, : len(names)], errors, with_jackknife, prevalence)
 
@@ -148,14 +131,37 @@ def replicate_values(
     ).values
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What the metrics of one stratum are formulas of, a replicate per row: sums `(r, f)`, rank statistics `(r,)`."""
+
+    fixed: FloatArray
+    ranked: Mapping[str, FloatArray]
 
 
-def _span(draw: PatientDraw, workers: int) -> int:
-    """Replicates per block: bounded memory, and enough blocks that all workers have some."""
-    bounded = max(1, drawing.BLOCK_BYTES // max(1, 4 * draw.n_patients))
-    return max(1, min(bounded, -(-draw.replicates // (4 * workers))))
+def _made(draw: PatientDraw, plans: list[StratumPlan], metrics: Sequence[str], threads: int | None) -> list[_Made]:
+    """Sums and rank statistics of every replicate."""
+    ranked = [m for m in RANK_METRICS if m in metrics]
+    summed = any(m not in RANK_METRICS for m in metrics)
+    out = [
+        _Made(
+            fixed=np.empty((draw.replicates, plan.features.shape[1] if summed else 0)),
+            ranked={m: np.empty(draw.replicates) for m in ranked} if plan.rank is not None else {},
+        )
+        for plan in plans
+    ]
+
+    def fill(part: slice, counts: Counts) -> None:
+        for plan, made in zip(plans, out, strict=True):
+            mine = counts if plan.patients.size == draw.n_patients else np.take(counts, plan.patients, axis=1)
+            if summed:
+                made.fixed[part] = weighted_sums(mine, plan.features)
+            if plan.rank is not None:
+                for metric, column in rank_values(plan.rank, mine, ranked).items():
+                    made.ranked[metric][part] = column
+
+    each_block(draw, fill, cases=sum(plan.n_cases for plan in plans), threads=threads)
+    return out
 
 
 def _case_arrays(
@@ -202,18 +208,13 @@ def _bins_of_used(probability: FloatArray, used: BoolArray, bins: int, scheme: B
     return index
 
 
-def _evaluate(
-    plan: StratumPlan, counts: Counts, metrics: tuple[str, ...], prevalence: float | None
-) -> list[FloatArray]:
-    rows = counts.shape[0]
-    nothing = np.full(rows, np.nan)
-    summed = [m for m in metrics if m not in RANK_METRICS]
-    sums = sums_of(plan, weighted_sums(counts, plan.features)) if summed else None
-    ranked = rank_values(plan.rank, counts, metrics) if plan.rank is not None else {}
+def _evaluate(plan: StratumPlan, made: _Made, metrics: tuple[str, ...], prevalence: float | None) -> list[FloatArray]:
+    nothing = np.full(made.fixed.shape[0], np.nan)
+    sums = sums_of(plan, made.fixed) if made.fixed.shape[1] else None
     out = []
     for metric in metrics:
         if metric in RANK_METRICS:
-            out.append(ranked.get(metric, nothing))
+            out.append(made.ranked.get(metric, nothing))
         elif metric == "log_loss" and plan.infinite_log_loss:
             out.append(nothing)
         elif metric.endswith(ERROR):
@@ -241,9 +242,11 @@ def _table(
     left_out: list[tuple[FloatArray | None, ...]] = []
     proportions: list[tuple[tuple[float, float] | None, ...]] = []
     for s, plan in enumerate(plans):
-        once = np.ones((1, plan.patients.size), dtype=np.int32)
-        exact = sums_of(plan, plan.features.sum(axis=0, keepdims=True))
-        point[s] = [column[0] for column in _evaluate(plan, once, names, prevalence)]
+        once = np.ones((1, plan.patients.size), dtype=np.uint8)
+        ranked = rank_values(plan.rank, once, names) if plan.rank is not None else {}
+        whole = _Made(fixed=plan.features.sum(axis=0, keepdims=True), ranked=ranked)
+        exact = sums_of(plan, whole.fixed)
+        point[s] = [column[0] for column in _evaluate(plan, whole, names, prevalence)]
         reasons.append(
             tuple(
                 undefined_reason(m, exact, prevalence=prevalence) if np.isnan(point[s, k]) else None

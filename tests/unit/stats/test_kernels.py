@@ -10,9 +10,10 @@ import numba
 import numpy as np
 import pytest
 
-from evalsuite.stats import _kernels, draw
-from evalsuite.stats._stratum_plan import compact
+from evalsuite.stats import _blocks, _kernels, draw
+from evalsuite.stats._blocks import compact
 from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.replicates import replicate_values
 
 
 def drawn_by_numpy(size: int, seed: int, replicate: int) -> np.ndarray:
@@ -141,3 +142,52 @@ def test_importing_the_statistics_loads_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_users_own_thread_limit_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    for wished, expected in (("", 6), ("2", 2), ("64", 6), ("0", 6), ("3,2", 3), ("many", 6)):
+        monkeypatch.setenv("OMP_NUM_THREADS", wished)
+        assert _blocks.usable_threads() == expected
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert _blocks.usable_threads() == _blocks.MOST_THREADS
+
+
+@pytest.mark.parametrize("threads", [1, 3, None])
+def test_every_replicate_is_worked_on_once(threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalsuite.stats.draw.BLOCK_BYTES", 4 * 50 * 12)
+    monkeypatch.setattr(_blocks, "SMALL_WORK", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    patients = PatientDraw(np.arange(50), 101, 1)
+    times = np.zeros(101, dtype=int)
+
+    def work(part: slice, counts: np.ndarray) -> None:
+        times[part] += 1
+        assert counts.shape == (part.stop - part.start, 50)
+        assert counts.dtype == np.uint8
+        np.testing.assert_array_equal(counts, patients.counts(part.start, part.stop))
+
+    _blocks.each_block(patients, work, cases=50, threads=threads)
+    assert (times == 1).all()
+
+
+def test_a_fault_in_a_thread_is_raised() -> None:
+    def work(part: slice, counts: np.ndarray) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        _blocks.each_block(PatientDraw(np.arange(5), 40, 1), work, cases=5, threads=2)
+
+
+def test_sums_in_small_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    y = rng.random(200) < 0.4
+    arrays = {"reference": y, "score": rng.normal(size=200) + y, "call": rng.random(200) < 0.5}
+    masks = np.stack([rng.random(200) < 0.5 for _ in range(5)])
+    metrics = ["auroc", "average_precision", "kappa"]
+    whole = replicate_values(PatientDraw(np.arange(200), 60, 1), metrics=metrics, masks=masks, **arrays)
+    monkeypatch.setattr("evalsuite.stats.replicates.SUMS_BYTES", 1)
+    monkeypatch.setattr("evalsuite.stats._stratum_plan.WEIGHTS_BYTES", 1)
+    monkeypatch.setattr("evalsuite.stats._stratum_plan.ROW_ELEMENTS", 1)
+    parts = replicate_values(PatientDraw(np.arange(200), 60, 1), metrics=metrics, masks=masks, **arrays)
+    np.testing.assert_array_equal(whole, parts)
