@@ -26,16 +26,18 @@ def canonical_json(obj: Any) -> bytes:
     >>> canonical_json({"b": 0.1, "a": [1, None]})
     b'{"a":[1,null],"b":0.1}'
     """
-    text = json.dumps(
-        obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_mapping_only
-    )
-    return text.encode("utf-8")
+    return _ENCODER.encode(obj).encode("utf-8")
 
 
 def _mapping_only(obj: object) -> dict[Any, Any]:
     if isinstance(obj, Mapping):
         return dict(obj)
     raise TypeError(f"{type(obj).__name__} has no canonical JSON form")
+
+
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_mapping_only
+)
 
 
 def write_json(path: Path, obj: Any) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from evalsuite.errors import EvalsuiteError, LedgerError
-from evalsuite.record.canonical import canonical_json, parse_json
-from evalsuite.record.digest import digest_json
+from evalsuite.errors import LedgerError
+from evalsuite.record.canonical import canonical_json
+from evalsuite.record.digest import digest_json, sha256_bytes
 from evalsuite.record.files import sync_folder, writing
 
 FIRST_PREV = "0" * 64
@@ -45,9 +47,20 @@ class LedgerHead:
 
 
 def append(
-    path: Path, *, action: str, actor: str, role: str, utc: str, reason: str, objects: Mapping[str, str]
+    path: Path,
+    *,
+    action: str,
+    actor: str,
+    role: str,
+    utc: str,
+    reason: str,
+    objects: Mapping[str, str],
+    on_head: Callable[[LedgerHead], None] | None = None,
 ) -> Entry:
     """Add an entry, after checking the whole chain, under an exclusive lock; on disk (fsync) before it returns.
+
+    A process that appends again to a file nobody touched since (size and times) does not check it a second time.
+    `on_head` is called with the new head while the ledger is still locked, so that heads are signed in their order.
 
     Raises
     ------
@@ -67,35 +80,56 @@ def append(
         with writing(path):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
-        entries = parse(_read_descriptor(descriptor, size), path.name)
+        last = _last(descriptor, path.name)
         body: dict[str, Any] = {
-            "seq": len(entries) + 1,
+            "seq": last.count + 1,
             "utc": utc,
             "actor": actor,
             "role": role,
             "action": action,
             "reason": reason,
             "objects": dict(objects),
-            "prev": entries[-1].digest if entries else FIRST_PREV,
+            "prev": last.digest,
         }
         entry = Entry(**body, digest=digest_json(body))
         line = canonical_json({**body, "digest": entry.digest}) + b"\n"
         with writing(path):
             _write_or_take_back(descriptor, line, size)
-            if not entries:
+            if last.count == 0:
                 sync_folder(path.parent)
+        now = LedgerHead(count=entry.seq, digest=entry.digest)
+        _checked[_file_id(descriptor)] = (_state(descriptor), now)
+        if on_head is not None:
+            on_head(now)
     finally:
         os.close(descriptor)
     return entry
 
 
-def _read_descriptor(descriptor: int, size: int) -> bytes:
-    parts = []
-    offset = 0
-    while offset < size and (part := os.pread(descriptor, size - offset, offset)):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
+# Heads of the ledgers this process has checked or written, each with the file's state then.
+_checked: dict[tuple[int, int], tuple[tuple[int, int, int], LedgerHead]] = {}
+
+
+def _file_id(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
+def _state(descriptor: int) -> tuple[int, int, int]:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _last(descriptor: int, name: str) -> LedgerHead:
+    """Head of the ledger that is open and locked, after checking its chain. LedgerError if that does not hold."""
+    state, known = _checked.get(_file_id(descriptor), (None, None))
+    if known is not None and state == _state(descriptor):
+        return known
+    found = LedgerHead(count=0, digest=FIRST_PREV)
+    with open(descriptor, "rb", closefd=False) as file:
+        for count, (_, digest) in enumerate(_verified(file, name), start=1):
+            found = LedgerHead(count=count, digest=digest)
+    return found
 
 
 def _write_or_take_back(descriptor: int, line: bytes, size: int) -> None:
@@ -121,16 +155,21 @@ def read(path: Path) -> tuple[Entry, ...]:
     LedgerError
         If the file is absent or unreadable, or a line is malformed or does not fit; the message names the line.
     """
+    with _opened(path) as file:
+        return tuple(_entry(line) for line, _ in _verified(file, Path(path).name))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb") as file:
             with contextlib.suppress(OSError):  # a file system without locks: read as it is
                 fcntl.flock(file, fcntl.LOCK_SH)  # not in the middle of somebody's append
-            data = file.read()
+            yield file
     except FileNotFoundError as e:
         raise LedgerError(f"{path} is missing", hint="Restore the ledger from a backup.") from e
     except OSError as e:
         raise LedgerError(f"{path} cannot be read ({e.strerror})") from e
-    return parse(data, Path(path).name)
 
 
 def head(path: Path) -> LedgerHead:
@@ -152,28 +191,99 @@ def holds_head(entries: tuple[Entry, ...], recorded: LedgerHead) -> bool:
 
 def parse(data: bytes, name: str) -> tuple[Entry, ...]:
     """Entries from the bytes of a ledger, the chain verified; see `read`."""
-    if not data:
-        return ()
-    *lines, rest = data.split(b"\n")
-    if rest:
-        raise _broken(name, len(lines) + 1, "is cut off before its end")
-    entries: list[Entry] = []
-    prev = FIRST_PREV
-    for number, line in enumerate(lines, start=1):
-        entry = _parse_line(line, name, number)
-        if entry.seq != number:
-            raise _broken(name, number, f"carries number {entry.seq}")
-        if entry.prev != prev:
+    return tuple(_entry(line) for line, _ in _verified(io.BytesIO(data), name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a verified ledger comes to, without its entries in memory: its head, and those that were asked for.
+
+    `at` is the entry of the asked number, `last_with` the last one whose objects name the asked object; None where
+    there is none.
+    """
+
+    head: LedgerHead
+    at: Entry | None
+    last_with: Entry | None
+
+
+def outline(path: Path, *, at: int, having: str) -> Outline:
+    """Verify the chain of a ledger of any length, line by line. Raises `LedgerError` as `read` does."""
+    head, entry_at, last_with = LedgerHead(count=0, digest=FIRST_PREV), None, None
+    named = b'"%b":"' % having.encode()
+    with _opened(path) as file:
+        for count, (line, digest) in enumerate(_verified(file, Path(path).name), start=1):
+            if count == at:
+                entry_at = _entry(line)
+            if named in line and having in (entry := _entry(line)).objects:
+                last_with = entry
+            head = LedgerHead(count=count, digest=digest)
+    return Outline(head=head, at=entry_at, last_with=last_with)
+
+
+def outline_of(entries: Sequence[Entry], *, at: int, having: str) -> Outline:
+    """The same of entries that are in memory and verified."""
+    return Outline(
+        head=head_of(tuple(entries)),
+        at=entries[at - 1] if 1 <= at <= len(entries) else None,
+        last_with=next((e for e in reversed(entries) if having in e.objects), None),
+    )
+
+
+# An entry as `append` writes it. Lines with an escaped character do not match, and are read in full instead.
+_TEXT = rb'"([^"\\\x00-\x1f]*)"'
+_LINE = re.compile(
+    rb'\{"action":' + _TEXT + rb',"actor":' + _TEXT + rb',"digest":"([0-9a-f]{64})","objects":'
+    rb'(\{(?:"[^"\\\x00-\x1f]*":"[^"\\\x00-\x1f]*",?)*\}),"prev":' + _TEXT + rb',"reason":' + _TEXT + rb',"role":'
+    + _TEXT + rb',"seq":(0|[1-9][0-9]{0,15}),"utc":' + _TEXT + rb"\}"
+)  # fmt: skip
+_OBJECT_NAME = re.compile(rb'"([^"]*)":')
+
+
+def _verified(lines: Iterable[bytes], name: str) -> Iterator[tuple[bytes, str]]:
+    """Every line without its end, and its digest, after checking number, link, digest and form."""
+    prev = FIRST_PREV.encode()
+    for number, ended in enumerate(lines, start=1):
+        if not ended.endswith(b"\n"):
+            raise _broken(name, number, "is cut off before its end")
+        line = ended[:-1]
+        match = _LINE.fullmatch(line)
+        if match is None or not _plain(line, match):
+            _require_form(line, name, number)
+            fields = json.loads(line)
+            seq, found_prev, digest = fields["seq"], fields["prev"].encode(), fields["digest"].encode()
+            start = line.index(b'"digest":"')  # inside a text every quotation mark is escaped: this is the field
+        else:
+            digest, found_prev, seq = match[3], match[5], int(match[8])
+            start = match.start(3) - len(b'"digest":"')
+        body = line[:start] + line[start + len(b'"digest":"') + len(digest) + len(b'",') :]
+        if sha256_bytes(body).encode() != digest:
+            raise _broken(name, number, "was changed: its digest does not match")
+        if seq != number:
+            raise _broken(name, number, f"carries number {seq}")
+        if found_prev != prev:
             raise _broken(name, number, "does not follow from the line before")
-        prev = entry.digest
-        entries.append(entry)
-    return tuple(entries)
+        prev = digest
+        yield line, digest.decode()
 
 
-def _parse_line(line: bytes, name: str, number: int) -> Entry:
+def _plain(line: bytes, match: re.Match[bytes]) -> bool:
+    """Whether a matching line is canonical: object names in order and once, no comma too many, valid UTF-8."""
+    names = _OBJECT_NAME.findall(match[4])
+    if names != sorted(set(names)) or match[4].count(b'","') + bool(names) != len(names) or match[4].endswith(b",}"):
+        return False
     try:
-        fields = parse_json(line, name, error=LedgerError)
-    except EvalsuiteError as e:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _require_form(line: bytes, name: str, number: int) -> None:
+    """LedgerError where a line is not an entry in canonical JSON."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as e:
         raise _broken(name, number, "is not valid JSON") from e
     objects = fields.get("objects") if isinstance(fields, dict) else None
     if (
@@ -185,14 +295,16 @@ def _parse_line(line: bytes, name: str, number: int) -> Entry:
         or not _HEX64.fullmatch(fields["digest"])
     ):
         raise _broken(name, number, "does not have the fields of a ledger entry")
-    body = {k: v for k, v in fields.items() if k != "digest"}
     try:
-        intact = digest_json(body) == fields["digest"] and canonical_json(fields) == line
+        canonical = canonical_json(fields) == line
     except ValueError:
-        intact = False
-    if not intact:
-        raise _broken(name, number, "was changed: its digest does not match")
-    return Entry(**fields)
+        canonical = False
+    if not canonical:
+        raise _broken(name, number, "was changed: it is not in the form it was written in")
+
+
+def _entry(line: bytes) -> Entry:
+    return Entry(**json.loads(line))
 
 
 def _broken(name: str, number: int, what: str) -> LedgerError:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import CaseTableError, InputError, Problem
-from evalsuite.record import ledger
 from evalsuite.record.canonical import canonical_json, write_json
 from evalsuite.record.digest import in_threads, sha256_bytes, sha256_file
+from evalsuite.record.envelope import declaration, sign_file
 from evalsuite.record.files import atomic_write, output_error, sync_folder, writing
+from evalsuite.record.signed_head import append_signed
+from evalsuite.record.signing import Signer
 from evalsuite.testset import manifest
 from evalsuite.testset.attributes import Attributes, attribute_problems, collect
 from evalsuite.testset.columns import (
@@ -27,6 +29,7 @@ from evalsuite.testset.columns import (
     column_problems,
     what_is_wanted,
 )
+from evalsuite.testset.encryption import ReferenceKey, encrypt, encryption_entry
 from evalsuite.testset.images import expand, path_columns, resolve, stored_name
 from evalsuite.testset.open import open_testset
 from evalsuite.testset.table import FIRST_ROW, read_table, suggest
@@ -53,6 +56,8 @@ def lock_testset(
     set_version: str = "1",
     actor: str,
     utc: str,
+    signer: Signer | None = None,
+    reference_key: ReferenceKey | None = None,
     on_progress: OnProgress | None = None,
 ) -> LockedTestSet:
     """Lock the case table `cases` and the files it names into the new folder `out`.
@@ -72,6 +77,10 @@ def lock_testset(
         Name of the set; by default the name of `out`.
     actor, utc
         Who locks, and the time, for lock file and ledger.
+    signer
+        Signs the lock and the ledger's head; without it both are unsigned, which `verify` and every report say.
+    reference_key
+        Encrypts the reference standard and everything sealed with it; files it names (masks) stay as they are.
     on_progress
         Called with bytes done and bytes in all.
 
@@ -124,15 +133,20 @@ def lock_testset(
             "reuse_policy": _reuse_policy(protocol),
             "protocol": _protocol_entry(protocol),
             "copied": copy,
-            "signature": None,
+            "signature": declaration(staging / manifest.LOCK_NAME, signer),
         }
         lock["root"] = manifest.set_root(lock)
+        if reference_key is not None:
+            sealed_bytes = encrypt(sealed_bytes, reference_key, root=lock["root"])
+            lock["reference"]["encryption"] = encryption_entry(reference_key, sealed_bytes)
         atomic_write(staging / manifest.CASES_NAME, rows_bytes)
-        atomic_write(staging / manifest.REFERENCE_NAME, sealed_bytes)
+        atomic_write(staging / manifest.reference_name(lock), sealed_bytes)
         _write_location(staging, out, folder, copy)
         data = canonical_json(lock)
         atomic_write(staging / manifest.LOCK_NAME, data)
-        ledger.append(
+        if signer is not None:
+            sign_file(staging / manifest.LOCK_NAME, signer, utc=utc)
+        append_signed(
             staging / manifest.LEDGER_NAME,
             action="locked",
             actor=actor,
@@ -140,12 +154,13 @@ def lock_testset(
             utc=utc,
             reason="test set locked",
             objects={"testset_lock": sha256_bytes(data), "testset_root": lock["root"]},
+            signer=signer,
         )
         _publish(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    return open_testset(out, verify=False)
+    return open_testset(out, verify=False, reference_key=reference_key)
 
 
 def _require_free(out: Path) -> None:

@@ -6,11 +6,13 @@ import io
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import LockError
 from evalsuite.record.canonical import canonical_json, parse_json
 from evalsuite.record.digest import digest_json, merkle_root, sha256_bytes
+from evalsuite.record.envelope import envelope_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,9 @@ LOCATION_NAME = "location.json"
 LEDGER_NAME = "ledger.jsonl"
 FILES_NAME = "files"
 LOCATION_SCHEMA = "evalsuite/location/1"
+ENCRYPTED_NAME = "reference.parquet.aes"
 OWN_NAMES = (LOCK_NAME, CASES_NAME, REFERENCE_NAME, LOCATION_NAME, LEDGER_NAME)
+SIGNATURE_NAMES = tuple(envelope_path(Path(name)).name for name in (LOCK_NAME, LEDGER_NAME))
 
 COUNTS = ("cases", "patients", "cases_without_patient", "cases_with_image", "files", "bytes")
 
@@ -48,6 +52,11 @@ _KEYS = {
     "signature": (dict, type(None)),
     "root": str,
 }
+
+
+def reference_name(lock: Mapping[str, Any]) -> str:
+    """Name of the file that holds the reference standard: another one where it is encrypted."""
+    return ENCRYPTED_NAME if "encryption" in lock["reference"] else REFERENCE_NAME
 
 
 def table_digest(frame: pd.DataFrame) -> str:
@@ -141,7 +150,9 @@ def _has_shape(lock: dict[str, Any]) -> bool:
         and all(a < b for a, b in itertools.pairwise(paths))
         and all(set(f) == {"path", "size", "sha256"} and _is_digest(f["sha256"]) for f in lock["files"])
         and all(type(f["size"]) is int and f["size"] >= 0 for f in lock["files"])
-        and all(set(lock[k]) == {"digest", "sha256"} for k in ("rows", "reference"))
+        and set(lock["rows"]) == {"digest", "sha256"}
+        and set(lock["reference"]) - {"encryption"} == {"digest", "sha256"}
+        and _is_encryption(lock["reference"].get("encryption", _NOT_ENCRYPTED))
         and set(lock["counts"]) == set(COUNTS)
         and all(type(n) is int and n >= 0 for n in lock["counts"].values())
         and set(columns) == {"case", "patient", *_ROLE_LISTS}
@@ -149,6 +160,19 @@ def _has_shape(lock: dict[str, Any]) -> bool:
         and isinstance(columns["patient"], str | None)
         and all(isinstance(columns[k], list) and all(isinstance(c, str) for c in columns[k]) for k in _ROLE_LISTS)
         and unit == {"case_column": columns["case"], "patient_column": columns["patient"]}
+    )
+
+
+_NOT_ENCRYPTED = {"cipher": "", "key_id": "0" * 64, "sha256": "0" * 64}
+
+
+def _is_encryption(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"cipher", "key_id", "sha256"}
+        and isinstance(value["cipher"], str)
+        and _is_digest(value["key_id"])
+        and _is_digest(value["sha256"])
     )
 
 

@@ -14,9 +14,11 @@ from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
 from evalsuite.record.digest import hash_files, sha256_bytes
 from evalsuite.record.files import walk_files
-from evalsuite.record.seal import Check
+from evalsuite.record.signed_head import KEY_OBJECT, check_head
+from evalsuite.record.trust import NO_TRUST, Check, Expected, Trust, check_file_signature
 from evalsuite.testset import manifest
 from evalsuite.testset.columns import weight
+from evalsuite.testset.encryption import ReferenceKey, decrypt, encryption_of, require_key, require_reference_key
 from evalsuite.testset.images import files_of, stored_name
 from evalsuite.testset.types import Case, LockedTestSet
 
@@ -39,7 +41,14 @@ class Examination:
     problems: tuple[Problem, ...]
 
 
-def open_testset(path: Path, *, verify: bool = True, on_progress: OnProgress | None = None) -> LockedTestSet:
+def open_testset(
+    path: Path,
+    *,
+    verify: bool = True,
+    reference_key: ReferenceKey | None = None,
+    trust: Trust = NO_TRUST,
+    on_progress: OnProgress | None = None,
+) -> LockedTestSet:
     """Open a locked test set after comparing all of it with its lock; the reference standard stays closed.
 
     Parameters
@@ -49,20 +58,25 @@ def open_testset(path: Path, *, verify: bool = True, on_progress: OnProgress | N
     verify
         False leaves out only the hashing of the image files; that they are there, their sizes, the tables and the
         ledger are checked all the same.
+    reference_key
+        Opens an encrypted reference standard later on; its content is then compared with the lock here too.
+    trust
+        Keys one of which must have signed the lock.
     on_progress
         Called with bytes hashed and bytes in all.
 
     Raises
     ------
     InputError
-        If there is no locked test set at `path`.
+        If there is no locked test set at `path`, or a key is given and the reference standard is not encrypted.
     LockError
-        If anything was changed, removed or added; every file is named in `problems`.
+        If anything was changed, removed or added (a signature too), or the reference key is another one; every file is
+        named in `problems`.
     """
-    seen = examine(Path(path), hash_images=verify, on_progress=on_progress)
+    seen = examine(Path(path), hash_images=verify, reference_key=reference_key, trust=trust, on_progress=on_progress)
     if seen.problems or seen.cases is None or seen.root is None:
         raise _differs(seen)
-    return _build(seen, seen.cases, seen.root)
+    return _build(seen, seen.cases, seen.root, reference_key)
 
 
 def open_reference(testset: LockedTestSet) -> pd.DataFrame:
@@ -73,11 +87,14 @@ def open_reference(testset: LockedTestSet) -> pd.DataFrame:
 
     Raises
     ------
+    InputError
+        If the reference standard is encrypted and the set was opened without its key.
     LockError
         If a table differs from the lock under which the set was opened.
     """
-    rows = _table(testset.path, testset.lock, "rows", manifest.CASES_NAME)
-    sealed = _table(testset.path, testset.lock, "reference", manifest.REFERENCE_NAME)
+    require_reference_key(testset, testset.reference_key)
+    rows = _table(testset.path, testset.lock, "rows")
+    sealed = _table(testset.path, testset.lock, "reference", testset.reference_key)
     columns = testset.lock["columns"]
     frame: pd.DataFrame = rows.drop(columns=[c for c in columns["image"] if c != columns["case"]])
     if columns["patient"] is not None:
@@ -87,9 +104,18 @@ def open_reference(testset: LockedTestSet) -> pd.DataFrame:
     return frame
 
 
-def examine(path: Path, *, hash_images: bool, on_progress: OnProgress | None = None) -> Examination:
-    """Compare a set with its lock. Raises only when there is no readable lock to compare with."""
+def examine(
+    path: Path,
+    *,
+    hash_images: bool,
+    reference_key: ReferenceKey | None = None,
+    trust: Trust = NO_TRUST,
+    on_progress: OnProgress | None = None,
+) -> Examination:
+    """Compare a set with its lock. Raises only when there is no readable lock to compare with, or for a wrong key."""
     lock, digest = _read_lock(path)
+    if reference_key is not None:
+        require_key(lock, reference_key)
     problems: list[Problem] = []
     checks = [Check(name="lock", status="holds", detail=f"root {lock['root']}")]
 
@@ -98,21 +124,26 @@ def examine(path: Path, *, hash_images: bool, on_progress: OnProgress | None = N
         text = "; ".join(str(p) for p in found) if found else detail
         checks.append(Check(name=name, status="broken" if found else "holds", detail=text))
 
+    def add_check(check: Check) -> None:
+        checks.append(check)
+        if check.status == "broken":
+            problems.append(Problem(what=check.detail, where=check.name))
+
     cases: pd.DataFrame | None = None
-    for name, key, file in (
-        ("case rows", "rows", manifest.CASES_NAME),
-        ("reference standard", "reference", manifest.REFERENCE_NAME),
-    ):
+    closed = encryption_of(lock) is not None and reference_key is None
+    as_locked = f"{lock['counts']['cases']} rows as locked"
+    for name, key in (("case rows", "rows"), ("reference standard", "reference")):
         found = []
         try:
-            frame = _table(path, lock, key, file)
             if key == "rows":
-                cases = _sound_rows(frame, lock)
-            elif len(frame) != lock["counts"]["cases"]:
-                raise LockError(f"{file} does not have one row per case")
+                cases = _sound_rows(_table(path, lock, key), lock)
+            elif closed:
+                _sealed_bytes(path, lock)
+            elif len(_table(path, lock, key, reference_key)) != lock["counts"]["cases"]:
+                raise LockError(f"{manifest.reference_name(lock)} does not have one row per case")
         except LockError as e:
             found = [Problem(what=e.message)]
-        add(name, found, f"{lock['counts']['cases']} rows as locked")
+        add(name, found, "encrypted, the ciphertext as locked" if closed and key == "reference" else as_locked)
 
     root, location_problems = _image_root(path)
     changed: list[Problem] = []
@@ -127,8 +158,14 @@ def examine(path: Path, *, hash_images: bool, on_progress: OnProgress | None = N
         checks[-1] = Check(name="files", status="not checked", detail="present with the locked sizes; not hashed")
     add("no extra files", extra, "nothing was added")
     entries, ledger_problems = _check_ledger(path, digest)
-    add("ledger", ledger_problems, f"{entries} entr{'y' if entries == 1 else 'ies'}, chain intact")
-    checks.append(Check(name="signature", status="absent", detail="the lock is not signed"))
+    add("ledger", ledger_problems, f"{len(entries)} entr{'y' if len(entries) == 1 else 'ies'}, chain intact")
+    if entries:
+        add_check(check_head(path / manifest.LEDGER_NAME, entries, trust=trust))
+    keyid = entries[0].objects.get(KEY_OBJECT) if entries else None
+    expected = None if keyid is None else Expected(keyid=keyid, by="ledger entry 1")
+    add_check(
+        check_file_signature("signature", path / manifest.LOCK_NAME, lock["signature"], trust=trust, expected=expected)
+    )
     return Examination(
         path=path,
         lock=lock,
@@ -155,22 +192,43 @@ def _read_lock(path: Path) -> tuple[dict[str, Any], str]:
     return manifest.parse_lock(data, str(file)), sha256_bytes(data)
 
 
-def _table(path: Path, lock: Mapping[str, Any], key: str, file: str) -> pd.DataFrame:
-    try:
-        data = (path / file).read_bytes()
-    except FileNotFoundError as e:
-        raise LockError(f"{file} is missing", hint="Restore the file.") from e
-    except OSError as e:
-        raise LockError(f"{file} cannot be read ({e.strerror})", hint="Check the permissions.") from e
-    found = sha256_bytes(data)
-    if found != lock[key]["sha256"]:
-        raise LockError(
-            f"{file} differs from the locked copy: {_digests(lock[key]['sha256'], found)}", hint="Restore the file."
-        )
+def _table(path: Path, lock: Mapping[str, Any], key: str, reference_key: ReferenceKey | None = None) -> pd.DataFrame:
+    if key == "rows":
+        file = manifest.CASES_NAME
+        data = _bytes_as_locked(path / file, lock[key]["sha256"])
+    else:
+        file = manifest.reference_name(lock)
+        data = _sealed_bytes(path, lock)
+        if reference_key is not None:
+            data = decrypt(data, reference_key, root=lock["root"])
+            if sha256_bytes(data) != lock[key]["sha256"]:
+                raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
     frame = manifest.parquet_frame(data, file)
     if manifest.table_digest(frame) != lock[key]["digest"]:
         raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
     return frame
+
+
+def _sealed_bytes(path: Path, lock: Mapping[str, Any]) -> bytes:
+    """The reference standard's file, plain or encrypted, as the lock has it."""
+    encryption = encryption_of(lock)
+    sha256 = lock["reference"]["sha256"] if encryption is None else encryption["sha256"]
+    return _bytes_as_locked(path / manifest.reference_name(lock), sha256)
+
+
+def _bytes_as_locked(file: Path, sha256: str) -> bytes:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as e:
+        raise LockError(f"{file.name} is missing", hint="Restore the file.") from e
+    except OSError as e:
+        raise LockError(f"{file.name} cannot be read ({e.strerror})", hint="Check the permissions.") from e
+    found = sha256_bytes(data)
+    if found != sha256:
+        raise LockError(
+            f"{file.name} differs from the locked copy: {_digests(sha256, found)}", hint="Restore the file."
+        )
+    return data
 
 
 def _sound_rows(frame: pd.DataFrame, lock: Mapping[str, Any]) -> pd.DataFrame:
@@ -248,7 +306,8 @@ def _unknown(folder: Path, unknown: Callable[[list[str]], list[str]]) -> list[Pr
 
 
 def _extra_in_set(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
-    known = set(manifest.OWN_NAMES)
+    known = {*manifest.OWN_NAMES, *manifest.SIGNATURE_NAMES} - {manifest.REFERENCE_NAME}
+    known.add(manifest.reference_name(lock))
     if lock["copied"]:
         known |= {f"{manifest.FILES_NAME}/{stored_name(f['path'])}" for f in lock["files"]}
     return _unknown(path, lambda names: [name for name in names if name not in known])
@@ -270,16 +329,16 @@ def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callab
     return list(found)
 
 
-def _check_ledger(path: Path, digest: str) -> tuple[int, list[Problem]]:
+def _check_ledger(path: Path, digest: str) -> tuple[tuple[ledger.Entry, ...], list[Problem]]:
     try:
         entries = ledger.read(path / manifest.LEDGER_NAME)
     except EvalsuiteError as e:
-        return 0, [Problem(what=e.message)]
+        return (), [Problem(what=e.message)]
     if not entries or entries[0].action != "locked" or entries[0].objects.get("testset_lock") != digest:
-        return len(entries), [
+        return entries, [
             Problem(what=f"{manifest.LEDGER_NAME} does not begin with this lock: one of the two was changed")
         ]
-    return len(entries), []
+    return entries, []
 
 
 def _digests(locked: str, found: str) -> str:
@@ -297,7 +356,7 @@ def _differs(seen: Examination) -> LockError:
     return LockError(f"{name} differs from its lock in {len(seen.problems)} places", problems=seen.problems, hint=hint)
 
 
-def _build(seen: Examination, frame: pd.DataFrame, root: Path) -> LockedTestSet:
+def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: ReferenceKey | None) -> LockedTestSet:
     lock = seen.lock
     columns = lock["columns"]
     n = len(frame)
@@ -342,6 +401,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path) -> LockedTestSet:
         version=lock["version"],
         cases=cases,
         has_images=any(case.images for case in cases),
+        reference_key=reference_key,
     )
 
 

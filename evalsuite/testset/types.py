@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalsuite.testset.encryption import ReferenceKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,8 @@ class LockedTestSet:
     """A test set that was compared with its lock. Cases are in the order of the case table.
 
     `root` is the set's identity: it binds files, rows, reference standard and reuse policy, and not the time or place
-    of locking. `digest` is the SHA-256 of the lock file itself. `lock` is the lock file's content.
+    of locking. `digest` is the SHA-256 of the lock file itself. `lock` is the lock file's content. `reference_key`
+    opens an encrypted reference standard, for whoever was given it.
     """
 
     path: Path
@@ -41,3 +45,4 @@ class LockedTestSet:
     version: str
     cases: tuple[Case, ...]
     has_images: bool
+    reference_key: ReferenceKey | None = field(default=None, repr=False)
