@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalsuite.cli import show
+from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
@@ -43,6 +43,20 @@ Limit = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default the protocol's")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", envvar="EVALSUITE_KEY", help="private key (Ed25519, PEM) to sign with; else unsigned"),
+]
+ReferenceKeyFile = Annotated[
+    Path | None, typer.Option("--reference-key", help="key file of an encrypted reference standard")
+]
+TrustedKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--trust", help="public key that signatures must be by; repeat it for several people"),
+]
+TsaCertificate = Annotated[
+    Path | None, typer.Option("--tsa-cert", help="certificate (PEM) of the timestamp authority, to check its answer")
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
 
 
@@ -58,10 +72,17 @@ def _default_actor() -> str:
         return f"account {os.getuid()}"
 
 
-def _who(actor: str, reason: str, role: str = "operator") -> Who:
+def _who(actor: str, reason: str, role: str = "operator", key: Path | None = None) -> Who:
     from evalsuite.spine import Who
 
-    return Who(actor=actor or _default_actor(), role=role, now=_now, reason=reason, command=_command())
+    return Who(
+        actor=actor or _default_actor(),
+        role=role,
+        now=_now,
+        reason=reason,
+        command=_command(),
+        signer=keys.signer(key),
+    )
 
 
 def _command() -> str:
@@ -86,6 +107,24 @@ def init(
 
 
 @app.command()
+def keygen(
+    path: Annotated[Path, typer.Argument(metavar="KEY", help="file of the new private key; KEY.pub is the public one")],
+    reference: Annotated[
+        bool, typer.Option("--reference", help="a key that encrypts a reference standard, instead of one that signs")
+    ] = False,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="ask for a passphrase to protect it")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key to sign with, or one to encrypt a reference standard with."""
+    with errors_as_exit_codes(as_json=as_json):
+        made = keys.make(path, reference=reference, ask_passphrase=passphrase)
+        if as_json:
+            emit_json({**made, "exit_code": 0})
+        else:
+            show.key_made(made)
+
+
+@app.command()
 def lock(
     cases: Annotated[Path, typer.Argument(help="case table, CSV or Parquet")],
     out: Annotated[Path, typer.Option("--out", help="folder of the locked set")],
@@ -98,6 +137,11 @@ def lock(
     ] = None,
     version: Annotated[str, typer.Option("--version", help="version of the set")] = "1",
     set_id: Annotated[str | None, typer.Option("--id", help="name of the set; by default the folder's")] = None,
+    encrypt_reference: Annotated[
+        bool, typer.Option("--encrypt-reference", help="encrypt the reference standard with --reference-key")
+    ] = False,
+    reference_key: ReferenceKeyFile = None,
+    key: Key = None,
     actor: Actor = "",
     as_json: Json = False,
 ) -> None:
@@ -115,7 +159,8 @@ def lock(
             patient_column=patient_column,
             version=version,
             set_id=set_id,
-            who=_who(actor, "", role="custodian"),
+            who=_who(actor, "", role="custodian", key=key),
+            reference_key=keys.reference_key_to_lock(reference_key, wanted=encrypt_reference),
             on_progress=lambda done, total: on_stage("lock", done, total),
         )
     with errors_as_exit_codes(as_json=as_json):
@@ -154,6 +199,12 @@ def freeze(
         Path | None, typer.Option("--baseline", help="bind what it is compared with: a model or a run of this set")
     ] = None,
     baseline_contract: BaselineContract = None,
+    key: Key = None,
+    tsa: Annotated[
+        str | None,
+        typer.Option("--tsa", envvar="EVALSUITE_TSA", help="address of an RFC 3161 timestamp authority; else none"),
+    ] = None,
+    tsa_cert: TsaCertificate = None,
     actor: Actor = "",
     reason: Reason = "",
     as_json: Json = False,
@@ -170,7 +221,9 @@ def freeze(
             contract=contract,
             baseline_path=baseline,
             baseline_contract=baseline_contract,
-            who=_who(actor, reason, "author"),
+            who=_who(actor, reason, "author", key),
+            tsa=tsa,
+            tsa_roots=keys.certificates(tsa_cert),
         )
         if as_json:
             emit_json({**frozen, "path": str(out), "exit_code": 0})
@@ -189,6 +242,8 @@ def run(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    reference_key: ReferenceKeyFile = None,
+    key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
     as_json: Json = False,
@@ -206,7 +261,8 @@ def run(
                 contract=contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason),
+                who=_who(actor, reason, key=key),
+                reference_key=keys.reference_key(reference_key),
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -228,6 +284,8 @@ def compare(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    reference_key: ReferenceKeyFile = None,
+    key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
     as_json: Json = False,
@@ -247,7 +305,8 @@ def compare(
                 baseline_contract=baseline_contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason),
+                who=_who(actor, reason, key=key),
+                reference_key=keys.reference_key(reference_key),
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -265,6 +324,7 @@ def predict(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
     as_json: Json = False,
@@ -282,7 +342,7 @@ def predict(
                 contract=contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason),
+                who=_who(actor, reason, key=key),
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -296,6 +356,8 @@ def predict(
 def score(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with predictions")],
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
+    reference_key: ReferenceKeyFile = None,
+    key: Key = None,
     actor: Actor = "",
     as_json: Json = False,
 ) -> None:
@@ -305,7 +367,11 @@ def score(
 
         with stages() as on_stage:
             result = score_stage(
-                run_folder, testset_path=testset, who=_who(actor, "", "statistician"), on_stage=on_stage
+                run_folder,
+                testset_path=testset,
+                who=_who(actor, "", "statistician", key),
+                reference_key=keys.reference_key(reference_key),
+                on_stage=on_stage,
             )
         _finish(result, as_json)
 
@@ -313,6 +379,7 @@ def score(
 @app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")],
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Write the PDF and HTML again; nothing is recomputed."""
@@ -320,13 +387,16 @@ def report(
         from evalsuite.spine import report_stage
 
         with stages() as on_stage:
-            result = report_stage(run_folder, on_stage=on_stage)
+            result = report_stage(run_folder, who=_who("", "", key=key), on_stage=on_stage)
         _finish(result, as_json)
 
 
 @app.command()
 def verify(
     path: Annotated[Path, typer.Argument(help="test set, run, frozen protocol, ledger or report")],
+    trust: TrustedKeys = None,
+    tsa_cert: TsaCertificate = None,
+    reference_key: ReferenceKeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every digest and say what holds and what does not."""
@@ -334,7 +404,13 @@ def verify(
         from evalsuite.spine import verify as verify_path
 
         with stages() as on_stage:
-            result = verify_path(path, on_progress=lambda done, total: on_stage("verify", done, total))
+            result = verify_path(
+                path,
+                trust=keys.trust(trust),
+                tsa_roots=keys.certificates(tsa_cert),
+                reference_key=keys.reference_key(reference_key),
+                on_progress=lambda done, total: on_stage("verify", done, total),
+            )
         code = 0 if result.intact else 3
         if as_json:
             emit_json({**result.to_json(), "exit_code": code})

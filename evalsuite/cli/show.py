@@ -31,6 +31,8 @@ def testset_facts(testset: LockedTestSet) -> dict[str, Any]:
         "n_patients": len({c.patient_id for c in testset.cases}),
         "n_files": len(testset.lock.get("files", [])),
         "signed": testset.lock.get("signature") is not None,
+        "signed_by": (testset.lock.get("signature") or {}).get("keyid"),
+        "encrypted": "encryption" in testset.lock["reference"],
     }
 
 
@@ -70,6 +72,11 @@ def scaffolded(directory: Path, made: Sequence[Path]) -> None:
     _next(f"open {directory / 'README.md'} and follow its six steps")
 
 
+def key_made(found: Mapping[str, Any]) -> None:
+    _facts(f"A new key is in {found['private']}", [("key id", str(found["keyid"])), ("keep", str(found["keep"]))])
+    _next(*found["next"])
+
+
 def locked(testset: LockedTestSet, out: Path) -> None:
     facts = testset_facts(testset)
     size = sum(int(f["size"]) for f in testset.lock.get("files", []))
@@ -79,7 +86,8 @@ def locked(testset: LockedTestSet, out: Path) -> None:
             ("cases", f"{facts['n_cases']} of {facts['n_patients']} patients"),
             ("files", f"{facts['n_files']}, {size / 1e6:.1f} MB"),
             ("identity", facts["root"]),
-            ("signature", "signed" if facts["signed"] else "unsigned"),
+            ("signature", f"signed by key {facts['signed_by']}" if facts["signed"] else "unsigned"),
+            ("reference", "encrypted" if facts["encrypted"] else "sealed, in the clear"),
         ],
     )
     _next(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
@@ -96,6 +104,8 @@ def frozen(
             ("model", str(found["model_digest"])),
             *([("baseline", str(found["baseline_digest"]))] if "baseline_digest" in found else []),
             ("ledger", f"entry {found['ledger_entry']}, {found['utc']}"),
+            ("signature", f"signed by key {found['signed_by']}" if found["signed_by"] else "unsigned"),
+            ("time", f"timestamped {found['timestamp_utc']}" if found["timestamp_utc"] else "of the local clock"),
         ],
     )
     extra = f" --contract {contract}" if contract else ""

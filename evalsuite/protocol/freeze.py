@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import IntegrityError, OutputError
 from evalsuite.protocol.load import dump_protocol, parse_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json, read_json
 from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
+from evalsuite.record.envelope import declaration, envelope_path, sign
 from evalsuite.record.files import atomic_write
+from evalsuite.record.signing import Signer
+from evalsuite.record.timestamp import Timestamp, check_timestamp, request_timestamp, timestamp_path
+from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Expected, Trust, check_file_signature
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 FROZEN_SCHEMA = "evalsuite/frozen/1"
 PROTOCOL_FILE = "protocol.yaml"
 FREEZE_FILE = "freeze.json"
+ENVELOPE_FILE = envelope_path(Path(FREEZE_FILE)).name
+TIMESTAMP_FILE = timestamp_path(Path(FREEZE_FILE)).name
 
 _FIELDS = (
     "schema",
@@ -46,6 +55,8 @@ class Frozen:
     utc: str
     software: str
     digest: str
+    keyid: str | None = None
+    timestamped_utc: str | None = None
 
 
 def freeze(
@@ -60,6 +71,9 @@ def freeze(
     contract_digest: str | None = None,
     baseline_digest: str | None = None,
     protocol_path: Path | None = None,
+    signer: Signer | None = None,
+    tsa: str | None = None,
+    tsa_roots: Sequence[Certificate] = (),
 ) -> Frozen:
     """Write the folder `out` with the normalised protocol and freeze.json, which binds it to test set and model.
 
@@ -76,9 +90,16 @@ def freeze(
     protocol_path
         The file the protocol was loaded from; its digest as written, comments included, is recorded beside the
         normalised one. None, or a name that is no file, where there is none.
+    signer
+        Signs freeze.json (freeze.dsse.json); None leaves it unsigned.
+    tsa, tsa_roots
+        Address of an RFC 3161 timestamp authority, asked to timestamp freeze.json (freeze.tsr), and the certificates
+        its answer is checked with. Without an address nothing is asked, and the time is that of the local clock.
 
     Raises
     ------
+    InputError
+        If the authority gives no timestamp; nothing is frozen then.
     OutputError
         If the folder holds anything, or cannot be written.
     """
@@ -99,18 +120,28 @@ def freeze(
         **({} if baseline_digest is None else {"baseline": {"digest": baseline_digest}}),
         "utc": utc,
         "software": {"evalsuite": importlib.metadata.version("evalsuite")},
-        "signature": None,
+        "signature": declaration(out / FREEZE_FILE, signer),
+        **({} if tsa is None else {"timestamp": {"file": TIMESTAMP_FILE}}),
     }
     content["digest"] = digest_json(content)
+    data = canonical_json(content) + b"\n"
     _make_folder(out)
+    stamp = None if tsa is None else request_timestamp(data, tsa, roots=tsa_roots)
     atomic_write(out / PROTOCOL_FILE, text)
+    if signer is not None:
+        atomic_write(out / ENVELOPE_FILE, sign(FREEZE_FILE, sha256_bytes(data), {"utc": utc}, signer))
+    if stamp is not None:
+        atomic_write(out / TIMESTAMP_FILE, stamp.response)
     # Last, so that an interrupted freeze leaves a folder that does not load, not one that looks frozen.
-    atomic_write(out / FREEZE_FILE, canonical_json(content) + b"\n")
-    return _frozen(protocol, content)
+    atomic_write(out / FREEZE_FILE, data)
+    return _frozen(protocol, content, stamp)
 
 
 def load_frozen(path: Path) -> Frozen:
-    """Open a folder written by `freeze` and verify every digest in it.
+    """Open a folder written by `freeze` and verify every digest in it, its signature and what its timestamp is of.
+
+    By whom it was signed, and whether an authority the reader trusts made the timestamp, is for
+    `check_freeze_signature` and `check_freeze_timestamp`.
 
     Raises
     ------
@@ -139,7 +170,43 @@ def load_frozen(path: Path) -> Frozen:
             f"{protocol_file} means something else to this version of evalsuite than when it was frozen.",
             hint=f"It was frozen by evalsuite {content['software'].get('evalsuite')}; use that version.",
         )
-    return _frozen(protocol, content)
+    for check in (check_freeze_signature(path / FREEZE_FILE), check_freeze_timestamp(path / FREEZE_FILE)):
+        if check.status == "broken":
+            raise IntegrityError(f"{path / FREEZE_FILE}: {check.detail}.", hint=_HINT)
+    stamp = path / TIMESTAMP_FILE
+    timestamp = check_timestamp(stamp.read_bytes(), (path / FREEZE_FILE).read_bytes()) if stamp.exists() else None
+    return _frozen(protocol, content, timestamp)
+
+
+def check_freeze_signature(
+    file: Path, *, trust: Trust = NO_TRUST, expected: Expected | None = None, required: bool = True
+) -> Check:
+    """Whether a freeze.json is signed, by whom, and whether that is the expected or a trusted key."""
+    try:
+        declared = _read(file).get("signature")
+    except IntegrityError as e:
+        return Check(name="freeze signature", status="broken", detail=e.message)
+    return check_file_signature("freeze signature", file, declared, trust=trust, expected=expected, required=required)
+
+
+def check_freeze_timestamp(file: Path, *, roots: Sequence[Certificate] = ()) -> Check:
+    """Whether a freeze.json has the timestamp it speaks of, and with `roots` whether their authority made it."""
+    name, path = "timestamp", file.with_name(TIMESTAMP_FILE)
+    try:
+        declared = _read(file).get("timestamp")
+        if declared is None:
+            unasked = f"; {path.name} lies beside it, though none was asked for" if path.exists() else ""
+            status: CheckStatus = "broken" if unasked else "absent"
+            return Check(name=name, status=status, detail=f"none: the time is that of the local clock{unasked}")
+        stamp = check_timestamp(path.read_bytes(), file.read_bytes(), roots=roots)
+    except IntegrityError as e:
+        return Check(name=name, status="broken", detail=e.message)
+    except OSError as e:
+        return Check(name=name, status="broken", detail=f"{path.name} cannot be read ({e.strerror})")
+    if not roots:
+        said = "which authority made it was not checked: --tsa-cert CERTIFICATE"
+        return Check(name=name, status="holds", detail=f"{stamp.utc}, of this freeze.json; {said}")
+    return Check(name=name, status="holds", detail=f"{stamp.utc}, by an authority under the given certificates")
 
 
 _HINT = "Restore the folder from where it was kept, or freeze anew before unblinding: evalsuite freeze PROTOCOL …"
@@ -163,7 +230,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _frozen(protocol: StudyProtocol, content: Mapping[str, Any]) -> Frozen:
+def _frozen(protocol: StudyProtocol, content: Mapping[str, Any], stamp: Timestamp | None) -> Frozen:
     return Frozen(
         protocol=protocol,
         protocol_digest=content["protocol"]["digest"],
@@ -176,6 +243,8 @@ def _frozen(protocol: StudyProtocol, content: Mapping[str, Any]) -> Frozen:
         utc=content["utc"],
         software=_mapping(content["software"]).get("evalsuite", ""),
         digest=content["digest"],
+        keyid=_mapping(content["signature"]).get("keyid"),
+        timestamped_utc=None if stamp is None else stamp.utc,
     )
 
 

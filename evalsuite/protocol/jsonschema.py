@@ -238,7 +238,8 @@ def _head() -> Schema:
 
 def _ledger_state() -> Schema:
     entry = {"seq": _COUNT, "utc": _UTC, "actor": _TEXT, "role": _TEXT, "action": _TEXT, "reason": _TEXT}
-    return _object({"count": _COUNT, "head": _DIGEST, "entries": _list(_object(entry))})
+    state = {"count": _COUNT, "head": _DIGEST, "signed_by": _or_null(_DIGEST), "entries": _list(_object(entry))}
+    return _object(state, optional=("signed_by",))
 
 
 def _record() -> Schema:
@@ -270,9 +271,17 @@ def _record() -> Schema:
     )
 
 
+def _signature() -> Schema:
+    return {
+        **_object({"keyid": _DIGEST, "envelope": _TEXT}),
+        "description": "key that signed this file, and the DSSE envelope beside it",
+    }
+
+
 def _lock() -> Schema:
     names = _list(_TEXT)
-    table = _object({"digest": _DIGEST, "sha256": _DIGEST})
+    table: dict[str, Schema] = {"digest": _DIGEST, "sha256": _DIGEST}
+    encryption = _object({"cipher": _TEXT, "key_id": _DIGEST, "sha256": _DIGEST})
     return _file(
         "Lock of a test set",
         _object(
@@ -283,8 +292,8 @@ def _lock() -> Schema:
                 "created_utc": _UTC,
                 "files": _list(_object({"path": _TEXT, "size": _COUNT, "sha256": _DIGEST})),
                 "merkle_root": _DIGEST,
-                "rows": table,
-                "reference": table,
+                "rows": _object(table),
+                "reference": _object({**table, "encryption": encryption}, optional=("encryption",)),
                 "counts": _object({"cases": _COUNT, "patients": _COUNT}, closed=False),
                 "columns": _object(
                     {
@@ -298,7 +307,7 @@ def _lock() -> Schema:
                 "reuse_policy": _ANY,
                 "protocol": _or_null(_ANY),
                 "copied": _TRUTH,
-                "signature": _or_null(_ANY),
+                "signature": _or_null(_signature()),
                 "root": _DIGEST,
             }
         ),
@@ -313,7 +322,9 @@ def _seal() -> Schema:
                 "schema": {"const": "evalsuite/seal/1"},
                 "files": {"type": "object", "additionalProperties": _object({"size": _COUNT, "sha256": _DIGEST})},
                 "ledger": _or_null(_head()),
-            }
+                "signature": _or_null(_signature()),
+            },
+            optional=("signature",),
         ),
     )
 
@@ -350,10 +361,11 @@ def _frozen() -> Schema:
                 "baseline": _object({"digest": _TEXT}),
                 "utc": _UTC,
                 "software": _object({"evalsuite": _TEXT}),
-                "signature": _or_null(_ANY),
+                "signature": _or_null(_signature()),
+                "timestamp": _object({"file": _TEXT}),
                 "digest": _DIGEST,
             },
-            optional=("baseline",),
+            optional=("baseline", "timestamp"),
         ),
     )
 

@@ -51,6 +51,13 @@ def write_seal(run: Path, *, signer: Signer | None = None, utc: str = "") -> Non
     atomic_write(run / SEAL_NAME, data)
 
 
+def require_same_signing(run: Path, signer: Signer | None) -> None:
+    """InputError where the seal of `run` is signed and there is no key to sign a new one with."""
+    signature = signature_of(run)
+    if signature is not None and signer is None:
+        raise needs_key(run, signature)
+
+
 def needs_key(run: Path, signature: dict[str, Any]) -> InputError:
     """The refusal to write over a signed seal without a key."""
     return InputError(

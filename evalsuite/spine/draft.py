@@ -52,6 +52,8 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
             "root": lock["root"],
             "locked_utc": lock.get("created_utc"),
             "signed": lock.get("signature") is not None,
+            "signed_by": (lock.get("signature") or {}).get("keyid"),
+            "encrypted": "encryption" in lock["reference"],
             "n_cases": lock["counts"]["cases"],
             "n_patients": lock["counts"]["patients"],
             "n_files": inference["files"]["n_files"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record import ledger
+from evalsuite.record.signed_head import KEY_OBJECT, append_signed
 
 if TYPE_CHECKING:
     from evalsuite.spine.running_context import Who
@@ -40,9 +41,16 @@ def entries(store: Path) -> tuple[ledger.Entry, ...]:
 
 
 def add(store: Path, action: str, who: Who, objects: Mapping[str, str], *, reason: str) -> ledger.Entry:
-    """Append to the set's ledger; written and synced before this returns."""
-    return ledger.append(
-        path_of(store), action=action, actor=who.actor, role=who.role, utc=who.now(), reason=reason, objects=objects
+    """Append to the set's ledger; written and synced before this returns, its head signed where there is a key."""
+    return append_signed(
+        path_of(store),
+        action=action,
+        actor=who.actor,
+        role=who.role,
+        utc=who.now(),
+        reason=reason,
+        objects=objects,
+        signer=who.signer,
     )
 
 
@@ -124,7 +132,13 @@ def evidence_status(
     return EvidenceStatus(
         frozen=None
         if frozen is None
-        else {"utc": frozen.utc, "ledger_seq": frozen.seq, "digest": frozen.objects.get("freeze", "")},
+        else {
+            "utc": frozen.utc,
+            "ledger_seq": frozen.seq,
+            "digest": frozen.objects.get("freeze", ""),
+            "key": frozen.objects.get(KEY_OBJECT),
+            "timestamp_utc": frozen.objects.get("timestamp_utc"),
+        },
         reasons=tuple(reasons),
         flags=tuple(flags),
     )

@@ -40,6 +40,7 @@ def _testset(path: Path) -> dict[str, Any]:
         "root": found.root,
         "locked_utc": lock.get("created_utc"),
         "signed": lock.get("signature") is not None,
+        "reference": "encrypted" if "encryption" in lock["reference"] else "sealed, in the clear",
         "n_cases": len(found.cases),
         "n_patients": len({c.patient_id for c in found.cases}),
         "n_files": len(lock.get("files", [])),

@@ -17,8 +17,11 @@ from evalsuite.spine.fit import require_columns
 from evalsuite.spine.scoring import require_baseline, require_supported
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from evalsuite.spine.running_context import Who
     from evalsuite.testset import LockedTestSet
+    from evalsuite.testset.encryption import ReferenceKey
 
 _NEXT_STEPS = """# {title}
 
@@ -72,9 +75,13 @@ def lock(
     patient_column: str | None = None,
     version: str = "1",
     set_id: str | None = None,
+    reference_key: ReferenceKey | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LockedTestSet:
-    """Seal a test set; the columns come from `protocol` where one is given, else from the arguments."""
+    """Seal a test set; the columns come from `protocol` where one is given, else from the arguments.
+
+    It is signed where `who` has a key, and its reference standard encrypted where `reference_key` is given.
+    """
     from evalsuite.testset import lock_testset
 
     study = None if protocol is None else load_protocol(protocol)
@@ -90,6 +97,8 @@ def lock(
         set_version=version,
         actor=who.actor,
         utc=who.now(),
+        signer=who.signer,
+        reference_key=reference_key,
         on_progress=on_progress,
     )
 
@@ -104,11 +113,14 @@ def freeze(
     contract: Path | None = None,
     baseline_path: Path | None = None,
     baseline_contract: Path | None = None,
+    tsa: str | None = None,
+    tsa_roots: Sequence[Certificate] = (),
 ) -> dict[str, Any]:
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
     With `baseline_path` (a model, recorded predictions or a run of this test set) what it is compared with is bound
-    too.
+    too. With `tsa`, the address of a timestamp authority, an RFC 3161 timestamp proves when; without, the time is that
+    of the local clock.
 
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
     freezing it would promise a verdict that no run can give.
@@ -135,6 +147,9 @@ def freeze(
         model_digest=model.digest,
         contract_digest=model.contract_digest,
         baseline_digest=baseline,
+        signer=who.signer,
+        tsa=tsa,
+        tsa_roots=tsa_roots,
     )
     entry = history.add(
         testset_path,
@@ -147,6 +162,7 @@ def freeze(
             "model": model.digest,
             "freeze": frozen.digest,
             **({} if baseline is None else {"baseline": baseline}),
+            **({} if frozen.timestamped_utc is None else {"timestamp_utc": frozen.timestamped_utc}),
         },
         reason=who.reason or "protocol frozen before unblinding",
     )
@@ -159,4 +175,6 @@ def freeze(
         "digest": frozen.digest,
         "ledger_entry": entry.seq,
         "utc": frozen.utc,
+        "signed_by": frozen.keyid,
+        "timestamp_utc": frozen.timestamped_utc,
     }

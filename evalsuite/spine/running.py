@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
 from evalsuite.record.canonical import read_json
-from evalsuite.record.seal import write_seal
+from evalsuite.record.seal import require_same_signing
 from evalsuite.spine.folder import RunFolder, claimed, require_intact
-from evalsuite.spine.running_close import render_report, seal_predictions, seal_report
+from evalsuite.spine.running_close import render_again, render_report, seal_predictions, seal_report
 from evalsuite.spine.running_context import (
     OnStage,
     Request,
@@ -22,6 +22,9 @@ from evalsuite.spine.running_context import (
 )
 from evalsuite.spine.running_predict import finished_run, predict_and_seal
 from evalsuite.spine.running_score import evaluate_and_judge, remembered_set
+
+if TYPE_CHECKING:
+    from evalsuite.testset.encryption import ReferenceKey
 
 
 def run(
@@ -36,13 +39,14 @@ def run(
     baseline_contract: Path | None = None,
     limit: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    reference_key: ReferenceKey | None = None,
     on_stage: OnStage = nobody_watches,
     should_stop: Callable[[], bool] | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
-    made against it.
+    made against it. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
 
     Raises
     ------
@@ -55,6 +59,7 @@ def run(
         who=who,
         on_stage=stoppable(on_stage, should_stop),
         should_stop=should_stop,
+        reference_key=reference_key,
     )
     ask = Request(
         protocol_path=protocol_path,
@@ -63,6 +68,7 @@ def run(
         baseline=None if baseline_path is None else (Path(baseline_path), baseline_contract),
         limit=limit,
         overrides=overrides or {},
+        then_score=True,
     )
     folder = this.folder
     with claimed(folder):
@@ -113,14 +119,22 @@ def predict_stage(
 
 
 def score_stage(
-    run_path: Path, *, testset_path: Path | None, who: Who, on_stage: OnStage = nobody_watches
+    run_path: Path,
+    *,
+    testset_path: Path | None,
+    who: Who,
+    reference_key: ReferenceKey | None = None,
+    on_stage: OnStage = nobody_watches,
 ) -> RunResult:
     """Evidence and verdict from sealed predictions; needs the test set, not the model."""
     folder = RunFolder(Path(run_path))
     with claimed(folder):
         require_intact(folder)
+        require_same_signing(folder.path, who.signer)
         found = testset_path or remembered_set(read_json(folder.record))
-        this = RunContext(folder=folder, testset_path=Path(found), who=who, on_stage=on_stage)
+        this = RunContext(
+            folder=folder, testset_path=Path(found), who=who, on_stage=on_stage, reference_key=reference_key
+        )
         _, verdict = evaluate_and_judge(this)
         if folder.pdf.exists():
             render_report(folder, on_stage)
@@ -128,7 +142,7 @@ def score_stage(
     return RunResult(folder=folder, verdict=verdict)
 
 
-def report_stage(run_path: Path, *, on_stage: OnStage = nobody_watches) -> RunResult:
+def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches) -> RunResult:
     """PDF and HTML again from what is sealed; nothing is recomputed and the bytes come out the same."""
     folder = RunFolder(Path(run_path))
     with claimed(folder):
@@ -137,6 +151,5 @@ def report_stage(run_path: Path, *, on_stage: OnStage = nobody_watches) -> RunRe
             raise InputError(
                 f"{folder.path} has predictions but no verdict yet.", hint=f"First: evalsuite score {folder.path}"
             )
-        verdict = render_report(folder, on_stage)
-        write_seal(folder.path)
+        verdict = render_again(folder, who, on_stage)
     return RunResult(folder=folder, verdict=verdict)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted
+from evalsuite.record.signing import Signer
 from evalsuite.spine.folder import RunFolder
 from evalsuite.types import Verdict
+
+if TYPE_CHECKING:
+    from evalsuite.testset.encryption import ReferenceKey
 
 #: Called with (stage, done, total); stages are "verify", "predict", "evaluate", "report".
 OnStage = Callable[[str, int, int], None]
@@ -17,13 +21,17 @@ OnStage = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Who:
-    """Who runs this, as what, when and why: parameters, so that every output can be reproduced."""
+    """Who runs this, as what, when and why: parameters, so that every output can be reproduced.
+
+    With `signer` everything that is written in this person's name is signed: ledger entries, freeze, seal.
+    """
 
     actor: str
     role: str = "operator"
     now: Callable[[], str]
     reason: str = ""
     command: str = ""
+    signer: Signer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +49,24 @@ def nobody_watches(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The surroundings of a stage: where it works, on which test set, for whom, and who may stop it."""
+    """The surroundings of a stage: where it works, on which test set, for whom, and who may stop it.
+
+    `reference_key` opens an encrypted reference standard, once the predictions are sealed.
+    """
 
     folder: RunFolder
     testset_path: Path
     who: Who
     on_stage: OnStage = nobody_watches
     should_stop: Callable[[], bool] | None = None
+    reference_key: ReferenceKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a run was asked to be: protocol, model, baseline (path and contract) and settings."""
+    """What a run was asked to be: protocol, model, baseline (path and contract), settings, and whether it goes on to
+    open the reference standard.
+    """
 
     protocol_path: Path | str
     model_path: Path
@@ -60,6 +74,7 @@ class Request:
     baseline: tuple[Path, Path | None] | None = None
     limit: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    then_score: bool = False
 
 
 def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:

@@ -13,11 +13,12 @@ from evalsuite.protocol.load import dump_protocol, load_protocol, protocol_diges
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.digest import digest_json
-from evalsuite.record.files import atomic_write, copy_file
+from evalsuite.record.files import atomic_write
 from evalsuite.spine import history
 from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
 from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import plan_of, require_intact
+from evalsuite.spine.running_close import keep_proofs
 from evalsuite.spine.running_context import Request, RunContext, RunResult, other_run
 from evalsuite.spine.scoring import require_baseline, require_supported
 from evalsuite.types import Verdict
@@ -78,6 +79,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     from evalsuite.inference.predictions import write_predictions
     from evalsuite.models.open import open_model
     from evalsuite.testset import open_testset
+    from evalsuite.testset.encryption import require_reference_key
 
     folder = run.folder
     protocol, frozen = resolve_protocol(ask.protocol_path)
@@ -85,6 +87,8 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     require_baseline(protocol, given=ask.baseline is not None)
     testset = open_testset(run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total))
     require_columns(protocol, testset)
+    if ask.then_score:
+        require_reference_key(testset, run.reference_key)
     model = open_model(ask.model_path, contract=ask.contract, case_column=testset.lock["columns"]["case"])
     other = None
     if ask.baseline is not None:
@@ -104,7 +108,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         required=_outputs_needed(protocol),
     )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
-    copy_file(run.testset_path / "testset.lock.json", folder.lock)
+    keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))
     write_predictions(predictions, folder.predictions)
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}

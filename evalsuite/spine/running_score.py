@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from evalsuite.errors import InputError, IntegrityError
 from evalsuite.protocol.load import load_protocol
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
+from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.spine import history
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.running_context import RunContext
@@ -22,10 +24,14 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.judging import judge
     from evalsuite.testset import open_testset
+    from evalsuite.testset.encryption import require_reference_key
 
     folder = run.folder
     record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else draft_record(folder)
     testset = open_testset(run.testset_path, verify=False)
+    # Before the ledger says that the reference standard was opened; it is decrypted after that line is on disk.
+    require_reference_key(testset, run.reference_key)
+    testset = replace(testset, reference_key=run.reference_key)
     if testset.root != record["testset"]["root"]:
         raise IntegrityError(
             f"The test set at {run.testset_path} is not the one this run predicted.",
@@ -69,9 +75,11 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     entries = history.entries(run.testset_path)
     head = ledger.head_of(entries)
     record["run"]["finished_utc"] = run.who.now()
+    record["signing"] = {"keyid": None if run.who.signer is None else run.who.signer.keyid}
     record["ledger"] = {
         "count": head.count,
         "head": head.digest,
+        "signed_by": entries[-1].objects.get(KEY_OBJECT) if entries else None,
         "entries": [
             {"seq": e.seq, "utc": e.utc, "actor": e.actor, "role": e.role, "action": e.action, "reason": e.reason}
             for e in entries[-30:]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import EvalsuiteError, InputError
-from evalsuite.protocol.freeze import load_frozen
+from evalsuite.protocol.freeze import FREEZE_FILE, check_freeze_signature, check_freeze_timestamp, load_frozen
 from evalsuite.protocol.load import load_protocol, protocol_digest
 from evalsuite.record import ledger
 from evalsuite.record.canonical import parse_json, read_json
-from evalsuite.record.digest import digest_json, sha256_file
-from evalsuite.record.seal import Check, CheckStatus, check_seal
+from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
+from evalsuite.record.seal import check_seal
+from evalsuite.record.signed_head import KEY_OBJECT, check_head, check_ledger
+from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Expected, Trust, check_file_signature
 from evalsuite.spine.folder import RunFolder
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from evalsuite.testset.encryption import ReferenceKey
 
 OnProgress = Callable[[int, int], None]
 
@@ -40,30 +47,62 @@ class Verification:
         }
 
 
-def verify(path: Path, *, on_progress: OnProgress | None = None) -> Verification:
-    """What holds and what does not. InputError if `path` is nothing that can be verified."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """What the person who verifies brings along: keys and certificates they trust, and who shows progress."""
+
+    trust: Trust = NO_TRUST
+    tsa_roots: tuple[Certificate, ...] = ()
+    reference_key: ReferenceKey | None = None
+    on_progress: OnProgress | None = None
+
+
+def verify(
+    path: Path,
+    *,
+    trust: Trust = NO_TRUST,
+    tsa_roots: tuple[Certificate, ...] = (),
+    reference_key: ReferenceKey | None = None,
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """What holds, what does not, and what is not there.
+
+    Parameters
+    ----------
+    trust
+        Keys the reader knows: whatever is signed must be by one of them, and the lock, freeze, seal or ledger that is
+        verified must be signed. Without any, signatures are checked by the key they carry, and that is said.
+    tsa_roots
+        Certificates of timestamp authorities the reader trusts.
+    reference_key
+        Opens an encrypted reference standard, so that its content is compared with the lock too.
+
+    Raises
+    ------
+    InputError
+        If `path` is nothing that can be verified.
+    """
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Give a test set, run, frozen protocol, ledger.jsonl or PDF.")
-    kind, checks = _dispatch(path, on_progress)
+    reader = Reader(trust=trust, tsa_roots=tsa_roots, reference_key=reference_key, on_progress=on_progress)
+    kind, checks = _dispatch(path, reader)
     return Verification(path=str(path), kind=kind, checks=tuple(checks))
 
 
-def _dispatch(path: Path, on_progress: OnProgress | None) -> tuple[str, list[Check]]:
-    from evalsuite.testset import verify_testset
-
+def _dispatch(path: Path, reader: Reader) -> tuple[str, list[Check]]:
     if path.is_dir():
         folder = RunFolder(path)
         # A damaged run has lost files, so any of its names is enough to know it.
         if any(p.exists() for p in (folder.seal, folder.verdict, folder.evidence, folder.record, folder.predictions)):
-            return "run", _run(folder, on_progress)
+            return "run", _run(folder, reader)
         if (path / "freeze.json").exists():
-            return "frozen protocol", [_frozen(path)]
+            return "frozen protocol", _frozen(path, reader)
         if any((path / name).exists() for name in ("testset.lock.json", "cases.parquet", "reference.parquet")):
-            return "test set", verify_testset(path)
+            return "test set", _set(path, reader)
     elif path.name == "testset.lock.json":
-        return "test set", verify_testset(path.parent)
+        return "test set", _set(path.parent, reader)
     elif path.suffix == ".jsonl":
-        return "ledger", [_ledger(path)]
+        return "ledger", list(check_ledger(path, trust=reader.trust, required=True))
     elif path.suffix.lower() == ".pdf":
         return "report", _pdf(path)
     raise InputError(
@@ -78,31 +117,41 @@ def _checked(name: str, work: Callable[[], tuple[CheckStatus, str]]) -> Check:
         status, detail = work()
     except EvalsuiteError as error:
         return Check(name=name, status="broken", detail=error.message)
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        return Check(name=name, status="broken", detail=f"cannot be read ({error.strerror})")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Check(
             name=name, status="broken", detail=f"does not have the form it was written in ({type(error).__name__})"
         )
     return Check(name=name, status=status, detail=detail)
 
 
-def _ledger(path: Path) -> Check:
-    def work() -> tuple[CheckStatus, str]:
-        entries = ledger.read(path)
-        return "holds", f"{len(entries)} entries, head {ledger.head(path).digest[:16]}…"
+def _set(path: Path, reader: Reader) -> list[Check]:
+    from evalsuite.testset import verify_testset
 
-    return _checked("ledger chain", work)
+    return verify_testset(path, trust=reader.trust, reference_key=reader.reference_key, on_progress=reader.on_progress)
 
 
-def _frozen(path: Path) -> Check:
+def _frozen(path: Path, reader: Reader, expected: Expected | None = None) -> list[Check]:
     def work() -> tuple[CheckStatus, str]:
         frozen = load_frozen(path)
         return "holds", f"{frozen.protocol.id} {frozen.protocol.version}, frozen {frozen.utc}"
 
-    return _checked("frozen protocol", work)
+    return [
+        _checked("frozen protocol", work),
+        check_freeze_signature(path / FREEZE_FILE, trust=reader.trust, expected=expected),
+        check_freeze_timestamp(path / FREEZE_FILE, roots=reader.tsa_roots),
+    ]
 
 
-def _run(folder: RunFolder, on_progress: OnProgress | None) -> list[Check]:
-    checks = list(check_seal(folder.path))
+def _run(folder: RunFolder, reader: Reader) -> list[Check]:
+    entries = _entries_of(folder)
+    checks = list(check_seal(folder.path, trust=reader.trust, signed_by=_sealed_by(folder, entries)))
+    if entries:
+        checks.append(check_head(folder.ledger, entries, trust=reader.trust))
+    checks += _lock_of(folder, entries, reader)
+    if (folder.path / FREEZE_FILE).exists():
+        checks += _freeze_of(folder, entries, reader)
     checks.append(_checked("protocol", lambda: _protocol(folder)))
     checks.append(_checked("predictions", lambda: _predictions(folder)))
     if folder.verdict.exists() or folder.evidence.exists():
@@ -110,8 +159,76 @@ def _run(folder: RunFolder, on_progress: OnProgress | None) -> list[Check]:
         checks.append(_checked("verdict", lambda: _verdict(folder)))
     if folder.pdf.exists():
         checks += _pdf(folder.pdf)
-    checks.append(_set_of(folder, on_progress))
+    checks.append(_set_of(folder, reader.on_progress))
     return checks
+
+
+def _entries_of(folder: RunFolder) -> tuple[ledger.Entry, ...]:
+    """The run's own copy of the ledger; empty where it is damaged, which the seal's check says."""
+    try:
+        return ledger.read(folder.ledger)
+    except EvalsuiteError:
+        return ()
+
+
+def _sealed_by(folder: RunFolder, entries: Sequence[ledger.Entry]) -> Expected | None:
+    """Whose key the last line of this run in the ledger names: that person sealed it."""
+    try:
+        run = read_json(folder.record)["run"]["id"]
+    except (EvalsuiteError, KeyError, TypeError):
+        return None  # the record is checked by itself
+    last = next((e for e in reversed(entries) if e.objects.get("run") == run), None)
+    return None if last is None else _named_by(last)
+
+
+def _named_by(entry: ledger.Entry) -> Expected | None:
+    keyid = entry.objects.get(KEY_OBJECT)
+    return None if keyid is None else Expected(keyid=keyid, by=f"ledger entry {entry.seq}")
+
+
+def _lock_of(folder: RunFolder, entries: Sequence[ledger.Entry], reader: Reader) -> list[Check]:
+    """The run's copy of the lock: its roots follow from its content, and it is signed by whom the ledger says."""
+    from evalsuite.testset.manifest import parse_lock
+
+    found: dict[str, Any] = {}
+
+    def work() -> tuple[CheckStatus, str]:
+        data = folder.lock.read_bytes()
+        found.update(parse_lock(data, folder.lock.name))
+        if entries and entries[0].objects.get("testset_lock") != sha256_bytes(data):
+            return "broken", "the ledger does not begin with this lock"
+        return "holds", f"root {found['root']}"
+
+    lock = _checked("lock", work)
+    if not found:
+        return [lock]
+    expected = _named_by(entries[0]) if entries else None
+    signature = check_file_signature(
+        "lock signature", folder.lock, found["signature"], trust=reader.trust, expected=expected, required=False
+    )
+    return [lock, signature]
+
+
+def _freeze_of(folder: RunFolder, entries: Sequence[ledger.Entry], reader: Reader) -> list[Check]:
+    """The run's copy of the freeze: the one the ledger has, and signed by whom the ledger says."""
+    entry = None
+
+    def work() -> tuple[CheckStatus, str]:
+        nonlocal entry
+        frozen = load_frozen(folder.path)
+        entry = next((e for e in entries if e.objects.get("freeze") == frozen.digest), None)
+        if entry is None:
+            return "broken", "the ledger knows nothing of this freeze"
+        return "holds", f"frozen {frozen.utc}, ledger entry {entry.seq}"
+
+    freeze = _checked("freeze", work)
+    expected = None if entry is None else _named_by(entry)
+    file = folder.path / FREEZE_FILE
+    return [
+        freeze,
+        check_freeze_signature(file, trust=reader.trust, expected=expected, required=False),
+        check_freeze_timestamp(file, roots=reader.tsa_roots),
+    ]
 
 
 def _protocol(folder: RunFolder) -> tuple[CheckStatus, str]:
@@ -185,7 +302,11 @@ def _pdf(path: Path) -> list[Check]:
         if keywords and digest not in keywords and "evidence" in keywords:
             return "broken", "the report prints the digest of other evidence"
         beside = path.parent / "evidence.json"
-        if path.name == "report.pdf" and beside.exists() and sha256_file(beside) != _sha(files["evidence.json"]):
+        if (
+            path.name == "report.pdf"
+            and beside.exists()
+            and sha256_file(beside) != sha256_bytes(files["evidence.json"])
+        ):
             return "broken", "the attached evidence is not the run's"
         return "holds", f"evidence attached, digest {digest[:16]}…"
 
@@ -199,12 +320,6 @@ def _pdf(path: Path) -> list[Check]:
             )
         )
     return checks
-
-
-def _sha(data: bytes) -> str:
-    from evalsuite.record.digest import sha256_bytes
-
-    return sha256_bytes(data)
 
 
 def _set_of(folder: RunFolder, on_progress: OnProgress | None) -> Check:

@@ -32,7 +32,7 @@ def details(run):
     return " ".join(c.detail for c in check_seal(run))
 
 
-INTACT = {"seal": "holds", "files": "holds", "ledger": "holds"}
+INTACT = {"seal": "holds", "seal signature": "absent", "files": "holds", "ledger": "holds"}
 
 
 def test_intact_run_holds(run):
@@ -93,4 +93,4 @@ def test_a_broken_ledger_cannot_be_sealed(run):
 def test_run_without_ledger(tmp_path):
     (tmp_path / "a").write_text("a")
     write_seal(tmp_path)
-    assert status(tmp_path) == {"seal": "holds", "files": "holds", "ledger": "absent"}
+    assert status(tmp_path) == {"seal": "holds", "seal signature": "absent", "files": "holds", "ledger": "absent"}

@@ -58,6 +58,7 @@ def test_an_untouched_set_opens(made):
         "files": "holds",
         "no extra files": "holds",
         "ledger": "holds",
+        "ledger head": "absent",
         "signature": "absent",
     }
 

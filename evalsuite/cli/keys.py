@@ -1,0 +1,109 @@
+"""Keys on the command line: read from files, passphrases asked for or taken from the environment, never shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from evalsuite.errors import InputError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from evalsuite.record.signing import Signer
+    from evalsuite.record.trust import Trust
+    from evalsuite.testset.encryption import ReferenceKey
+
+PASSPHRASE = "EVALSUITE_KEY_PASSPHRASE"
+
+
+def signer(path: Path | None) -> Signer | None:
+    """The key to sign with; its passphrase comes from EVALSUITE_KEY_PASSPHRASE or is asked for."""
+    if path is None:
+        return None
+    from evalsuite.record.signing import load_signer
+
+    return load_signer(path, ask=lambda: _passphrase(f"Passphrase of {path}"))
+
+
+def trust(paths: Sequence[Path] | None) -> Trust:
+    """The public keys a reader trusts."""
+    from evalsuite.record.signing import load_public_key
+    from evalsuite.record.trust import Trust
+
+    return Trust(keys=tuple(load_public_key(path) for path in paths or ()))
+
+
+def certificates(path: Path | None) -> tuple[Certificate, ...]:
+    """Certificates of a timestamp authority."""
+    if path is None:
+        return ()
+    from evalsuite.record.timestamp import load_certificates
+
+    return load_certificates(path)
+
+
+def reference_key(path: Path | None) -> ReferenceKey | None:
+    """The key that opens a reference standard."""
+    if path is None:
+        return None
+    from evalsuite.testset.encryption import load_reference_key
+
+    return load_reference_key(path)
+
+
+def reference_key_to_lock(path: Path | None, *, wanted: bool) -> ReferenceKey | None:
+    """The key to encrypt with. InputError where only one of the two options is given."""
+    if wanted and path is None:
+        raise InputError(
+            "--encrypt-reference needs the key to encrypt with.",
+            hint="Make one with: evalsuite keygen reference.key --reference; then add --reference-key reference.key",
+        )
+    if path is not None and not wanted:
+        raise InputError("--reference-key encrypts nothing without --encrypt-reference.", hint="Add it, or leave both.")
+    return reference_key(path)
+
+
+def make(path: Path, *, reference: bool, ask_passphrase: bool) -> dict[str, Any]:
+    """Make a key, and say what it is called, where it lies, and what to do with it."""
+    if reference:
+        from evalsuite.testset.encryption import write_reference_key
+
+        keyid = write_reference_key(path).keyid
+        return {
+            "kind": "reference",
+            "keyid": keyid,
+            "private": str(path),
+            "public": None,
+            "keep": "with the custodian, apart from the test set; without it the reference standard is lost",
+            "next": [f"evalsuite lock CASES --out SET --encrypt-reference --reference-key {path}"],
+        }
+    from evalsuite.record.signing import write_key_pair
+
+    given = os.environ.get(PASSPHRASE) or (_passphrase("Passphrase", confirm=True) if ask_passphrase else None)
+    if ask_passphrase and not given:
+        raise InputError("There is nobody to ask for a passphrase.", hint=f"Set {PASSPHRASE}, or use a terminal.")
+    made = write_key_pair(path, passphrase=given)
+    return {
+        "kind": "signing",
+        "keyid": made.keyid,
+        "private": str(path),
+        "public": f"{path}.pub",
+        "keep": "to yourself; give KEY.pub to whoever is to check your signatures",
+        "next": [f"evalsuite lock CASES --out SET --key {path}", f"evalsuite verify SET --trust {path}.pub"],
+    }
+
+
+def _passphrase(prompt: str, *, confirm: bool = False) -> str | None:
+    given = os.environ.get(PASSPHRASE)
+    if given:
+        return given
+    if not sys.stdin.isatty():
+        return None
+    asked: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
+    return asked

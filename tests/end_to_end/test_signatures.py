@@ -1,0 +1,259 @@
+"""Signed locks, freezes, ledgers and runs, from the command line, and what `verify` says when somebody meddles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Outcome, Study
+
+Cli = Callable[..., Outcome]
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A study whose lock the custodian signed, and whose freeze and run the operator signed."""
+
+    study: Study
+    custodian: Path
+    operator: Path
+
+    def public(self, key: Path) -> Path:
+        return key.with_name(f"{key.name}.pub")
+
+    @property
+    def trusted(self) -> tuple[object, ...]:
+        return ("--trust", self.public(self.custodian), "--trust", self.public(self.operator))
+
+
+def keyid(cli: Cli, path: Path) -> str:
+    done = cli("keygen", path, "--json")
+    assert done.code == 0, done.out
+    found: str = done.json()["keyid"]
+    return found
+
+
+def states(outcome: Outcome) -> dict[str, str]:
+    return {c["name"]: c["status"] for c in outcome.json()["checks"]}
+
+
+def details(outcome: Outcome) -> str:
+    return " ".join(c["detail"] for c in outcome.json()["checks"] if c["status"] == "broken")
+
+
+@pytest.fixture
+def signed(study: Study, cli: Cli) -> Signed:
+    s = Signed(study, study.folder / "custodian.key", study.folder / "operator.key")
+    keyid(cli, s.custodian)
+    keyid(cli, s.operator)
+    done = cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset, "--key", s.custodian)
+    assert done.code == 0, done.err
+    return s
+
+
+@pytest.fixture
+def run(signed: Signed, cli: Cli) -> Signed:
+    s, key = signed.study, ("--key", signed.operator)
+    with_model = ("--testset", s.testset, "--model", s.predictions)
+    assert cli("freeze", s.protocol, *with_model, "--out", s.frozen, *key).code == 0
+    done = cli("run", s.frozen, *with_model, "--out", s.run, *key)
+    assert done.code == 0, done.err
+    return signed
+
+
+def test_a_signed_study_verifies_and_names_its_keys(run: Signed, cli: Cli) -> None:
+    s = run.study
+    done = cli("verify", s.run, *run.trusted, "--json")
+    assert done.code == 0, done.out
+    assert states(done) == {
+        **dict.fromkeys(
+            ("seal", "seal signature", "files", "ledger", "ledger head", "lock", "lock signature", "freeze"), "holds"
+        ),
+        **dict.fromkeys(("freeze signature", "protocol", "predictions", "evidence", "verdict", "report"), "holds"),
+        "timestamp": "absent",
+        "test set": "holds",
+    }
+    for path in (s.testset, s.frozen, s.testset / "ledger.jsonl", s.run / "ledger.jsonl"):
+        assert cli("verify", path, *run.trusted).code == 0, path
+    said = cli("verify", s.run, "--json")
+    assert said.code == 0
+    assert "whose key that is was not checked" in said.out
+    record = json.loads((s.run / "record.json").read_text())
+    assert record["testset"]["signed_by"] != record["signing"]["keyid"] == record["ledger"]["signed_by"]
+
+
+def test_an_unsigned_set_is_said_and_not_failed_unless_a_key_was_expected(locked: Study, cli: Cli) -> None:
+    done = cli("verify", locked.testset, "--json")
+    assert done.code == 0
+    assert states(done)["signature"] == states(done)["ledger head"] == "absent"
+    keyid(cli, locked.folder / "some.key")
+    done = cli("verify", locked.testset, "--trust", locked.folder / "some.key.pub", "--json")
+    assert done.code == 3
+    assert "unsigned; trusted were" in details(done)
+
+
+def test_an_unknown_key_is_named_beside_the_trusted_one(run: Signed, cli: Cli) -> None:
+    other = keyid(cli, run.study.folder / "other.key")
+    done = cli("verify", run.study.testset, "--trust", run.study.folder / "other.key.pub", "--json")
+    assert done.code == 3
+    assert f"which is not among the trusted: {other}" in details(done)
+
+
+@pytest.mark.parametrize("name", ["testset.lock.dsse.json", "ledger.dsse.json"])
+def test_a_signature_taken_from_a_set_breaks_it(run: Signed, cli: Cli, name: str) -> None:
+    (run.study.testset / name).unlink()
+    assert cli("verify", run.study.testset).code == 3
+    s = run.study
+    again = cli("run", s.frozen, "--testset", s.testset, "--model", s.predictions, "--out", s.folder / "again")
+    assert again.code == 3
+
+
+@pytest.mark.parametrize("name", ["SEAL.dsse.json", "testset.lock.dsse.json", "ledger.dsse.json", "freeze.dsse.json"])
+def test_a_signature_taken_from_a_run_breaks_it(run: Signed, cli: Cli, name: str) -> None:
+    (run.study.run / name).unlink()
+    assert cli("verify", run.study.run).code == 3
+
+
+def test_a_seal_rewritten_without_its_signature_is_given_away_by_the_ledger(run: Signed, cli: Cli) -> None:
+    seal = run.study.run / "SEAL.json"
+    content = json.loads(seal.read_bytes())
+    key = content["signature"]["keyid"]
+    content["signature"] = None
+    seal.write_text(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    (run.study.run / "SEAL.dsse.json").unlink()
+    done = cli("verify", run.study.run, "--json")
+    assert done.code == 3
+    assert f"says that it was signed by key {key}" in details(done)
+
+
+def test_a_seal_signed_again_by_another_key_names_both(run: Signed, cli: Cli) -> None:
+    from evalsuite.record.seal import write_seal
+    from evalsuite.record.signing import load_signer
+
+    s = run.study
+    other = keyid(cli, s.folder / "other.key")
+    own = load_signer(run.operator).keyid
+    (s.run / "verdict.json").write_bytes((s.run / "verdict.json").read_bytes() + b" ")
+    write_seal(s.run, signer=load_signer(s.folder / "other.key"), utc="2026-01-01T00:00:00Z")
+    done = cli("verify", s.run, "--json")
+    assert done.code == 3
+    assert f"signed by key {other}" in details(done)
+    assert f"names key {own}" in details(done)
+
+
+def test_envelopes_cannot_be_swapped_between_sets(run: Signed, cli: Cli) -> None:
+    s = run.study
+    other = s.folder / "other"
+    assert cli("lock", s.cases, "--reference", "truth", "--out", other, "--key", run.custodian).code == 0
+    shutil.copy(other / "testset.lock.dsse.json", s.testset / "testset.lock.dsse.json")
+    done = cli("verify", s.testset, "--json")
+    assert done.code == 3
+    assert "signs testset.lock.json with SHA-256" in details(done)
+
+
+def test_a_ledger_cut_back_is_seen_by_its_signed_head(run: Signed, cli: Cli) -> None:
+    path = run.study.testset / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-2]))
+    done = cli("verify", path, "--json")
+    assert done.code == 3
+    assert "rolled back" in details(done)
+    assert cli("verify", run.study.testset).code == 3
+
+
+def test_entries_without_a_key_after_a_signed_head_are_said(run: Signed, cli: Cli) -> None:
+    s = run.study
+    done = cli("run", s.frozen, "--testset", s.testset, "--model", s.predictions, "--out", s.folder / "again")
+    assert done.code == 0
+    found = cli("verify", s.testset / "ledger.jsonl", "--json")
+    assert found.code == 0
+    assert "the last 5 added without a key" in found.out
+
+
+def test_a_signed_run_is_not_scored_again_without_a_key(run: Signed, cli: Cli) -> None:
+    before = (run.study.run / "SEAL.json").read_bytes()
+    done = cli("score", run.study.run)
+    assert done.code == 2
+    assert "--key" in done.err
+    assert (run.study.run / "SEAL.json").read_bytes() == before
+    assert cli("report", run.study.run).code == 0  # the same bytes need no new seal
+    assert (run.study.run / "SEAL.json").read_bytes() == before
+    assert cli("score", run.study.run, "--key", run.custodian).code == 0
+    assert cli("verify", run.study.run, *run.trusted).code == 0
+
+
+def test_an_encrypted_reference_needs_its_key_only_to_be_scored(study: Study, cli: Cli) -> None:
+    s, key = study, study.folder / "reference.key"
+    assert cli("keygen", key, "--reference").code == 0
+    assert key.stat().st_mode & 0o777 == 0o600
+    table = ("lock", s.cases, "--protocol", s.protocol, "--id", "small")
+    lock = (*table, "--out", s.testset)
+    assert cli(*lock, "--encrypt-reference").code == 2
+    done = cli(*lock, "--encrypt-reference", "--reference-key", key, "--json")
+    assert done.code == 0, done.err
+    assert not (s.testset / "reference.parquet").exists()
+    plain = s.folder / "plain"
+    assert cli(*table, "--out", plain, "--json").json()["root"] == done.json()["root"]
+    assert cli("verify", s.testset).code == 0
+    assert cli("verify", s.testset, "--reference-key", key).code == 0
+    with_model = ("--testset", s.testset, "--model", s.predictions)
+    early = cli("run", s.protocol, *with_model, "--out", s.run)
+    assert early.code == 2
+    assert "--reference-key" in early.err
+    assert "run_started" not in (s.testset / "ledger.jsonl").read_text()  # nothing was used up
+    assert cli("predict", s.protocol, *with_model, "--out", s.run).code == 0
+    assert cli("score", s.run).code == 2
+    assert cli("keygen", s.folder / "wrong.key", "--reference").code == 0
+    assert cli("score", s.run, "--reference-key", s.folder / "wrong.key").code == 3
+    assert "unblinded" not in (s.testset / "ledger.jsonl").read_text()
+    assert cli("score", s.run, "--reference-key", key).code == 1
+    other = s.folder / "in-the-clear"
+    assert cli("run", s.protocol, "--testset", plain, "--model", s.predictions, "--out", other).code == 1
+    assert (other / "evidence.json").read_bytes() == (s.run / "evidence.json").read_bytes()
+    assert cli("verify", s.run).code == 0
+
+
+def test_a_changed_ciphertext_is_seen_without_the_key(study: Study, cli: Cli) -> None:
+    key = study.folder / "reference.key"
+    cli("keygen", key, "--reference")
+    out = study.testset
+    cli("lock", study.cases, "--reference", "truth", "--out", out, "--encrypt-reference", "--reference-key", key)
+    path = out / "reference.parquet.aes"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert cli("verify", out).code == 3
+
+
+def test_wrong_keys_are_typed_errors(study: Study, cli: Cli) -> None:
+    key = study.folder / "a.key"
+    keyid(cli, key)
+    assert cli("keygen", key).code == 2  # never overwritten
+    lock = ("lock", study.cases, "--out", study.testset, "--key")
+    for wrong in (study.cases, study.folder / "absent.key", study.folder / "a.key.pub"):
+        done = cli(*lock, wrong)
+        assert done.code == 2, wrong
+        assert "key" in done.err
+    assert not study.testset.exists()
+    done = cli(*lock, key)
+    assert done.code == 0
+    assert cli("verify", study.testset, "--trust", key).code == 2  # a private key is not a public one
+
+
+def test_a_passphrase_protects_a_key(study: Study, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = study.folder / "a.key"
+    monkeypatch.setenv("EVALSUITE_KEY_PASSPHRASE", "correct horse")
+    keyid(cli, key)
+    assert b"ENCRYPTED" in key.read_bytes()
+    lock = ("lock", study.cases, "--out", study.testset, "--key", key)
+    monkeypatch.setenv("EVALSUITE_KEY_PASSPHRASE", "wrong")
+    assert cli(*lock).code == 2
+    monkeypatch.delenv("EVALSUITE_KEY_PASSPHRASE")
+    assert cli(*lock).code == 2
+    monkeypatch.setenv("EVALSUITE_KEY_PASSPHRASE", "correct horse")
+    assert cli(*lock).code == 0
