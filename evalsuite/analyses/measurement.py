@@ -22,6 +22,7 @@ from evalsuite.analyses.measurement_population import (
 )
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
+from evalsuite.analyses.repeats import design_of, reproducibility
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
 from evalsuite.errors import InputError
@@ -40,6 +41,7 @@ _REPEATED = {
     "within_subject_sd": repeatability.within_subject_sd,
     "repeatability_coefficient": repeatability.repeatability_coefficient,
 }
+_REPRODUCED = "reproducibility_coefficient"
 STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
@@ -112,6 +114,8 @@ class _Study:
         self.protocol, self.population = protocol, population
         self.resampling = Resampling.of(protocol, population.patient_index)
         self.clustered = population.n_patients < population.n
+        asked = protocol.analyses.variance_components
+        self.design = None if asked is None else design_of(asked, population, frame)
         self.repeats = {e.repeats: _column(frame, e.repeats) for e in protocol.endpoints if e.repeats is not None}
 
     @property
@@ -137,6 +141,8 @@ class _Study:
     def _one(self, e: Endpoint, cell: Cell, outputs: OutputPolicy, references: ReferencePolicy) -> Estimate:
         if e.metric in _REPEATED:
             return self._repeated(e, cell, outputs)
+        if e.metric == _REPRODUCED:
+            return self._reproduced(cell, outputs)
         made: list[Estimate] = []
         for direction in _directions(e, self.population, cell):
             view = measured(
@@ -219,6 +225,18 @@ class _Study:
             why = "patients have several repeated measurements; the interval for independent ones would be too narrow"
             return replace(estimate, low=None, high=None, interval_undefined=why)
         return estimate
+
+    def _reproduced(self, cell: Cell, outputs: OutputPolicy) -> Estimate:
+        """Of device measurements under different conditions; the reference takes no part."""
+        assert self.design is not None, "the protocol's loader requires it"
+        lost = int((cell.mask & self.design.named & ~self.population.has_output).sum())
+        mask = cell.mask & self.design.named & self.population.has_output
+        n = int(mask.sum())
+        if lost and outputs != "exclude":
+            cases = f"{lost} case{'s' if lost > 1 else ''} without an output"
+            return Estimate.not_estimable(f"{cases}, for which this measure has no worst case", n=n, level=self.level)
+        small = enough(self.protocol, cell.whole, {"measurements": n}, self.level, n)
+        return small or reproducibility(self.population.device[mask], self.design.at(mask), self.level)
 
 
 def replicates(resampling: Resampling, e: Endpoint, view: Measured, mask: Bools, *, with_jackknife: bool) -> Replicated:
@@ -328,4 +346,4 @@ _CLOSED: dict[str, _Closed] = {
     "coverage_probability": _within,
 }
 
-COMPUTED = frozenset({*_CLOSED, *_REPEATED})
+COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED})

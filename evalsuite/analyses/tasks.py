@@ -15,6 +15,7 @@ from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.panel import panel_of_readers
 from evalsuite.analyses.performance import evaluate_binary
 from evalsuite.analyses.population import Population, build_population
+from evalsuite.analyses.repeats import spread_of_repeats
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
@@ -83,7 +84,7 @@ def _sources_asked(protocol: StudyProtocol) -> bool:
 def _sources(
     protocol: StudyProtocol, population: Population | MeasurementPopulation, frame: pd.DataFrame
 ) -> tuple[Results, ...]:
-    return (panel_of_readers(protocol, population, frame),)
+    return (panel_of_readers(protocol, population, frame), spread_of_repeats(protocol, population, frame))
 
 
 def _joined(results: Results, *added: Results) -> Results:

@@ -195,6 +195,14 @@ METHODS: tuple[MetricInfo, ...] = (
         higher_is_better=False,
         lower=0.0,
     ),
+    _measured(
+        "reproducibility_coefficient",
+        "Reproducibility coefficient",
+        "difference that two device measurements of one thing by different operators, cameras or readers exceed 5 "
+        "times in 100; the factors are those of `analyses.variance_components`",
+        higher_is_better=False,
+        lower=0.0,
+    ),
 )
 
 #: Intervals of entries of the catalogue whose choice is not that of their family.

@@ -543,6 +543,9 @@ _OTHER_WORDS = {
     "snb": "standardised_net_benefit",
     "repeatability": "repeatability_coefficient",
     "icc3": "icc_consistency",
+    "wsd": "within_subject_sd",
+    "rc": "repeatability_coefficient",
+    "rdc": "reproducibility_coefficient",
 }
 
 

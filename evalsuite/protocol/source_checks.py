@@ -104,6 +104,10 @@ def _panel(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
 def _components(protocol: StudyProtocol) -> Iterator[Problem]:
     asked = protocol.analyses.variance_components
     if asked is None:
+        for i, endpoint in enumerate(protocol.endpoints):
+            if endpoint.metric == "reproducibility_coefficient":
+                where, hint = f"endpoints[{i}].metric", "say which columns: analyses.variance_components.factors"
+                yield Problem("reproducibility needs the conditions that change", where, hint)
         return
     path = "analyses.variance_components"
     yield from _own_columns(protocol, asked.factors, f"{path}.factors", "operators, cameras or readers")

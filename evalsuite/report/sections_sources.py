@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from evalsuite.report.format import format_count, format_interval, format_value, not_estimable
+from evalsuite.report.format import format_count, format_interval, format_percent, format_value, not_estimable
 from evalsuite.report.material import Material, anchor, metric_title
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
-from evalsuite.types import Finding
+from evalsuite.types import Estimate, Finding
 
 _MOST_ROWS = 80
+#: The catalogue does not know shares of pairs or of variance; the name of any proportion prints them in per cent.
+_ANY_SHARE = "prevalence"
 _WIDTHS = (36.0, 13.0, 20.0, 9.0, 12.0, 10.0)
 
 
 def sources(material: Material) -> list[Block]:
     """What the study looked at of these; nothing where it looked at none."""
-    return _panel(material)
+    return [*_panel(material), *_repeats(material)]
 
 
 # --- reference panel ------------------------------------------------------------------------------------------------
@@ -56,6 +58,57 @@ def _panel(material: Material) -> list[Block]:
     return [Heading(text="The reference panel", id="truth-panel"), Prose(paragraphs=(text,)), table]
 
 
+# --- repeated acquisitions ------------------------------------------------------------------------------------------
+
+
+def _repeats(material: Material) -> list[Block]:
+    found = list(material.findings(analysis="variance_components"))
+    if not found:
+        return []
+    shares = {(f.endpoint, f.condition): f.estimate for _, f in found if f.metric == "component_share"}
+    rows: list[Row] = []
+    shown: list[Finding] = []
+    name = ""
+    for index, f in found:
+        if f.metric == "component_share" and f.endpoint == "score":
+            continue  # beside its standard deviation
+        if f.endpoint != name:
+            name = f.endpoint
+            title = "Score" if name == "score" else f"Call at {clean(f.operating_point or '', longest=60)}"
+            rows.append(Row(cells=(Cell(text=title),), group=True))
+        shown.append(f)
+        share = shares.get((f.endpoint, f.condition)) if f.metric == "component_sd" else None
+        rows.append(row(material, index, f, _repeat_words(f, share), percent=f.endpoint != "score"))
+    text = (
+        "Patients were acquired several times. A score's spread is split into what belongs to the patient (or whatever "
+        "the protocol says was acquired repeatedly), to each named condition, and to mere repetition. Two acquisitions "
+        "under the same conditions differ by more than the repeatability coefficient 5 times in 100, two under "
+        "different conditions by more than the reproducibility coefficient. With few levels of a condition its "
+        "spread is poorly known, which its interval shows."
+    )
+    notes: tuple[str, ...] = ("Intervals of standard deviations and coefficients assume normally distributed effects.",)
+    if any(f.metric == "calls_that_differ" for f in shown):
+        notes += ("Calls that differ: of pairs of acquisitions of one subject, each subject counting once.",)
+    table = table_of(material, "Where the spread of repeated acquisitions comes from", rows, shown, notes=notes)
+    return [Heading(text="Repeated acquisitions", id="repeats"), Prose(paragraphs=(text,)), table]
+
+
+def _repeat_words(f: Finding, share: Estimate | None) -> str:
+    name = str(f.condition or "").partition("=")[2]
+    source = {"residual": "repetition, all else equal"}.get(name, clean(name, longest=60))
+    if f.metric == "component_sd":
+        part = (
+            "" if share is None or share.value is None else f" ({format_percent(share.value)}\u00a0% of the variance)"
+        )
+        return f"Standard deviation: {source}{part}"
+    if f.metric == "component_share":
+        return f"Share of the variance: {source}"
+    if f.metric == "calls_that_differ":
+        where = {"same_conditions": "under the same conditions", "any_other": "any two acquisitions"}
+        return f"Calls that differ: {where.get(str(f.condition), f'another {source}')}"
+    return metric_title(f.metric)
+
+
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
@@ -67,14 +120,17 @@ def group_row(material: Material, finding: Finding) -> Row:
     return Row(cells=(Cell(text=title if name.lower() == title.lower() else f"{title} · {name}"),), group=True)
 
 
-def row(material: Material, index: int, finding: Finding, said: str, *, alone: bool = False) -> Row:
+def row(
+    material: Material, index: int, finding: Finding, said: str, *, alone: bool = False, percent: bool = False
+) -> Row:
     """One figure: estimate, interval, n, method, place in the evidence; `alone` for figures without an interval."""
     e = finding.estimate
     if e.value is None:
         middle: tuple[Cell, ...] = (Cell(text=not_estimable(e), kind="muted", span=2),)
     else:
-        interval = "–" if alone else format_interval(finding.metric, e)
-        middle = (Cell(text=format_value(finding.metric, e), kind="number"), Cell(text=interval, kind="number"))
+        metric = _ANY_SHARE if percent else finding.metric
+        interval = "–" if alone else format_interval(metric, e)
+        middle = (Cell(text=format_value(metric, e), kind="number"), Cell(text=interval, kind="number"))
     code = "" if e.value is None else material.method_codes.get(e.method, "")
     cells = (
         Cell(text=said),

@@ -32,12 +32,17 @@ class Reml:
 class Problem:
     """What the likelihood needs of the data: cross-products of level indicators, intercept and values.
 
-    `levels[j]` is the factor of column j of the indicators; values are centred and scaled by `shift` and `scale`.
+    `levels[j]` is the factor of column j of the indicators; values are centred and scaled by `shift` and `scale`. The
+    levels of one factor share no measurement, so that its own cross-products are a diagonal: those of the factor with
+    most levels, `large`, whose columns come first, are kept as `counts`; `cross (others, large)` and `others` hold the
+    rest. A thousand patients then cost little more than their number.
     """
 
     n: int
     levels: NDArray[np.intp]
-    zz: Floats
+    counts: Floats
+    cross: Floats
+    others: Floats
     zx: Floats
     zy: Floats
     xy: float
@@ -62,14 +67,26 @@ class Problem:
         return log_det + math.log(xx) + df * math.log(2.0 * math.pi * residual) + max(yy - xy * xy / xx, 0.0) / residual
 
     def _solved(self, ratio: Floats) -> tuple[float, float, float, float]:
-        """log|V|, 1'V⁻¹1, 1'V⁻¹y and y'V⁻¹y with V = I + Z Λ² Z', by the Cholesky factor of I + Λ Z'Z Λ."""
+        """log|V|, 1'V⁻¹1, 1'V⁻¹y and y'V⁻¹y with V = I + Z Λ² Z', by the Cholesky factor of I + Λ Z'Z Λ.
+
+        The large factor's block is diagonal and is eliminated first; what is left is as large as the other factors.
+        """
         scale = ratio[self.levels]
-        system = scale[:, None] * self.zz * scale[None, :]
-        system[np.diag_indices_from(system)] += 1.0
-        factor = linalg.cholesky(system, lower=True, check_finite=False)
+        k = self.counts.size
         right = np.column_stack((scale * self.zx, scale * self.zy))
-        u = linalg.solve_triangular(factor, right, lower=True, check_finite=False)
-        log_det = 2.0 * float(np.log(np.diag(factor)).sum())
+        diagonal = 1.0 + scale[:k] ** 2 * self.counts
+        root = np.sqrt(diagonal)
+        u = right[:k] / root[:, None]
+        log_det = float(np.log(diagonal).sum())
+        if scale.size > k:
+            rest = scale[k:]
+            across = rest[:, None] * self.cross * (scale[:k] / root)[None, :]
+            system = rest[:, None] * self.others * rest[None, :] - across @ across.T
+            system[np.diag_indices_from(system)] += 1.0
+            factor = linalg.cholesky(system, lower=True, check_finite=False)
+            below = linalg.solve_triangular(factor, right[k:] - across @ u, lower=True, check_finite=False)
+            u = np.vstack((u, below))
+            log_det += 2.0 * float(np.log(np.diag(factor)).sum())
         return (
             log_det,
             max(self.n - float(u[:, 0] @ u[:, 0]), 1e-12),
@@ -86,12 +103,16 @@ def build(y: Floats, codes: Sequence[NDArray[np.intp]]) -> Problem:
         raise ValueError(f"the factors have {total} levels, more than {_MAX_LEVELS}")
     shift, scale = float(y.mean()), float(y.std())
     v = (y - shift) / scale
-    offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    columns = [c + o for c, o in zip(codes, offsets, strict=True)]
-    zz = np.zeros((total, total))
-    for a in columns:
-        for b in columns:
-            np.add.at(zz, (a, b), 1.0)
+    large = int(np.argmax(sizes))
+    order = [large, *(j for j in range(len(codes)) if j != large)]
+    offsets = np.concatenate(([0], np.cumsum([sizes[j] for j in order])[:-1]))
+    columns = [codes[j] + o for j, o in zip(order, offsets, strict=True)]
+    k = sizes[large]
+    cross, others = np.zeros((total - k, k)), np.zeros((total - k, total - k))
+    for a in columns[1:]:
+        np.add.at(cross, (a - k, columns[0]), 1.0)
+        for b in columns[1:]:
+            np.add.at(others, (a - k, b - k), 1.0)
     zx = np.zeros(total)
     zy = np.zeros(total)
     for a in columns:
@@ -99,8 +120,10 @@ def build(y: Floats, codes: Sequence[NDArray[np.intp]]) -> Problem:
         np.add.at(zy, a, v)
     return Problem(
         n=y.size,
-        levels=np.repeat(np.arange(len(codes)), sizes),
-        zz=zz,
+        levels=np.repeat(order, [sizes[j] for j in order]),
+        counts=zx[:k].copy(),
+        cross=cross,
+        others=others,
         zx=zx,
         zy=zy,
         xy=float(v.sum()),
@@ -157,7 +180,7 @@ def profile_limits(fit: Reml, i: int, level: float) -> tuple[float, float | None
     target = float(special.chdtri(1.0, 1.0 - level))
     others = [j for j in range(best.size) if j != i]
     residual = best.size - 1
-    state = {"start": best[others]}
+    start = np.maximum(best[others], 1e-3)
 
     def excess(fixed: float) -> float:
         def deviance(rest: Floats) -> float:
@@ -169,18 +192,16 @@ def profile_limits(fit: Reml, i: int, level: float) -> tuple[float, float | None
         floor = [(_SMALLEST if j == residual else 0.0, None) for j in others]
         found = minimize(
             deviance,
-            np.maximum(state["start"], 1e-3),
+            start,
             method="L-BFGS-B",
             bounds=floor,
             options={"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500},
         )
-        again = minimize(
-            deviance,
-            found.x,
-            method="Nelder-Mead",
-            options={"xatol": 1e-8, "fatol": 1e-10, "maxiter": 2000},
-        )
-        return float(min(found.fun, again.fun)) - fit.deviance - target
+        least = float(found.fun)
+        if not found.success:
+            simplex = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 2000}
+            least = min(least, float(minimize(deviance, found.x, method="Nelder-Mead", options=simplex).fun))
+        return least - fit.deviance - target
 
     bottom = _SMALLEST if i == residual else 0.0
     low = 0.0 if excess(bottom) <= 0 else float(brentq(excess, bottom, best[i], xtol=1e-9, rtol=1e-8))

@@ -58,6 +58,7 @@ def panel(**changes: Any) -> dict[str, Any]:
 
 def test_the_blocks_are_typed_and_carried_out():
     blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}, **panel()}
+    blocks["variance_components"] = {"factors": ["camera"], "subject": "lesion"}
     study = parse(blocks)
     assert study.analyses.generalisation is not None
     assert study.analyses.generalisation.leave_one_out is True
@@ -94,6 +95,15 @@ def test_the_blocks_are_typed_and_carried_out():
         (panel(endpoints=["brier"]), "analyses.truth_panel.endpoints[0]", "sensitivity"),
         (panel(endpoints=["area", "area"]), "analyses.truth_panel.endpoints[1]", ""),
         (panel(endpoints=["ppv at 1 %"]), "analyses.truth_panel.endpoints[0]", "take it out"),
+        ({"variance_components": {"factors": []}}, "analyses.variance_components.factors", ""),
+        ({"variance_components": {"factors": ["a", "a"]}}, "analyses.variance_components.factors[1]", "remove one"),
+        ({"variance_components": {"factors": ["truth"]}}, "analyses.variance_components.factors", "operators"),
+        ({"variance_components": {"factors": ["subject"]}}, "analyses.variance_components.factors[0]", "rename"),
+        (
+            {"variance_components": {"factors": ["a"], "subject": "a"}},
+            "analyses.variance_components.subject",
+            "remove one",
+        ),
         (panel(ties="coin"), "analyses.truth_panel.ties", ""),
         ({"verification": {"verified": "truth"}}, "analyses.verification.verified", "got the reference standard"),
         ({"verification": {"verified": "checked", "method": "imputed"}}, "analyses.verification.method", ""),
@@ -110,9 +120,10 @@ def test_a_correction_needs_a_call():
     assert found.where == "analyses.verification"
 
 
-@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification", "truth_panel"])
+@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification", "truth_panel", "variance_components"])
 def test_other_tasks_say_that_they_cannot(name: str):
     blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}, **panel()}
+    blocks["variance_components"] = {"factors": ["camera"], "subject": "lesion"}
     task = {"kind": "multiclass", "reference": "truth", "classes": ["a", "b"], "score": ["p_a", "p_b"]}
     endpoints = [{**BASE["endpoints"][0], "metric": "macro_sensitivity"}]
     study = parse({name: blocks[name]}, task=task, operating_points=[], endpoints=endpoints)
