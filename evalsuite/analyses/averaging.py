@@ -7,20 +7,22 @@ and as called for every other, so that no average can look better than its parts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from evalsuite.analyses.binary_questions import Threshold, chosen_interval
 from evalsuite.analyses.common import Cell
+from evalsuite.analyses.figure_pair import PairUp, Sides
 from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.paired import OPPOSITE, unsearched
 from evalsuite.analyses.population import Bools, Looks, OutputPolicy, Population, ReferencePolicy, scenario
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import averages, multilabel
 from evalsuite.stats.averages import Answers
-from evalsuite.stats.bootstrap import read
+from evalsuite.stats.bootstrap import Replicated, read
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
@@ -81,7 +83,7 @@ def averaged_estimates(
             taking = answers.cells.any(axis=1)
             for endpoint in [e for e in group if _counted(e)]:
                 for i in part:
-                    small = _too_small(protocol, endpoint.metric, answers, cells[i])
+                    small = _too_small(protocol, endpoint.metric, answers, cells[i].mask, whole=cells[i].whole)
                     found[endpoint.name, i] = small or _share(protocol, endpoint, answers, cells[i], resampling)
             resampled = [e for e in group if not _counted(e)]
             if not resampled:
@@ -103,7 +105,7 @@ def averaged_estimates(
             rows = read(table, level=two_sided_level(protocol.confidence), method=method)
             for i, row in zip(part, rows, strict=True):
                 for endpoint, estimate in zip(resampled, row, strict=True):
-                    small = _too_small(protocol, endpoint.metric, answers, cells[i])
+                    small = _too_small(protocol, endpoint.metric, answers, cells[i].mask, whole=cells[i].whole)
                     found[endpoint.name, i] = small or estimate
     return found
 
@@ -162,11 +164,11 @@ def _answers(
     )
 
 
-def _too_small(protocol: StudyProtocol, metric: str, answers: Answers, cell: Cell) -> Estimate | None:
+def _too_small(protocol: StudyProtocol, metric: str, answers: Answers, mask: Bools, *, whole: bool) -> Estimate | None:
     """A macro average is as uncertain as its rarest class; pooled figures are as their sums."""
-    if cell.whole:
+    if whole:
         return None
-    known = answers.cells & cell.mask[:, None]
+    known = answers.cells & mask[:, None]
     n = int(known.any(axis=1).sum())
     least = protocol.small_strata.suppress_below
     reason = None
@@ -188,3 +190,64 @@ def _too_small(protocol: StudyProtocol, metric: str, answers: Answers, cell: Cel
     return Estimate.not_estimable(
         f"not assessable: {reason}, fewer than {least}", n=n, level=two_sided_level(protocol.confidence)
     )
+
+
+class AverageFigures:
+    """Averages as two devices are compared on them; a view is a table of answers."""
+
+    def absent(
+        self, protocol: StudyProtocol, endpoint: Endpoint, view: Answers, mask: Bools, *, whole: bool
+    ) -> Estimate | None:
+        level = two_sided_level(protocol.confidence)
+        if not mask.any():
+            return Estimate.not_estimable("no cases", n=0, level=level, n_patients=0)
+        return _too_small(protocol, endpoint.metric, view, mask, whole=whole)
+
+    def right(self, endpoint: Endpoint, view: Answers) -> Bools | None:
+        """`(n,)` where every label is right, for the subset accuracy; None for averages."""
+        if endpoint.metric != "subset_accuracy":
+            return None
+        assert view.call is not None, "the protocol's loader requires an operating point"
+        return np.asarray((view.call == view.truth).all(axis=1))
+
+    def replicates(
+        self,
+        resampling: Resampling,
+        endpoints: Sequence[Endpoint],
+        view: Answers,
+        masks: Bools,
+        *,
+        with_jackknife: bool,
+    ) -> Replicated:
+        return multilabel.multilabel_replicates(
+            resampling.draw, view, [e.metric for e in endpoints], masks=masks, with_jackknife=with_jackknife
+        )
+
+
+def paired_averages(
+    candidate: Members, baseline: Members, endpoint: Endpoint, thresholds: tuple[Threshold | None, Threshold | None]
+) -> PairUp:
+    """How two devices are seen by an average over classes or labels.
+
+    Missing outputs as for a single device, the comparator's the other way round; answers count where both devices have
+    one. No worst case is searched for missing references.
+    """
+
+    def pair_up(outputs: OutputPolicy, references: ReferencePolicy, within: Bools) -> Sides:
+        looks = looks_of(endpoint.metric)
+        first = _answers(candidate, looks, thresholds[0], outputs, "exclude", None)
+        second = _answers(baseline, looks, thresholds[1], OPPOSITE.get(outputs, outputs), "exclude", None)
+        known = first.cells & second.cells
+        include = within & (known.all(axis=1) if endpoint.metric == "subset_accuracy" else known.any(axis=1))
+        undefined = None
+        settled = np.stack([p.has_reference for p in candidate.called], axis=1).all(axis=1)
+        if references != "exclude" and bool((within & ~settled).any()):
+            undefined = unsearched(int((within & ~settled).sum()))
+        return Sides(
+            candidate=replace(first, known=known),
+            baseline=replace(second, known=known),
+            include=include,
+            undefined=undefined,
+        )
+
+    return pair_up

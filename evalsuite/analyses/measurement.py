@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,9 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.figure_pair import FigurePair
+from evalsuite.analyses.measured_figures import OF_ERRORS, MeasuredFigures, paired_measurements, replicates
 from evalsuite.analyses.measurement_curves import agreement_curves
 from evalsuite.analyses.measurement_population import (
     Direction,
@@ -28,9 +32,8 @@ from evalsuite.analyses.several import enough, evaluate_several, with_standard_t
 from evalsuite.errors import InputError
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
-from evalsuite.stats.bootstrap import Replicated, read
+from evalsuite.stats.bootstrap import read
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.measured_bootstrap import measured_replicates
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate
@@ -45,8 +48,6 @@ _REPRODUCED = "reproducibility_coefficient"
 STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
-#: An error of a known largest size is the worst case of these; of the others a far-off case can raise or lower.
-_OF_ERRORS = frozenset({"bias", "mae", "rmse", "loa_lower", "loa_upper", "tdi"})
 #: Closed intervals that take cases as independent: with several cases per patient the patient bootstrap serves.
 _INDEPENDENT = frozenset({"ccc", "icc", "icc_consistency", "tdi"})
 
@@ -58,15 +59,15 @@ def evaluate_measurement(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve and count of a measurement protocol; arguments as for a binary one.
 
     Raises InputError where a reference is no number, an output is missing, or a column of repeats does not exist.
     """
-    population = build_measurement_population(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
-    )
+    built = partial(build_measurement_population, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    population = built(predictions=predictions)
     study = _Study(protocol, population, frame)
     results = evaluate_several(
         protocol,
@@ -78,6 +79,7 @@ def evaluate_measurement(
         missing_outputs=not population.has_output.all(),
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
+        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
         notes=tuple(_notes(population)),
         on_step=on_step,
     )
@@ -93,7 +95,7 @@ def _with_maximum(protocol: StudyProtocol, asked: Sequence[Question]) -> tuple[Q
     (maximum,) = declared
     return tuple(
         q
-        if q.prespecified or q.endpoint.metric not in _OF_ERRORS
+        if q.prespecified or q.endpoint.metric not in OF_ERRORS
         else replace(q, endpoint=q.endpoint.model_copy(update={"maximum": maximum}))
         for q in asked
     )
@@ -105,6 +107,28 @@ def _notes(p: MeasurementPopulation) -> Iterator[str]:
         yield "All cases have the same reference value: agreement over a range of values cannot be shown."
     if pairs.any() and np.array_equal(p.device[pairs], p.reference[pairs]):
         yield "Every measurement equals its reference exactly; check that the outputs are not the reference itself."
+
+
+def _both(study: _Study, baseline: MeasurementPopulation) -> Both:
+    """The candidate beside a baseline."""
+    protocol, candidate, kept = study.protocol, study.population, study.resampling.keeping()
+    pairs = {
+        asked.name: FigurePair(
+            protocol=protocol,
+            comparison=asked,
+            figures=MeasuredFigures(),
+            pair_up=paired_measurements(candidate, baseline, asked),
+            patient_index=candidate.patient_index,
+            resampling=kept,
+        )
+        for asked in protocol.comparisons
+    }
+    return Both(
+        pairs=pairs,
+        lost=(int((~candidate.has_output).sum()), int((~baseline.has_output).sum())),
+        missing_references=not candidate.has_reference.all(),
+        output_policies=_POLICIES,
+    )
 
 
 class _Study:
@@ -171,7 +195,7 @@ class _Study:
         if k == 0 or e.metric == "coverage_probability":
             return None
         cases = f"{k} case{'s' if k > 1 else ''} without an output or a reference"
-        if e.metric not in _OF_ERRORS:
+        if e.metric not in OF_ERRORS:
             return f"{cases}, for which this measure has no worst case"
         lost_output = gone & ~self.population.has_output
         worst = (lost_output.any() and outputs == "worst_case") or (
@@ -237,21 +261,6 @@ class _Study:
             return Estimate.not_estimable(f"{cases}, for which this measure has no worst case", n=n, level=self.level)
         small = enough(self.protocol, cell.whole, {"measurements": n}, self.level, n)
         return small or reproducibility(self.population.device[mask], self.design.at(mask), self.level)
-
-
-def replicates(resampling: Resampling, e: Endpoint, view: Measured, mask: Bools, *, with_jackknife: bool) -> Replicated:
-    """Replicates of the endpoint's metric on the cases of `mask`."""
-    return measured_replicates(
-        resampling.draw,
-        view.device,
-        view.reference,
-        [e.metric],
-        mask=mask,
-        tolerance=e.tolerance,
-        coverage=e.coverage or 0.9,
-        variance_ratio=e.variance_ratio or 1.0,
-        with_jackknife=with_jackknife,
-    )
 
 
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from evalsuite.analyses.averaging import Members, averaged_estimates
+from evalsuite.analyses.averaging import AverageFigures, Members, averaged_estimates, paired_averages
+from evalsuite.analyses.binary_pair import BinaryPair
 from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import Both, Paired
+from evalsuite.analyses.figure_pair import FigurePair, Figures
 from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
-from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
+from evalsuite.analyses.paired import Cutoff
+from evalsuite.analyses.paired_classes import paired_class_figures
+from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import (
     class_counts,
@@ -24,7 +30,8 @@ from evalsuite.analyses.several import (
     share,
     with_standard_table,
 )
-from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.comparisons import as_endpoint
+from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats import averages, multiclass
 from evalsuite.stats.bootstrap import Replicated
 from evalsuite.types import Estimate, Finding
@@ -44,15 +51,15 @@ def evaluate_multiclass(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of a multiclass protocol; arguments as for a binary one.
 
     Raises InputError where the reference is none of the declared classes, or an output is missing.
     """
-    population = build_class_population(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
-    )
+    built = partial(build_class_population, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    population = built(predictions=predictions)
     study = _Study(protocol, population)
     overall = [*STANDARD_OVERALL, *(STANDARD_CALIBRATION if protocol.task.probability else ())]
     rows: list[tuple[str, str | None, str | None]] = [(metric, None, None) for metric in overall]
@@ -68,6 +75,7 @@ def evaluate_multiclass(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
+        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
         notes=tuple(class_notes(protocol, population)),
         on_step=on_step,
     )
@@ -133,6 +141,16 @@ class ClassFigures:
 
     def closed(self, protocol: StudyProtocol, endpoint: Endpoint, view: ClassScenario, mask: Bools) -> Estimate | None:
         return share(protocol, endpoint, self.right(endpoint, view), mask, self.population.patient_index)
+
+    def per_case(self, endpoint: Endpoint, view: ClassScenario) -> Floats | None:
+        """`(n,)` whose mean over cases the figure is; None where it is no mean."""
+        right = self.right(endpoint, view)
+        if right is not None:
+            return right.astype(np.float64)
+        if endpoint.metric == "multiclass_brier" and view.probability is not None:
+            wanted = np.eye(self.population.k)[view.reference]
+            return np.asarray(((view.probability - wanted) ** 2).sum(axis=1))
+        return None
 
     def replicates(
         self,
@@ -222,6 +240,48 @@ class _Study:
     def confusion(self, cells: Sequence[Cell]) -> Iterator[Finding]:
         """The confusion matrix as counted."""
         return confusion_of(self.population, two_sided_level(self.protocol.confidence), cells)
+
+
+def _both(study: _Study, baseline: ClassPopulation, cells: tuple[Cell, ...]) -> Both:
+    """The candidate beside a baseline: one class against the rest, averages, or the whole classification."""
+    protocol, candidate = study.protocol, study.population
+    other, kept = _Study(protocol, baseline), study.resampling.keeping()
+
+    def pair(asked: Comparison) -> Paired:
+        endpoint = as_endpoint(asked)
+        if asked.target is not None:
+            called = is_called(endpoint.metric)
+            target = candidate.names.index(asked.target)
+            cut = Cutoff(value=CALLED.value, strict=CALLED.strict) if called else None
+            return BinaryPair(
+                protocol=protocol,
+                comparison=asked,
+                candidate=(study.called if called else study.ranked)[target],
+                baseline=(other.called if called else other.ranked)[target],
+                cutoffs=(cut, cut),
+                cells=cells,
+                resampling=kept,
+            )
+        figures: Figures = study.figures
+        pair_up = paired_class_figures(candidate, baseline, endpoint, study.figures)
+        if endpoint.metric in averages.METRICS:
+            figures = AverageFigures()
+            pair_up = paired_averages(study.members, other.members, endpoint, (CALLED, CALLED))
+        return FigurePair(
+            protocol=protocol,
+            comparison=asked,
+            figures=figures,
+            pair_up=pair_up,
+            patient_index=candidate.patient_index,
+            resampling=kept,
+        )
+
+    return Both(
+        pairs={c.name: pair(c) for c in protocol.comparisons},
+        lost=(int((~candidate.has_output).sum()), int((~baseline.has_output).sum())),
+        missing_references=not candidate.has_reference.all(),
+        output_policies=_POLICIES,
+    )
 
 
 def _sample(population: ClassPopulation, view: ClassScenario) -> multiclass.ClassSample:

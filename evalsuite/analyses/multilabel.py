@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from evalsuite.analyses.averaging import Members, averaged_estimates
+from evalsuite.analyses.averaging import AverageFigures, Members, averaged_estimates, paired_averages
+from evalsuite.analyses.binary_pair import BinaryPair
 from evalsuite.analyses.binary_questions import Threshold, answer
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import Both, Paired
+from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.metrics import COMPUTABLE
+from evalsuite.analyses.paired import cutoff
 from evalsuite.analyses.population import (
     Ints,
     OutputPolicy,
@@ -20,7 +25,8 @@ from evalsuite.analyses.population import (
 )
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import evaluate_several, with_standard_table
-from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.comparisons import as_endpoint
+from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.protocol.several import outputs as output_names
 from evalsuite.protocol.several import targets
 from evalsuite.stats import multilabel
@@ -59,6 +65,7 @@ def evaluate_multilabel(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of a multilabel protocol; arguments as for a binary one.
@@ -66,16 +73,20 @@ def evaluate_multilabel(
     Each label is a binary task of its own: column, output, `positive` and `negative` values, operating points.
     """
     names = targets(protocol)
-    labels = tuple(
-        build_population(
-            _of_one_label(protocol, name, output),
-            case_id=case_id,
-            patient_id=patient_id,
-            frame=frame,
-            predictions=predictions,
+
+    def built(table: pd.DataFrame) -> tuple[Population, ...]:
+        return tuple(
+            build_population(
+                _of_one_label(protocol, name, output),
+                case_id=case_id,
+                patient_id=patient_id,
+                frame=frame,
+                predictions=table,
+            )
+            for name, output in zip(names, output_names(protocol), strict=True)
         )
-        for name, output in zip(names, output_names(protocol), strict=True)
-    )
+
+    labels = built(predictions)
     study = _Study(protocol, names, labels)
     rows: list[tuple[str, str | None, str | None]] = []
     for point in protocol.operating_points:
@@ -99,6 +110,7 @@ def evaluate_multilabel(
         missing_outputs=not all(p.has_output.all() for p in labels),
         missing_references=not all(p.has_reference.all() for p in labels),
         output_policies=_POLICIES,
+        both=None if baseline is None else lambda cells: _both(study, built(baseline), cells),
         notes=tuple(_notes(protocol, names, labels)),
         on_step=on_step,
     )
@@ -142,6 +154,46 @@ def _notes(protocol: StudyProtocol, names: Sequence[str], labels: Sequence[Popul
             yield f"Label '{name}': the score leaves the range 0 to 1; it is not a probability and has no calibration."
 
 
+def _both(study: _Study, baseline: tuple[Population, ...], cells: tuple[Cell, ...]) -> Both:
+    """The candidate beside a baseline: one label, or figures over all of them."""
+    protocol, kept = study.protocol, study.resampling.keeping()
+
+    def pair(asked: Comparison) -> Paired:
+        points = (asked.at, asked.baseline_at or asked.at)
+        if asked.target is not None:
+            i = study.names.index(asked.target)
+            return BinaryPair(
+                protocol=protocol,
+                comparison=asked,
+                candidate=study.labels[i],
+                baseline=baseline[i],
+                cutoffs=(cutoff(protocol, points[0]), cutoff(protocol, points[1])),
+                cells=cells,
+                resampling=kept,
+            )
+        first, second = (None if at is None else study.thresholds[at] for at in points)
+        return FigurePair(
+            protocol=protocol,
+            comparison=asked,
+            figures=AverageFigures(),
+            pair_up=paired_averages(
+                study.members(study.labels), study.members(baseline), as_endpoint(asked), (first, second)
+            ),
+            patient_index=study.labels[0].patient_index,
+            resampling=kept,
+        )
+
+    def lost(labels: Sequence[Population]) -> int:
+        return int((~np.stack([p.has_output for p in labels]).all(axis=0)).sum())
+
+    return Both(
+        pairs={c.name: pair(c) for c in protocol.comparisons},
+        lost=(lost(study.labels), lost(baseline)),
+        missing_references=not all(p.has_reference.all() for p in study.labels),
+        output_policies=_POLICIES,
+    )
+
+
 class _Study:
     """The labels with one draw of patients, and how each kind of endpoint is answered."""
 
@@ -151,6 +203,9 @@ class _Study:
         self.thresholds = {
             p.name: Threshold(value=p.threshold, strict=p.comparison == ">") for p in protocol.operating_points
         }
+
+    def members(self, labels: tuple[Population, ...]) -> Members:
+        return Members(names=self.names, kind="label", called=labels, ranked=labels)
 
     def at(self, level: float) -> _Study:
         return with_level(self, level)
@@ -164,7 +219,7 @@ class _Study:
     ) -> dict[tuple[str, int], Estimate]:
         found = averaged_estimates(
             self.protocol,
-            Members(names=self.names, kind="label", called=self.labels, ranked=self.labels),
+            self.members(self.labels),
             self.resampling,
             [e for e in endpoints if e.target is None],
             cells,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.paired_classes import paired_class_figures
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import (
@@ -25,6 +29,7 @@ from evalsuite.analyses.several import (
     share_rows,
     with_standard_table,
 )
+from evalsuite.protocol.comparisons import as_endpoint
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import ordinal, ordinal_bootstrap
 from evalsuite.stats.bootstrap import Replicated
@@ -43,15 +48,15 @@ def evaluate_ordinal(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of an ordinal protocol; arguments as for a binary one.
 
     Raises InputError where the reference is none of the declared grades, or an output is missing.
     """
-    population = build_class_population(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
-    )
+    built = partial(build_class_population, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    population = built(predictions=predictions)
     study = _Study(protocol, population)
     metrics = [*STANDARD]
     if population.k == 3:
@@ -70,6 +75,7 @@ def evaluate_ordinal(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
+        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
         notes=tuple(_notes(protocol, population)),
         on_step=on_step,
     )
@@ -125,6 +131,17 @@ class GradeFigures:
         apart = np.abs(view.predicted - view.reference)
         return np.asarray(apart <= (0 if endpoint.metric == "accuracy" else 1))
 
+    def per_case(self, endpoint: Endpoint, view: ClassScenario) -> Floats | None:
+        """`(n,)` whose mean over cases the figure is; None where it is no mean."""
+        right = self.right(endpoint, view)
+        if right is not None:
+            return right.astype(np.float64)
+        if endpoint.metric == "rps" and view.probability is not None:
+            grades = np.arange(self.population.k - 1)
+            below = _exact(view.probability).cumsum(axis=1)[:, :-1]
+            return np.asarray(((below - (view.reference[:, None] <= grades)) ** 2).sum(axis=1))
+        return None
+
     def closed(self, protocol: StudyProtocol, endpoint: Endpoint, view: ClassScenario, mask: Bools) -> Estimate | None:
         name, patient = endpoint.metric, self.population.patient_index
         right = self.right(endpoint, view)
@@ -172,6 +189,28 @@ class GradeFigures:
             masks=masks,
             with_jackknife=with_jackknife,
         )
+
+
+def _both(study: _Study, baseline: ClassPopulation) -> Both:
+    """The candidate beside a baseline."""
+    protocol, candidate, kept = study.protocol, study.population, study.resampling.keeping()
+    pairs = {
+        asked.name: FigurePair(
+            protocol=protocol,
+            comparison=asked,
+            figures=study.figures,
+            pair_up=paired_class_figures(candidate, baseline, as_endpoint(asked), study.figures),
+            patient_index=candidate.patient_index,
+            resampling=kept,
+        )
+        for asked in protocol.comparisons
+    }
+    return Both(
+        pairs=pairs,
+        lost=(int((~candidate.has_output).sum()), int((~baseline.has_output).sum())),
+        missing_references=not candidate.has_reference.all(),
+        output_policies=_POLICIES,
+    )
 
 
 class _Study:

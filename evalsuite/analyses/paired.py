@@ -10,11 +10,12 @@ import numpy as np
 
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, Population, ReferencePolicy
 from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import StudyProtocol
 
 #: For these a worst allocation of cases without a reference is found exactly; for others it is not searched.
 _SEARCHED = ("sensitivity", "specificity", "accuracy", "brier")
 #: In a difference the comparator gets the opposite of what the candidate gets.
-_OPPOSITE: dict[OutputPolicy, OutputPolicy] = {"worst_case": "best_case", "best_case": "worst_case"}
+OPPOSITE: dict[OutputPolicy, OutputPolicy] = {"worst_case": "best_case", "best_case": "worst_case"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,14 @@ class Cutoff:
 
     value: float
     strict: bool
+
+
+def cutoff(protocol: StudyProtocol, at: str | None) -> Cutoff | None:
+    """That of an operating point; None where the metric needs none."""
+    if at is None:
+        return None
+    point = protocol.operating_point(at)
+    return Cutoff(value=point.threshold, strict=point.comparison == ">")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,7 @@ def pair_up(
         include &= candidate.has_output & baseline.has_output
     if references == "exclude":
         include &= candidate.has_reference
-    other = _OPPOSITE.get(outputs, outputs)
+    other = OPPOSITE.get(outputs, outputs)
 
     def sides(positive: Bools) -> tuple[Side, Side]:
         return _side(candidate, outputs, positive, cutoffs[0]), _side(baseline, other, positive, cutoffs[1])
@@ -82,8 +91,7 @@ def pair_up(
         if metric in _SEARCHED:
             positive = _allocated(metric, sides, positive, open_, include, worst=references == "worst_case")
         else:
-            k = int(open_.sum())
-            undefined = f"{k} cases lack a reference standard, for which no worst case of this difference is searched"
+            undefined = unsearched(int(open_.sum()))
     first, second = sides(positive)
     return Pair(
         reference=positive,
@@ -92,6 +100,11 @@ def pair_up(
         baseline=_harmless(second, include),
         undefined=undefined,
     )
+
+
+def unsearched(k: int) -> str:
+    """Why there is no difference where `k` cases have no reference and none is assumed for them."""
+    return f"{k} cases lack a reference standard, for which no worst case of this difference is searched"
 
 
 def _side(population: Population, policy: OutputPolicy, positive: Bools, cutoff: Cutoff | None) -> Side:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evalsuite.analyses import curves as draw_curves
+from evalsuite.analyses.binary_pair import BinaryPair
 from evalsuite.analyses.binary_questions import (
     Question,
     by_bootstrap,
@@ -29,7 +30,7 @@ from evalsuite.analyses.common import (
     primary_reference_policy,
     variants,
 )
-from evalsuite.analyses.comparison import compare
+from evalsuite.analyses.comparison import Both, compare, either
 from evalsuite.analyses.metrics import (
     COMPUTABLE,
     STANDARD_AGREEMENT,
@@ -39,6 +40,7 @@ from evalsuite.analyses.metrics import (
     two_sided_level,
 )
 from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
+from evalsuite.analyses.paired import cutoff
 from evalsuite.analyses.population import (
     Bools,
     OutputPolicy,
@@ -49,9 +51,8 @@ from evalsuite.analyses.population import (
     build_population,
     scenario,
 )
-from evalsuite.analyses.resampling import at_level
+from evalsuite.analyses.resampling import Resampling, at_level
 from evalsuite.analyses.utility import decision_curves
-from evalsuite.protocol.comparisons import is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.bins import BinScheme
@@ -139,11 +140,11 @@ def evaluate_binary(
     other: Population | None = None
     if protocol.comparisons and baseline is not None:
         other = build_population(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=baseline)
-        compared = compare(protocol, population, other, cells, resampling)
+        compared = compare(protocol, _both(protocol, population, other, cells, resampling), cells)
         findings += compared.findings
         tests += compared.tests
         notes += compared.notes
-        again = _either(again, compared.at_level)
+        again = either(again, compared.at_level)
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
@@ -157,6 +158,29 @@ def evaluate_binary(
         ),
         tests=(*tests, *adjusted_tests),
         notes=tuple(notes),
+    )
+
+
+def _both(
+    protocol: StudyProtocol, population: Population, other: Population, cells: tuple[Cell, ...], draw: PatientDraw
+) -> Both:
+    kept = Resampling(draw=draw, keep=True)
+    pairs = {
+        c.name: BinaryPair(
+            protocol=protocol,
+            comparison=c,
+            candidate=population,
+            baseline=other,
+            cutoffs=(cutoff(protocol, c.at), cutoff(protocol, c.baseline_at or c.at)),
+            cells=cells,
+            resampling=kept,
+        )
+        for c in protocol.comparisons
+    }
+    return Both(
+        pairs=pairs,
+        lost=(int((~population.has_output).sum()), int((~other.has_output).sum())),
+        missing_references=not population.has_reference.all(),
     )
 
 
@@ -374,15 +398,6 @@ def _again(protocol: StudyProtocol, population: Population, resampling: PatientD
                 prepared=prepared,
             )
         )
-
-    return found
-
-
-def _either(own: AtLevel, difference: AtLevel) -> AtLevel:
-    """Re-estimates endpoints of the candidate, and differences from the baseline."""
-
-    def found(endpoint: Endpoint, condition: str | None, level: float) -> Sequence[Finding]:
-        return (difference if is_difference(endpoint.metric) else own)(endpoint, condition, level)
 
     return found
 

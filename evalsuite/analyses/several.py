@@ -23,6 +23,7 @@ from evalsuite.analyses.common import (
     primary_reference_policy,
     variants,
 )
+from evalsuite.analyses.comparison import Both, compare, either
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
 from evalsuite.analyses.population import Accountable, Bools, Ints, OutputPolicy, ReferencePolicy, accounting
@@ -92,10 +93,12 @@ def evaluate_several(
     missing_references: bool,
     output_policies: Sequence[OutputPolicy],
     extra: Callable[[Sequence[Cell]], Iterator[Finding]] | None = None,
+    both: Callable[[tuple[Cell, ...]], Both] | None = None,
     notes: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Results:
-    """Every finding, count and test of such a protocol. `extra` adds findings that are no endpoint's."""
+    """Every finding, count and test of such a protocol. `extra` adds findings that are no endpoint's, `both` is the
+    candidate beside a baseline, where the protocol compares them."""
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, population.n)
     outputs: OutputPolicy = protocol.missing_outputs.primary
@@ -126,7 +129,15 @@ def evaluate_several(
         if on_step is not None:
             on_step(done, steps)
     tests = list(exact_tests(protocol, findings))
-    adjusted, adjusted_tests = adjusted_findings(protocol, findings, _at_level(protocol, study, cells))
+    again = _at_level(protocol, study, cells)
+    said = list(notes)
+    if both is not None:
+        compared = compare(protocol, both(cells), cells)
+        findings += compared.findings
+        tests += compared.tests
+        said += compared.notes
+        again = either(again, compared.at_level)
+    adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
         curves=(),
@@ -135,7 +146,7 @@ def evaluate_several(
             for s, r, cell, n, people in accounting(population, labels)
         ),
         tests=(*tests, *adjusted_tests),
-        notes=(*notes, *common_notes(population.n, n_patients, labels, frame)),
+        notes=(*said, *common_notes(population.n, n_patients, labels, frame)),
     )
 
 

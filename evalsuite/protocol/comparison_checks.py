@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from evalsuite.errors import Problem
-from evalsuite.protocol.comparisons import COMPARABLE, compared_metric, implied_criteria
+from evalsuite.protocol.comparisons import (
+    BOOTSTRAPPED,
+    COMPARABLE,
+    SHARES,
+    as_endpoint,
+    compared_metric,
+    implied_criteria,
+)
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
-from evalsuite.protocol.schema import BootstrapInterval, Comparison, StudyProtocol
+from evalsuite.protocol.schema import Comparison, StudyProtocol
+from evalsuite.protocol.several import target_problems
 
-_BOOTSTRAP: tuple[str, ...] = get_args(BootstrapInterval)
 _PAIRED = ("tango", "newcombe")
+_SETTINGS = ("prevalence", "top", "maximum", "tolerance", "coverage")
 
 
 def comparison_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
@@ -31,8 +38,17 @@ def comparison_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Pr
             continue
         if info is None or name not in COMPARABLE:
             suggestion = suggest_metric(name) if info is None else None
-            hint = f"did you mean '{suggestion}'?" if suggestion in COMPARABLE else f"one of: {', '.join(COMPARABLE)}"
+            fitting = [m for m in COMPARABLE if protocol.task.kind in METRICS[m].tasks]
+            hint = f"did you mean '{suggestion}'?" if suggestion in COMPARABLE else f"one of: {', '.join(fitting)}"
             yield Problem(f"no difference of '{name}' is estimated", f"{path}.metric", hint)
+            continue
+        if problems := target_problems(protocol, as_endpoint(comparison), info, path):
+            yield from problems
+            continue
+        if comparison.target is None and protocol.task.kind not in info.tasks:
+            kinds = ", ".join(info.tasks)
+            what = f"metric '{name}' does not fit a {protocol.task.kind} task"
+            yield Problem(what, f"{path}.metric", f"it is for {kinds} tasks")
             continue
         yield from _calls(protocol, comparison, info, path, unreadable)
         yield from _hypothesis(protocol, comparison, info, path)
@@ -43,7 +59,7 @@ def _calls(
     protocol: StudyProtocol, comparison: Comparison, info: MetricInfo, path: str, unreadable: str
 ) -> Iterator[Problem]:
     names = [p.name for p in protocol.operating_points]
-    if not info.needs_operating_point:
+    if not info.needs_threshold(protocol.task.kind):
         for key in ("at", "baseline_at"):
             if getattr(comparison, key) is not None:
                 yield Problem(f"metric '{info.name}' needs no operating point", f"{path}.{key}", "remove it")
@@ -110,8 +126,12 @@ def _settings(protocol: StudyProtocol, comparison: Comparison, info: MetricInfo,
         yield Problem(
             f"metric '{info.name}' needs a probability", f"{path}.metric", "task.probability says the score is none"
         )
-    if comparison.prevalence is not None and "prevalence" not in info.accepts:
-        yield Problem(f"metric '{info.name}' has no setting 'prevalence'", f"{path}.prevalence", "remove it")
+    for name in _SETTINGS:
+        given = getattr(comparison, name) is not None
+        if given and name not in (*info.requires, *info.accepts):
+            yield Problem(f"metric '{info.name}' has no setting '{name}'", f"{path}.{name}", "remove it")
+        if not given and name in info.requires:
+            yield Problem("required field missing", f"{path}.{name}", f"metric '{info.name}' needs it")
     known = difference_intervals(info.name)
     if comparison.interval is not None and comparison.interval not in known:
         hint = f"one of: {', '.join(known)}; or leave it out for the default"
@@ -129,9 +149,9 @@ def _settings(protocol: StudyProtocol, comparison: Comparison, info: MetricInfo,
 
 def difference_intervals(metric: str) -> tuple[str, ...]:
     """Interval methods that may be named for the difference of this metric."""
-    if metric in ("sensitivity", "specificity", "accuracy"):
-        return (*_PAIRED, *_BOOTSTRAP)
-    return ("delong", *_BOOTSTRAP) if metric == "auroc" else _BOOTSTRAP
+    if metric in SHARES:
+        return (*_PAIRED, *BOOTSTRAPPED)
+    return ("delong", *BOOTSTRAPPED) if metric == "auroc" else BOOTSTRAPPED
 
 
 def _span(info: MetricInfo) -> float | None:

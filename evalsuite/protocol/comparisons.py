@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from evalsuite.protocol.metrics import METRICS
-from evalsuite.protocol.schema import Comparison, Criterion, Endpoint, StudyProtocol
+from evalsuite.protocol.schema import BootstrapInterval, Comparison, Criterion, Endpoint, StudyProtocol
 
 SUFFIX = "_difference"
 #: What findings of a difference carry as `reference_group`.
 BASELINE = "baseline"
+
+#: Interval methods of the patient bootstrap.
+BOOTSTRAPPED: tuple[str, ...] = get_args(BootstrapInterval)
+#: Shares of cases: a pair of devices is right and wrong on each, so that score intervals and McNemar's test serve.
+SHARES = (
+    *("sensitivity", "specificity", "accuracy"),
+    *("top_k_accuracy", "adjacent_agreement", "subset_accuracy", "coverage_probability"),
+)
 
 #: Metrics of which a paired difference (candidate minus baseline) is estimated. Expected calibration errors are not
 #: among them: resampling inflates each by another amount, so that an interval of their difference would miss.
@@ -27,6 +37,14 @@ COMPARABLE = (
     "brier",
     "log_loss",
     "net_benefit",
+    *("top_k_accuracy", "hand_till", "multiclass_brier", "subset_accuracy", "hamming_loss"),
+    *("adjacent_agreement", "quadratic_kappa", "linear_kappa", "kendall_tau_b", "gwet_ac2", "vus", "rps"),
+    *("bias", "mae", "rmse", "ccc", "icc", "tdi", "coverage_probability"),
+    *(
+        f"{average}_{metric}"
+        for average in ("macro", "weighted", "micro")
+        for metric in ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc", "average_precision")
+    ),
 )
 
 
@@ -84,6 +102,7 @@ def difference_endpoints(comparison: Comparison) -> tuple[Endpoint, ...]:
             name=comparison.name,
             metric=f"{compared_metric(comparison)}{SUFFIX}",
             at=comparison.at,
+            target=comparison.target,
             role=comparison.role,
             criterion=criterion,
             stratum=comparison.stratum,
@@ -91,6 +110,22 @@ def difference_endpoints(comparison: Comparison) -> tuple[Endpoint, ...]:
             rationale=comparison.rationale,
         )
         for criterion in (criteria(comparison) or (None,))
+    )
+
+
+def as_endpoint(comparison: Comparison) -> Endpoint:
+    """The metric that is compared, with its settings, as an endpoint of one device would ask for it."""
+    return Endpoint(
+        name=comparison.name,
+        metric=compared_metric(comparison),
+        at=comparison.at,
+        target=comparison.target,
+        interval=comparison.interval,
+        prevalence=comparison.prevalence,
+        top=comparison.top,
+        maximum=comparison.maximum,
+        tolerance=comparison.tolerance,
+        coverage=comparison.coverage,
     )
 
 

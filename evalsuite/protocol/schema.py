@@ -147,6 +147,9 @@ class Comparison(Block):
     name: Name = Field(description="unique among endpoints and comparisons; what the report calls it")
     metric: str = Field(description="metric of which the difference is taken, e.g. sensitivity, auroc or brier")
     at: str | None = Field(default=None, description="name of an operating point, for metrics that need a call")
+    target: str | None = Field(
+        default=None, description="class or label the metric is of, against all others; for tasks with several"
+    )
     baseline_at: str | None = Field(
         default=None, description="operating point of the baseline, where it has another; `at` unless stated"
     )
@@ -169,6 +172,16 @@ class Comparison(Block):
         default=None, description="tango (default) or newcombe for proportions, delong for the AUROC, or a bootstrap"
     )
     prevalence: Probability | None = Field(default=None, description="declared prevalence, for PPV and NPV")
+    top: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="how many classes count, for top-k accuracy"
+    )
+    maximum: float | None = Field(default=None, description="worst value an error can take, for cases without output")
+    tolerance: Annotated[float, Field(ge=0.0)] | None = Field(
+        default=None, description="largest error that counts as agreement, for coverage probability"
+    )
+    coverage: Probability | None = Field(
+        default=None, description="share of cases within the total deviation index; 0.9 unless stated"
+    )
     rationale: str = Field(default="", description="why this comparison, and why this margin")
 
 

@@ -61,7 +61,8 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
         index, finding = difference
         chosen.append(finding)
         e = finding.estimate
-        cells = [Cell(text=metric_title(compared_metric(asked)), sub=_words(asked))]
+        of = f" of {clean(asked.target, longest=60)}" if asked.target else ""
+        cells = [Cell(text=metric_title(compared_metric(asked)) + of, sub=_words(asked))]
         for who in ("candidate", "baseline"):
             own = next((f for _, f in mine if f.condition == who), None)
             text = "–" if own is None or own.estimate.value is None else format_value(own.metric, own.estimate)

@@ -74,13 +74,13 @@ def _columns(kind: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     )
 
 
-def write_study(folder: Path, kind: str, *, lost: int = 0, **changes: Any) -> None:
+def write_study(folder: Path, sort: str, *, lost: int = 0, **changes: Any) -> None:
     """protocol.yaml, cases.csv and predictions.csv; the first `lost` cases have no prediction."""
     protocol = {
         "schema": "evalsuite/protocol/1",
-        "id": f"{kind}-study",
+        "id": f"{sort}-study",
         "version": "1.0.0",
-        "title": f"A small {kind} study",
+        "title": f"A small {sort} study",
         "kind": "standalone",
         "intended_use": {"indications": "none: a test"},
         "unit": {"case": "case_id", "cluster": "patient_id"},
@@ -88,11 +88,11 @@ def write_study(folder: Path, kind: str, *, lost: int = 0, **changes: Any) -> No
         "strata": ["sex", {"name": "age", "column": "age", "bins": [50]}],
         "disclose": ["sex", "age"],
         "seed": 11,
-        **TASKS[kind],
+        **TASKS[sort],
         **changes,
     }
     (folder / "protocol.yaml").write_text(yaml.safe_dump(protocol, sort_keys=False))
-    reference, outputs = _columns(kind)
+    reference, outputs = _columns(sort)
     rows = [",".join(["case_id", "patient_id", *reference, "sex", "age"])]
     table = [",".join(["case_id", *outputs])]
     for i in range(N):
@@ -132,6 +132,59 @@ def test_a_study_ends_in_a_verdict_and_a_report_that_verify(kind, tmp_path, cli)
     page = (tmp_path / "run" / "report.html").read_text()
     for name in {"multiclass": CLASSES, "multilabel": LABELS, "ordinal": GRADES}[kind]:
         assert name in page
+
+
+COMPARED: dict[str, list[dict[str, Any]]] = {
+    "multiclass": [
+        {"name": "mean area", "metric": "macro_auroc", "role": "primary", "hypothesis": "superiority"},
+        {"name": "melanoma gain", "metric": "sensitivity", "target": "mel", "hypothesis": "superiority"},
+        {"name": "right", "metric": "accuracy", "role": "primary", "hypothesis": "non_inferiority", "margin": 0.1},
+    ],
+    "multilabel": [
+        {"name": f"area of {c}", "metric": "auroc", "target": c, "role": "primary", "hypothesis": "superiority"}
+        for c in LABELS
+    ],
+    "ordinal": [
+        {"name": "kappa gain", "metric": "quadratic_kappa", "role": "primary", "hypothesis": "superiority"},
+        {"name": "near", "metric": "adjacent_agreement", "hypothesis": "superiority"},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", list(COMPARED))
+def test_a_device_is_compared_with_a_worse_one(kind, tmp_path, cli):
+    write_study(
+        tmp_path,
+        kind,
+        kind="comparison",
+        comparisons=COMPARED[kind],
+        decision_rule="any_primary",
+        multiplicity={"method": "hommel"},
+    )
+    worse = pd.read_csv(tmp_path / "predictions.csv", dtype=str)
+    columns = [c for c in worse.columns if c != "case_id"]
+    mixed = np.random.default_rng(8).permutation(N)
+    some = np.arange(N) % 3 == 0
+    for c in columns:
+        worse[c] = np.where(some, worse[c].to_numpy()[mixed], worse[c].to_numpy())
+    worse.to_csv(tmp_path / "worse.csv", index=False)
+    protocol, testset, model = tmp_path / "protocol.yaml", tmp_path / "testset", tmp_path / "predictions.csv"
+    assert cli("lock", tmp_path / "cases.csv", "--protocol", protocol, "--out", testset).code == 0
+    two = ("--testset", testset, "--model", model, "--baseline", tmp_path / "worse.csv")
+    frozen = cli("freeze", protocol, *two, "--out", tmp_path / "frozen")
+    assert frozen.code == 0, frozen.err
+    done = cli("compare", tmp_path / "frozen", *two, "--out", tmp_path / "run", "--json")
+    assert done.code == 0, done.err
+    verdict = done.json()
+    assert verdict["overall"] == "met", verdict["reason"]
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    differences = [f for f in evidence["findings"] if f["reference_group"] == "baseline" and not f["stratum"]]
+    assert {f["endpoint"] for f in differences if f["analysis"] == "comparison"} == {c["name"] for c in COMPARED[kind]}
+    assert any("Hommel over" in t["method"] for t in evidence["tests"])
+    assert cli("verify", tmp_path / "run").code == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Candidate and baseline in the whole test set" in page
+    assert "p-values adjusted for multiplicity" in page
 
 
 def test_cases_without_output_are_counted_as_wrong_and_said(tmp_path, cli):

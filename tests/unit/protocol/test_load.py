@@ -458,13 +458,6 @@ def test_hypotheses_become_criteria_on_candidate_minus_baseline() -> None:
     assert meant(hypothesis="non_inferiority", margin=0.05, criterion=written) == [("lower", ">", -0.05)]
 
 
-def test_comparisons_of_a_task_without_them_are_listed() -> None:
-    protocol = parse(changed("comparisons", [{"name": "x", "metric": "auroc"}]))
-    assert unsupported(protocol, {"auroc", "sensitivity"}) == []
-    several = protocol.model_copy(update={"task": protocol.task.model_copy(update={"kind": "multiclass"})})
-    assert "comparisons" in [p.where for p in unsupported(several, {"auroc", "sensitivity"})]
-
-
 def test_a_decision_curve_needs_a_probability_and_an_increasing_grid() -> None:
     found = only(changed("analyses", {"utility": {"thresholds": [0.5, 0.1, 9]}}))
     assert found.where == "analyses.utility.thresholds"
