@@ -57,6 +57,7 @@ class Frozen:
     digest: str
     keyid: str | None = None
     timestamped_utc: str | None = None
+    timestamp_sha256: str | None = None
 
 
 def freeze(
@@ -245,6 +246,7 @@ def _frozen(protocol: StudyProtocol, content: Mapping[str, Any], stamp: Timestam
         digest=content["digest"],
         keyid=_mapping(content["signature"]).get("keyid"),
         timestamped_utc=None if stamp is None else stamp.utc,
+        timestamp_sha256=None if stamp is None else sha256_bytes(stamp.response),
     )
 
 

@@ -103,6 +103,12 @@ def lock(
     )
 
 
+def _timestamp_objects(frozen: freezing.Frozen) -> dict[str, str]:
+    if frozen.timestamped_utc is None or frozen.timestamp_sha256 is None:
+        return {}
+    return {"timestamp": frozen.timestamp_sha256, "timestamp_utc": frozen.timestamped_utc}
+
+
 def freeze(
     protocol: str | Path,
     *,
@@ -162,7 +168,7 @@ def freeze(
             "model": model.digest,
             "freeze": frozen.digest,
             **({} if baseline is None else {"baseline": baseline}),
-            **({} if frozen.timestamped_utc is None else {"timestamp_utc": frozen.timestamped_utc}),
+            **_timestamp_objects(frozen),
         },
         reason=who.reason or "protocol frozen before unblinding",
     )

@@ -75,6 +75,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     entries = history.entries(run.testset_path)
     head = ledger.head_of(entries)
     record["run"]["finished_utc"] = run.who.now()
+    record["paths"]["testset"] = str(run.testset_path.resolve())
     record["signing"] = {"keyid": None if run.who.signer is None else run.who.signer.keyid}
     record["ledger"] = {
         "count": head.count,

@@ -219,6 +219,8 @@ def _freeze_of(folder: RunFolder, entries: Sequence[ledger.Entry], reader: Reade
         entry = next((e for e in entries if e.objects.get("freeze") == frozen.digest), None)
         if entry is None:
             return "broken", "the ledger knows nothing of this freeze"
+        if entry.objects.get("timestamp") != frozen.timestamp_sha256:
+            return "broken", f"its timestamp is not the one of ledger entry {entry.seq}"
         return "holds", f"frozen {frozen.utc}, ledger entry {entry.seq}"
 
     freeze = _checked("freeze", work)
@@ -333,9 +335,9 @@ def _set_of(folder: RunFolder, on_progress: OnProgress | None) -> Check:
         testset = open_testset(where, on_progress=on_progress)
         if testset.root != record["testset"]["root"]:
             return "absent", "another test set is now where this run's was"
-        entries = ledger.read(where / "ledger.jsonl")
-        head = ledger.LedgerHead(count=record["ledger"]["count"], digest=record["ledger"]["head"])
-        if not ledger.holds_head(entries, head):
+        sealed = read_json(folder.seal)["ledger"]
+        head = ledger.LedgerHead(count=sealed["count"], digest=sealed["head"])
+        if not ledger.holds_head(ledger.read(where / "ledger.jsonl"), head):
             return "broken", "the test set's ledger no longer contains this run: it was rolled back or replaced"
         return "holds", f"{len(testset.cases)} cases, every file as locked"
 

@@ -29,7 +29,7 @@ class Outcome:
         return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> Callable[..., Outcome]:
     """Run a command; an exception that reaches the user as a traceback fails the test."""
 
@@ -115,6 +115,11 @@ class Study:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """A case table with recorded predictions of a good classifier."""
+    return make_study(tmp_path)
+
+
+def make_study(tmp_path: Path) -> Study:
+    """Write that case table, its predictions and its protocol into a folder."""
     rng = np.random.default_rng(5)
     truth = rng.random(N) < 0.45
     score = 1 / (1 + np.exp(-(2.2 * np.where(truth, 1, -1) + rng.normal(size=N) * 1.3)))
