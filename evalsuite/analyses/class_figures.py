@@ -72,7 +72,8 @@ def figures_in_cells(
                 found[endpoint.name, i] = made
         if any((endpoint.name, i) not in found for i in range(len(cells))):
             # The volume under the surface is no formula of sums: it has a resampling of its own.
-            settings = (chosen_interval(protocol, endpoint), endpoint.bins, endpoint.top, endpoint.metric == "vus")
+            alone = endpoint.name if endpoint.metric == "vus" else None
+            settings = (chosen_interval(protocol, endpoint), endpoint.bins, endpoint.top, alone)
             groups.setdefault(settings, []).append(endpoint)
     for group in groups.values():
         todo = [i for i in range(len(cells)) if any((e.name, i) not in found for e in group)]

@@ -158,7 +158,8 @@ def _slope(y: Floats, x: Floats, index: NDArray[np.intp], level: float, unit: Un
     else:
         variance = float(residual @ residual) / (n - 2) / sxx
         df = n - 2
-    if variance <= 1e-30 * max(1.0, slope * slope):
+    # What rounding leaves of no residual at all is no variation.
+    if variance <= 1e-24 * max(1.0, slope * slope):
         return Estimate(value=slope, interval_undefined="the points lie on a line", **fields)
     half = t_two_sided(level, df) * math.sqrt(variance)
     return Estimate(value=slope, low=slope - half, high=slope + half, **fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -43,6 +43,7 @@ def bootstrap_interval(
     level: float = 0.95,
     jackknife: FloatArray | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    holding: bool = True,
 ) -> BootstrapInterval:
     """Interval of a statistic from its replicates.
 
@@ -57,6 +58,8 @@ def bootstrap_interval(
         `(p,)` values with each patient left out, needed for BCa. Undefined ones are left out of the acceleration.
     bounds
         Range of the statistic; a basic interval is clipped to it.
+    holding
+        Give no interval that misses the point itself: at the end of its range every replicate may lie to one side.
 
     Notes
     -----
@@ -93,6 +96,9 @@ def bootstrap_interval(
     low, high = max(low, bounds[0]), min(high, bounds[1])
     if high - low <= 1e-12 * max(1.0, abs(point)):
         return absent("so many replicates are equal that the interval would have no width")
+    slack = 1e-9 * max(1.0, abs(point))
+    if holding and not low - slack <= point <= high + slack:
+        return absent(f"the replicates lie so far to one side that a {TITLES[method]} interval would miss the estimate")
     return BootstrapInterval(low=low, high=high, undefined=None, replicates=made, replicates_undefined=missing)
 
 
@@ -108,12 +114,15 @@ def folded_interval(
     unfolded values. Since | |a| − |b| | ≤ |a − b|, the truth is below it no more often than the errors exceed that
     percentile, also where the truth is 0. Upper limit: that of the basic interval, or the point where that is larger.
     """
-    basic = bootstrap_interval(replicates, point, method="basic", level=level, bounds=(0.0, highest))
+    basic = bootstrap_interval(replicates, point, method="basic", level=level, bounds=(0.0, highest), holding=False)
     if basic.high is None:
         return basic
     known = errors[np.isfinite(errors)]
     low = max(0.0, point - float(np.quantile(known, 0.5 + level / 2.0)))
     high = min(highest, max(basic.high, point))
+    if high - low <= 1e-12 * max(1.0, abs(point)):
+        reason = "so many replicates are equal that the interval would have no width"
+        return replace(basic, low=None, high=None, undefined=reason)
     return BootstrapInterval(
         low=low,
         high=high,
