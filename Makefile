@@ -3,12 +3,14 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench clean
+.PHONY: help setup demo test lint types layers demo-train samples bench tamper interrupted clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
 	@echo "make test        style, types, layers and all tests"
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
+	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
+	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
 
@@ -43,6 +45,12 @@ bench: setup
 	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
+
+tamper: setup
+	$(PY) -m tests.campaigns.tamper --jobs 2
+
+interrupted: setup
+	$(PY) -m tests.campaigns.interrupted --jobs 2
 
 clean:
 	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

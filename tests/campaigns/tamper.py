@@ -1,0 +1,224 @@
+"""Change a finished study in every way a file can be changed, and count how many changes `verify` notices.
+
+Run by `make tamper`; prints a table of what was tried and what was detected, and fails where they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from evalsuite.record.seal import check_seal
+from evalsuite.spine.verification import verify
+from tests.campaigns.study import SmallStudy, carry_out, command, make_study
+
+Change = tuple[Literal["flip", "cut"], str, int]
+_CHUNK = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How many changes of one kind were tried, and which of them nobody noticed."""
+
+    what: str
+    tried: int
+    missed: tuple[str, ...]
+
+
+def every_bit(folder: Path, name: str, start: int = 0) -> list[Change]:
+    """One flip for every bit of a file, from byte `start` on."""
+    return [("flip", name, bit) for bit in range(8 * start, 8 * (folder / name).stat().st_size)]
+
+
+def spread_flips(folder: Path, names: Sequence[str], count: int) -> list[Change]:
+    """`count` single-bit flips spread evenly over the files, every file given at least one in each of its parts."""
+    sizes = np.array([(folder / n).stat().st_size for n in names])
+    ends = np.cumsum(sizes * 8)
+    places = np.unique(np.linspace(0, ends[-1] - 1, count).astype(np.int64))
+    which = np.searchsorted(ends, places, side="right")
+    return [("flip", names[f], int(place - (ends[f] - 8 * sizes[f]))) for f, place in zip(which, places, strict=True)]
+
+
+def record_cuts(folder: Path, name: str) -> list[Change]:
+    """Truncations: after every line of a text, at 256 places of anything else, and to nothing."""
+    data = (folder / name).read_bytes()
+    if name.endswith((".json", ".jsonl", ".yaml", ".html")):
+        ends = [i + 1 for i, byte in enumerate(data) if byte == 10]
+    else:
+        ends = [int(x) for x in np.linspace(0, len(data) - 1, 256)]
+    return [("cut", name, end) for end in sorted({0, *ends}) if end < len(data)]
+
+
+def noticed(run: Path) -> bool:
+    """Whether `verify` calls the run broken; the seal, the cheap part of it, is asked first."""
+    if any(check.status == "broken" for check in check_seal(run)):
+        return True
+    return not verify(run).intact
+
+
+def _changed(data: bytes, change: Change) -> bytes:
+    kind, _, place = change
+    if kind == "cut":
+        return data[:place]
+    return data[: place // 8] + bytes([data[place // 8] ^ (1 << (place % 8))]) + data[place // 8 + 1 :]
+
+
+def _try(folder: Path, changes: Sequence[Change], check: Callable[[Path], bool]) -> list[str]:
+    """Names of the changes that were not noticed in a private copy of the folder."""
+    missed = []
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copytree(folder, Path(scratch) / folder.name))
+        for change in changes:
+            path = copy / change[1]
+            before = path.read_bytes()
+            path.write_bytes(_changed(before, change))
+            if not check(copy):
+                missed.append(f"{change[0]} of {change[1]} at {change[2]}")
+            path.write_bytes(before)
+    return missed
+
+
+def _broken_set(folder: Path) -> bool:
+    return not verify(folder).intact
+
+
+def campaign(folder: Path, groups: dict[str, list[Change]], *, jobs: int, test_set: bool = False) -> Iterator[Outcome]:
+    """Try every change of every group, in chunks over `jobs` processes."""
+    check = _broken_set if test_set else noticed
+    with ProcessPoolExecutor(jobs) as pool:
+        for what, changes in groups.items():
+            chunks = [changes[i : i + _CHUNK] for i in range(0, len(changes), _CHUNK)]
+            found = pool.map(_try, [folder] * len(chunks), chunks, [check] * len(chunks))
+            yield Outcome(what=what, tried=len(changes), missed=tuple(m for missed in found for m in missed))
+
+
+def run_groups(run: Path, *, spread: int) -> dict[str, list[Change]]:
+    """What is tried on a run folder."""
+    names = sorted(p.name for p in run.iterdir() if p.is_file())
+    whole = [n for n in names if n.startswith(("testset.lock", "SEAL", "ledger.head"))]
+    last_line = (run / "ledger.jsonl").read_bytes().rstrip(b"\n").rfind(b"\n") + 1
+    head = {"every bit of the ledger's last entry": every_bit(run, "ledger.jsonl", last_line)}
+    rest = [n for n in names if n not in whole]
+    return {
+        **{f"every bit of {n}": every_bit(run, n) for n in whole},
+        **head,
+        f"bits spread over {len(rest)} other files": spread_flips(run, rest, spread),
+        "cut at a record boundary": [cut for n in names for cut in record_cuts(run, n)],
+    }
+
+
+def set_groups(testset: Path) -> dict[str, list[Change]]:
+    """What is tried on a test set: every bit of its lock and rows, and every cut."""
+    names = sorted(p.name for p in testset.iterdir() if p.suffix in (".json", ".parquet", ".jsonl"))
+    sealed = [n for n in names if n.startswith(("testset.lock", "cases", "reference", "ledger"))]
+    # A ledger cut after a whole line is an older ledger, which only what recorded its later head can tell: see `deeds`.
+    cuts = [cut for n in sealed if n != "ledger.jsonl" for cut in record_cuts(testset, n)]
+    flips = {f"test set: every bit of {n}": every_bit(testset, n) for n in sealed}
+    return {**flips, "test set: cut at a record boundary": cuts}
+
+
+def deeds(study: SmallStudy) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """What a person would do to a set and its run: (name, what is done to a copy of the study's folder)."""
+    image = "images/05.png"
+
+    def swap(root: Path) -> None:
+        a, b = root / image, root / "images/06.png"
+        first, second = a.read_bytes(), b.read_bytes()
+        a.write_bytes(second)
+        b.write_bytes(first)
+
+    def rename(root: Path) -> None:
+        (root / image).rename(root / "images/99.png")
+
+    def reverse(root: Path) -> None:
+        (root / image).write_bytes(bytes(reversed((root / image).read_bytes())))
+
+    def add(path: Path) -> None:
+        path.write_bytes(b"{}")
+
+    def label(root: Path) -> None:
+        table = pd.read_parquet(root / "testset/reference.parquet")
+        table.loc[0, "truth"] = "1" if table.loc[0, "truth"] == "0" else "0"
+        table.to_parquet(root / "testset/reference.parquet")
+
+    def rollback(root: Path) -> None:
+        lines = (root / "testset/ledger.jsonl").read_bytes().splitlines(keepends=True)
+        (root / "testset/ledger.jsonl").write_bytes(b"".join(lines[:2]))
+
+    def score(root: Path) -> None:
+        table = pd.read_parquet(root / "run/predictions.parquet")
+        table["p_disease"] = 1 - table["p_disease"]
+        table.to_parquet(root / "run/predictions.parquet")
+
+    def verdict(root: Path) -> None:
+        written = json.loads((root / "run/verdict.json").read_text())
+        written["overall"] = "met" if written["overall"] != "met" else "not_met"
+        (root / "run/verdict.json").write_text(json.dumps(written))
+
+    yield "two images swapped", swap
+    yield "an image removed", lambda root: (root / image).unlink()
+    yield "an image renamed", rename
+    yield "an image exchanged for another of its size", reverse
+    yield "a file added to the test set", lambda root: add(root / "testset/extra.parquet")
+    yield "a file added to the run", lambda root: add(root / "run/extra.json")
+    yield "a label replaced", label
+    yield "the ledger rolled back", rollback
+    yield "scores replaced", score
+    yield "the verdict rewritten", verdict
+
+
+def try_deeds(study: SmallStudy) -> Iterator[Outcome]:
+    """Each deed on the study where it lies, then everything put back; noticed if `verify` of run or set says so.
+
+    In place, because a run finds its test set by the path that its record names.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = Path(shutil.copytree(study.folder, Path(scratch) / "kept"))
+        for what, deed in deeds(study):
+            deed(study.folder)
+            seen = any(not verify(part).intact for part in (study.run, study.testset))
+            shutil.rmtree(study.folder)
+            shutil.copytree(kept, study.folder)
+            yield Outcome(what=what, tried=1, missed=() if seen else (what,))
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Print the table; 0 where everything tried was detected."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--spread", type=int, default=20_000, help="flips spread over the other files of the run")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    with tempfile.TemporaryDirectory() as scratch:
+        study = carry_out(make_study(Path(scratch) / "study"))
+        command(("verify", str(study.run)), check=(0,))
+        outcomes: list[Outcome] = []
+        print("| what was done | tried | detected |\n|---|---:|---:|", flush=True)
+        for source in (
+            try_deeds(study),
+            campaign(study.run, run_groups(study.run, spread=options.spread), jobs=options.jobs),
+            campaign(study.testset, set_groups(study.testset), jobs=options.jobs, test_set=True),
+        ):
+            for outcome in source:
+                outcomes.append(outcome)
+                print(f"| {outcome.what} | {outcome.tried:,} | {outcome.tried - len(outcome.missed):,} |", flush=True)
+    missed = [m for outcome in outcomes for m in outcome.missed]
+    tried = sum(o.tried for o in outcomes)
+    print(f"| **all** | **{tried:,}** | **{tried - len(missed):,}** |")
+    for line in missed[:40]:
+        print(f"not detected: {line}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
