@@ -179,10 +179,13 @@ def weighted_sums(counts: Counts, features: FloatArray) -> FloatArray:
     """`(r, f)` sums of `features (p, f)`, each patient counted as often as in the row of `counts (r, p)`."""
     out = np.empty((counts.shape[0], features.shape[1]))
     # A few rows at a time: a float copy of all of them would be the largest array of the bootstrap.
-    step = max(1, WEIGHTS_BYTES // (8 * max(1, counts.shape[1])))
+    step = min(counts.shape[0], max(1, WEIGHTS_BYTES // (8 * max(1, counts.shape[1]))))
+    weights = np.empty((step, counts.shape[1]))
     for start in range(0, counts.shape[0], step):
-        part = slice(start, start + step)
-        np.matmul(counts[part].astype(np.float64), features, out=out[part])
+        part = slice(start, min(start + step, counts.shape[0]))
+        some = weights[: part.stop - start]
+        np.copyto(some, counts[part])
+        np.matmul(some, features, out=out[part])
     return out
 
 
