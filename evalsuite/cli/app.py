@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +11,13 @@ import typer
 
 from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
+from evalsuite.cli.lock import lock
+from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, who_is
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
 if TYPE_CHECKING:
-    from evalsuite.spine import RunResult, Who
+    from evalsuite.spine import RunResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +29,6 @@ app = typer.Typer(
     "3 a lock, ledger, digest or signature is broken · 4 the model failed · 130 interrupted, resumable.",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
-Actor = Annotated[str, typer.Option("--actor", envvar="EVALSUITE_ACTOR", help="who does this, for the ledger")]
-Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
 TestSet = Annotated[Path, typer.Option("--testset", help="the locked test set")]
 ModelPath = Annotated[Path, typer.Option("--model", help="a packaged model, or a table of recorded predictions")]
 Contract = Annotated[Path | None, typer.Option("--contract", help="contract of a model whose package has none")]
@@ -43,13 +40,6 @@ Limit = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default the protocol's")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
-Key = Annotated[
-    Path | None,
-    typer.Option("--key", envvar="EVALSUITE_KEY", help="private key (Ed25519, PEM) to sign with; else unsigned"),
-]
-ReferenceKeyFile = Annotated[
-    Path | None, typer.Option("--reference-key", help="key file of an encrypted reference standard")
-]
 TrustedKeys = Annotated[
     list[Path] | None,
     typer.Option("--trust", help="public key that signatures must be by; repeat it for several people"),
@@ -58,35 +48,6 @@ TsaCertificate = Annotated[
     Path | None, typer.Option("--tsa-cert", help="certificate (PEM) of the timestamp authority, to check its answer")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _default_actor() -> str:
-    """The account the command runs under; a number where the account has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"account {os.getuid()}"
-
-
-def _who(actor: str, reason: str, role: str = "operator", key: Path | None = None) -> Who:
-    from evalsuite.spine import Who
-
-    return Who(
-        actor=actor or _default_actor(),
-        role=role,
-        now=_now,
-        reason=reason,
-        command=_command(),
-        signer=keys.signer(key),
-    )
-
-
-def _command() -> str:
-    return " ".join(["evalsuite", *sys.argv[1:]])
 
 
 @app.command()
@@ -124,50 +85,7 @@ def keygen(
             show.key_made(made)
 
 
-@app.command()
-def lock(
-    cases: Annotated[Path, typer.Argument(help="case table, CSV or Parquet")],
-    out: Annotated[Path, typer.Option("--out", help="folder of the locked set")],
-    reference: Annotated[str | None, typer.Option("--reference", help="columns to seal, separated by commas")] = None,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="a protocol that names the columns")] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="copy the images into the set")] = False,
-    case_column: Annotated[str | None, typer.Option("--case-column", help="column of the case identifiers")] = None,
-    patient_column: Annotated[
-        str | None, typer.Option("--patient-column", help="column of the patient identifiers")
-    ] = None,
-    version: Annotated[str, typer.Option("--version", help="version of the set")] = "1",
-    set_id: Annotated[str | None, typer.Option("--id", help="name of the set; by default the folder's")] = None,
-    encrypt_reference: Annotated[
-        bool, typer.Option("--encrypt-reference", help="encrypt the reference standard with --reference-key")
-    ] = False,
-    reference_key: ReferenceKeyFile = None,
-    key: Key = None,
-    actor: Actor = "",
-    as_json: Json = False,
-) -> None:
-    """Seal a test set: digests of every file, the rows and the reference standard."""
-    with errors_as_exit_codes(as_json=as_json), stages() as on_stage:
-        from evalsuite.spine import lock as lock_set
-
-        testset = lock_set(
-            cases,
-            out=out,
-            reference=None if reference is None else [c.strip() for c in reference.split(",") if c.strip()],
-            protocol=protocol,
-            copy=copy,
-            case_column=case_column,
-            patient_column=patient_column,
-            version=version,
-            set_id=set_id,
-            who=_who(actor, "", role="custodian", key=key),
-            reference_key=keys.reference_key_to_lock(reference_key, wanted=encrypt_reference),
-            on_progress=lambda done, total: on_stage("lock", done, total),
-        )
-    with errors_as_exit_codes(as_json=as_json):
-        if as_json:
-            emit_json({**show.testset_facts(testset), "path": str(out), "exit_code": 0})
-        else:
-            show.locked(testset, out)
+app.command(name="lock")(lock)
 
 
 @app.command()
@@ -221,7 +139,7 @@ def freeze(
             contract=contract,
             baseline_path=baseline,
             baseline_contract=baseline_contract,
-            who=_who(actor, reason, "author", key),
+            who=who_is(actor, reason, "author", key),
             tsa=tsa,
             tsa_roots=keys.certificates(tsa_cert),
         )
@@ -261,7 +179,7 @@ def run(
                 contract=contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason, key=key),
+                who=who_is(actor, reason, key=key),
                 reference_key=keys.reference_key(reference_key),
                 on_stage=on_stage,
                 should_stop=should_stop,
@@ -305,7 +223,7 @@ def compare(
                 baseline_contract=baseline_contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason, key=key),
+                who=who_is(actor, reason, key=key),
                 reference_key=keys.reference_key(reference_key),
                 on_stage=on_stage,
                 should_stop=should_stop,
@@ -342,7 +260,7 @@ def predict(
                 contract=contract,
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
-                who=_who(actor, reason, key=key),
+                who=who_is(actor, reason, key=key),
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -369,7 +287,7 @@ def score(
             result = score_stage(
                 run_folder,
                 testset_path=testset,
-                who=_who(actor, "", "statistician", key),
+                who=who_is(actor, "", "statistician", key),
                 reference_key=keys.reference_key(reference_key),
                 on_stage=on_stage,
             )
@@ -387,7 +305,7 @@ def report(
         from evalsuite.spine import report_stage
 
         with stages() as on_stage:
-            result = report_stage(run_folder, who=_who("", "", key=key), on_stage=on_stage)
+            result = report_stage(run_folder, who=who_is("", "", key=key), on_stage=on_stage)
         _finish(result, as_json)
 
 

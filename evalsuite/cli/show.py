@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from evalsuite.cli import show_set
 from evalsuite.cli.console import stdout
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def key_made(found: Mapping[str, Any]) -> None:
     _next(*found["next"])
 
 
-def locked(testset: LockedTestSet, out: Path) -> None:
+def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) -> None:
     facts = testset_facts(testset)
     size = sum(int(f["size"]) for f in testset.lock.get("files", []))
     _facts(
@@ -88,8 +89,12 @@ def locked(testset: LockedTestSet, out: Path) -> None:
             ("identity", facts["root"]),
             ("signature", f"signed by key {facts['signed_by']}" if facts["signed"] else "unsigned"),
             ("reference", "encrypted" if facts["encrypted"] else "sealed, in the clear"),
+            *show_set.version_facts(testset.lock),
         ],
     )
+    if intake is not None:
+        show_set.intake(intake)
+    show_set.completeness(testset.lock.get("attributes", {}))
     _next(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
 
 
@@ -120,9 +125,11 @@ def predicted(path: Path) -> None:
 
 
 def inspected(found: Mapping[str, Any]) -> None:
+    """What something is, fact by fact; a test set's checks and attributes as tables of their own."""
     rows = []
+    of_set = found["kind"] == "test set"
     for name, value in found.items():
-        if name == "kind":
+        if name == "kind" or (of_set and name in show_set.ELSEWHERE):
             continue
         if isinstance(value, (list, tuple)):
             shown = "\n".join(str(v) for v in value) if value else "none"
@@ -131,7 +138,13 @@ def inspected(found: Mapping[str, Any]) -> None:
         else:
             shown = "none" if value is None else str(value)
         rows.append({"fact": name, "value": shown})
+    if of_set:
+        rows += [{"fact": name, "value": value} for name, value in show_set.version_facts(found)]
     table(str(found["kind"]).capitalize(), rows)
+    if of_set:
+        if found.get("intake"):
+            show_set.intake(found["intake"])
+        show_set.completeness(found.get("attributes", {}))
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -152,12 +152,13 @@ def read_attributes(path: Path, keywords: Iterable[str]) -> dict[str, str]:
                 path, stop_before_pixels=True, specific_tags=[k for k in wanted if k != "TransferSyntaxUID"]
             )
             meta = dataset.file_meta
-            return {k: _text(meta.get(k) if k == "TransferSyntaxUID" else dataset.get(k)) for k in wanted}
+            return {k: text_of(meta.get(k) if k == "TransferSyntaxUID" else dataset.get(k)) for k in wanted}
         except Exception:  # damaged files raise a dozen types, and their messages quote the header
             raise ImageError(f"{path.name} cannot be read as DICOM") from None
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A DICOM value as text: "" where absent, several values joined by a backslash."""
     if value is None:
         return ""
     if isinstance(value, str | bytes | int | float) or not hasattr(value, "__iter__"):

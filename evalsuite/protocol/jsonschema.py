@@ -308,7 +308,39 @@ def _lock() -> Schema:
                 "protocol": _or_null(_ANY),
                 "copied": _TRUTH,
                 "signature": _or_null(_signature()),
+                "intake": _object({"digest": _DIGEST, "problems": _COUNT, "warnings": _COUNT}),
+                "series": {"type": "object", "additionalProperties": _list(_COUNT)},
+                "draw": _or_null(_ANY),
+                "retired": _list(_object({"case_id": _TEXT, "reason": _TEXT})),
+                "lineage": _or_null(_ANY),
                 "root": _DIGEST,
+            }
+        ),
+    )
+
+
+def _intake() -> Schema:
+    row = {
+        "check": _TEXT,
+        "title": _TEXT,
+        "outcome": {"enum": ["ok", "warning", "problem", "not_checked"]},
+        "summary": _TEXT,
+        "counts": {"type": "object", "additionalProperties": _COUNT},
+        "cases": _list(_TEXT),
+        "groups": _list(_list(_TEXT)),
+        "why": _TEXT,
+        "action": _TEXT,
+    }
+    return _file(
+        "Intake report of a test set",
+        _object(
+            {
+                "schema": {"const": "evalsuite/intake/1"},
+                "decode_check": {"enum": ["auto", "none", "sample", "all"]},
+                "n_images": _COUNT,
+                "n_decoded": _COUNT,
+                "outcomes": {"type": "object", "additionalProperties": _COUNT},
+                "rows": _list(_object(row)),
             }
         ),
     )
@@ -401,6 +433,7 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "verdict": _verdict,
     "record": _record,
     "lock": _lock,
+    "intake": _intake,
     "seal": _seal,
     "ledger": _ledger,
     "frozen": _frozen,

@@ -265,6 +265,18 @@ class ReusePolicy(Block):
     on_excess: Literal["warn", "refuse"] = Field(default="warn", description="what happens beyond")
 
 
+class Plan(Block):
+    """Smallest counts the study was planned for; the test set is compared with them when it is locked."""
+
+    cases: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases in all")
+    patients: Annotated[int, Field(ge=1)] | None = Field(default=None, description="patients in all")
+    positives: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases with the target condition")
+    negatives: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases without it")
+    strata: dict[str, dict[str, Annotated[int, Field(ge=1)]]] = Field(
+        default_factory=dict, description="cases per group of a stratum, e.g. `{sex: {female: 100}}`"
+    )
+
+
 class Utility(Block):
     """Decision curves: over which threshold probabilities the net benefit of acting on the model is drawn."""
 
@@ -371,6 +383,7 @@ class StudyProtocol(Block):
     missing_outputs: MissingOutputs = Field(default=MissingOutputs(), description="cases without a usable output")
     missing_reference: MissingReference = Field(default=MissingReference(), description="cases without a reference")
     reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
+    plan: Plan | None = Field(default=None, description="planned smallest counts, compared when a set is locked")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")
     inference: Inference = Field(default=Inference(), description="how the model runs")
     comparisons: list[Comparison] = Field(default_factory=list, description="paired differences against a baseline")

@@ -8,6 +8,7 @@ from evalsuite.report.figures_cases import Box, flow
 from evalsuite.report.format import format_bytes, format_count, format_level_name, format_utc
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_intake import intake_blocks
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
 
@@ -65,6 +66,7 @@ def test_set(material: Material) -> Section:
     blocks: list[Block] = [Facts(items=tuple(items))]
     if m.evidence.accounting:
         blocks.append(_mix(material))
+    blocks += intake_blocks(m)
     return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
 
 

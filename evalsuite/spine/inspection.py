@@ -29,7 +29,7 @@ def inspect(path: Path, *, testset: Path | None = None, contract: Path | None = 
 
 
 def _testset(path: Path) -> dict[str, Any]:
-    from evalsuite.testset import open_testset
+    from evalsuite.testset import open_testset, read_intake
 
     found = open_testset(path)
     lock = found.lock
@@ -47,6 +47,10 @@ def _testset(path: Path) -> dict[str, Any]:
         "n_bytes": sum(int(f["size"]) for f in lock.get("files", [])),
         "columns": lock.get("columns", {}),
         "attributes": lock.get("attributes", {}),
+        "intake": read_intake(found),
+        "draw": lock.get("draw"),
+        "retired": [r["case_id"] for r in lock.get("retired") or ()],
+        "lineage": lock.get("lineage"),
         "intact": True,
     }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from evalsuite.spine.running_context import Who
-    from evalsuite.testset import LockedTestSet
+    from evalsuite.testset import Draw, IntakeOptions, LockedTestSet
     from evalsuite.testset.encryption import ReferenceKey
 
 _NEXT_STEPS = """# {title}
@@ -75,6 +75,10 @@ def lock(
     patient_column: str | None = None,
     version: str = "1",
     set_id: str | None = None,
+    intake: IntakeOptions | None = None,
+    draw: Draw | None = None,
+    retire: Path | None = None,
+    supersedes: Path | None = None,
     reference_key: ReferenceKey | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LockedTestSet:
@@ -82,7 +86,7 @@ def lock(
 
     It is signed where `who` has a key, and its reference standard encrypted where `reference_key` is given.
     """
-    from evalsuite.testset import lock_testset
+    from evalsuite.testset import IntakeOptions, lock_testset
 
     study = None if protocol is None else load_protocol(protocol)
     return lock_testset(
@@ -99,6 +103,10 @@ def lock(
         utc=who.now(),
         signer=who.signer,
         reference_key=reference_key,
+        intake=intake or IntakeOptions(),
+        draw=draw,
+        retire=retire,
+        supersedes=supersedes,
         on_progress=on_progress,
     )
 

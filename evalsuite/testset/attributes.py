@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import ImageError, InputError, Problem
-from evalsuite.record.digest import in_threads
+from evalsuite.errors import InputError, Problem
+from evalsuite.imaging.attributes import STANDARD_ATTRIBUTES, check_keywords
 from evalsuite.testset.columns import DICOM_PREFIX
+from evalsuite.testset.intake.types import Look
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -35,8 +35,6 @@ def attribute_problems(keywords: Sequence[str]) -> list[Problem]:
     """Attributes a protocol names that identify a person, or that DICOM does not know."""
     if not keywords:
         return []
-    from evalsuite.imaging.attributes import check_keywords
-
     try:
         check_keywords(keywords)
     except InputError as e:
@@ -44,45 +42,29 @@ def attribute_problems(keywords: Sequence[str]) -> list[Problem]:
     return []
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: by the mark after its preamble, or by the ending of its name."""
-    if path.suffix.lower() in _SUFFIXES:
-        return True
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def attribute_names(keywords: Sequence[str]) -> tuple[str, ...]:
+    """The standard attributes and those the protocol names."""
+    return tuple(dict.fromkeys((*STANDARD_ATTRIBUTES, *keywords)))
 
 
-def _first_dicom(paths: Sequence[Path]) -> Path | None:
-    return next((p for p in paths if is_dicom(p)), None)
+def collect(first_files: Sequence[Sequence[str]], looks: Mapping[str, Look], keywords: Sequence[str]) -> Attributes:
+    """Gather the standard attributes and `keywords` of every case from what was read of its files.
 
-
-def collect(first_files: Sequence[Sequence[Path]], keywords: Sequence[str]) -> Attributes:
-    """Read the standard attributes and `keywords` of every case.
-
-    `first_files` holds, per case, the first file of each of its image columns; the first of these that is DICOM is
-    read. A file that cannot be read leaves its case's cells empty: the case will fail in the run.
+    `first_files` holds, per case, the first file of each of its image columns; the first of these that is DICOM (by the
+    mark after its preamble, or by the ending of its name) counts. A file that cannot be read leaves its case's cells
+    empty: the case will fail in the run.
     """
-    chosen = in_threads(_first_dicom, first_files)
+
+    def is_dicom(name: str) -> bool:
+        return name.lower().endswith(_SUFFIXES) or (name in looks and looks[name].is_dicom)
+
+    chosen = [next((name for name in names if is_dicom(name)), None) for names in first_files]
     if not any(chosen):
         return Attributes(columns={}, n_dicom=0, n_unreadable=0)
-    from evalsuite.imaging.attributes import STANDARD_ATTRIBUTES, read_attributes
-
-    names = tuple(dict.fromkeys((*STANDARD_ATTRIBUTES, *keywords)))
-
-    def read(path: Path | None) -> Mapping[str, str] | None:
-        if path is None:
-            return {}
-        try:
-            return read_attributes(path, names)
-        except ImageError:
-            return None
-
-    found = in_threads(read, chosen)
+    headers = [looks[n].header if n is not None and n in looks else None for n in chosen]
+    cells = [h.attributes if h is not None else {} for h in headers]
     return Attributes(
-        columns={f"{DICOM_PREFIX}{n}": tuple((case or {}).get(n, "") for case in found) for n in names},
-        n_dicom=sum(1 for path in chosen if path is not None),
-        n_unreadable=sum(1 for case in found if case is None),
+        columns={f"{DICOM_PREFIX}{n}": tuple(c.get(n, "") for c in cells) for n in attribute_names(keywords)},
+        n_dicom=sum(1 for name in chosen if name is not None),
+        n_unreadable=sum(1 for name, h in zip(chosen, headers, strict=True) if name is not None and h is None),
     )

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import CaseTableError, InputError, Problem
 from evalsuite.record.canonical import canonical_json, write_json
-from evalsuite.record.digest import in_threads, sha256_bytes, sha256_file
+from evalsuite.record.digest import sha256_bytes
 from evalsuite.record.envelope import declaration, sign_file
 from evalsuite.record.files import atomic_write, output_error, sync_folder, writing
 from evalsuite.record.signed_head import append_signed
 from evalsuite.record.signing import Signer
+from evalsuite.testset import lineage as versions
 from evalsuite.testset import manifest
-from evalsuite.testset.attributes import Attributes, attribute_problems, collect
+from evalsuite.testset.attributes import Attributes, attribute_problems
 from evalsuite.testset.columns import (
     DICOM_PREFIX,
     OPEN_COLUMNS,
@@ -30,9 +31,13 @@ from evalsuite.testset.columns import (
     what_is_wanted,
 )
 from evalsuite.testset.encryption import ReferenceKey, encrypt, encryption_entry
-from evalsuite.testset.images import expand, path_columns, resolve, stored_name
+from evalsuite.testset.images import expand, path_columns, resolve
+from evalsuite.testset.intake import IntakeOptions
+from evalsuite.testset.intake.report import require_clean
 from evalsuite.testset.open import open_testset
+from evalsuite.testset.selection import Draw, Retired, draw_cases, read_retired, without_retired
 from evalsuite.testset.table import FIRST_ROW, read_table, suggest
+from evalsuite.testset.taking_in import Taken, take_in
 from evalsuite.testset.types import LockedTestSet
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from evalsuite.protocol.schema import StudyProtocol
 
 OnProgress = Callable[[int, int], None]
+_DEFAULT_INTAKE = IntakeOptions()
 
 
 def lock_testset(
@@ -58,6 +64,10 @@ def lock_testset(
     utc: str,
     signer: Signer | None = None,
     reference_key: ReferenceKey | None = None,
+    intake: IntakeOptions = _DEFAULT_INTAKE,
+    draw: Draw | None = None,
+    retire: Path | None = None,
+    supersedes: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> LockedTestSet:
     """Lock the case table `cases` and the files it names into the new folder `out`.
@@ -81,6 +91,15 @@ def lock_testset(
         Signs the lock and the ledger's head; without it both are unsigned, which `verify` and every report say.
     reference_key
         Encrypts the reference standard and everything sealed with it; files it names (masks) stay as they are.
+    intake
+        How closely the files are looked at; what is found is stored in `out/intake.json`, whose digest the lock binds.
+    draw
+        Lock a random part of the table instead of all of it.
+    retire
+        A table of cases (case column, `reason`) that are on record and no longer evaluated.
+    supersedes
+        The older version of this set: the lock lists what changed, both ledgers say so, and its retired cases stay
+        retired.
     on_progress
         Called with bytes done and bytes in all.
 
@@ -89,7 +108,8 @@ def lock_testset(
     CaseTableError
         If the table is empty, or columns, case ids or files are not what they should be (everything listed at once).
     InputError
-        If `out` holds something already, or lies inside a folder that is part of the test set.
+        If `out` holds something already, or lies inside a folder that is part of the test set; if a table of retired
+        cases or development data, or the older version, cannot be used.
     OutputError
         If `out` cannot be written: permission, disk full.
     """
@@ -102,38 +122,71 @@ def lock_testset(
     wanted = what_is_wanted(
         reference=reference, protocol=protocol, case_column=case_column, patient_column=patient_column
     )
+    old = versions.open_old(Path(supersedes), reference_key) if supersedes is not None else None
+    retired = () if old is None else old.retired
+    if retire is not None:
+        given = read_retired(Path(retire), wanted.case)
+        retired = (*(r for r in retired if r.case_id not in {g.case_id for g in given}), *given)
+    frame = without_retired(frame, wanted.case, retired, cases)
+    drawn = None
+    if draw is not None:
+        _require_rows(frame, wanted, cases)
+        frame, drawn = draw_cases(frame, draw, case_column=wanted.case, patient_column=wanted.patient, table=cases)
     frame, roles = _checked(frame, folder, wanted, cases)
     members = expand(_path_cells(frame, roles), lambda p: folder / p)
     _require_outside(out, folder, members)
-    names = sorted({name for files in members.values() for name in files})
-    attributes = _attributes(frame, roles, wanted, members, folder, cases)
-    _require_attributes(frame, wanted, attributes, cases)
 
     staging = _stage(out)
     try:
-        files = _digest_files(names, folder, staging / manifest.FILES_NAME if copy else None, cases, on_progress)
+        taken = take_in(
+            frame,
+            roles,
+            wanted,
+            members,
+            folder=folder,
+            table=cases,
+            protocol=protocol,
+            options=intake,
+            today=date.fromisoformat(utc[:10]),
+            target=staging / manifest.FILES_NAME if copy else None,
+            on_progress=on_progress,
+        )
+        _require_attributes(frame, wanted, taken.attributes, cases)
+        if intake.strict:
+            require_clean(taken.report, str(cases))
         rows = frame[list(roles.unsealed)]
         sealed = frame[list(roles.sealed)].copy()
-        for name, texts in attributes.columns.items():
+        for name, texts in taken.attributes.columns.items():
             sealed[name] = list(texts)
         rows_bytes, sealed_bytes = manifest.parquet_bytes(rows), manifest.parquet_bytes(sealed)
+        intake_bytes = canonical_json(taken.report.to_json())
+        changes = None if old is None else _changes(old, frame, roles, taken, retired)
         lock: dict[str, Any] = {
             "schema": manifest.LOCK_SCHEMA,
-            "set_id": set_id if set_id is not None else out.name,
+            "set_id": set_id if set_id is not None else (out.name if old is None else old.testset.set_id),
             "version": set_version,
             "created_utc": utc,
-            "files": files,
-            "merkle_root": manifest.files_root(files),
+            "files": taken.files,
+            "merkle_root": manifest.files_root(taken.files),
             "rows": manifest.table_entry(rows, rows_bytes),
             "reference": manifest.table_entry(sealed, sealed_bytes),
-            "counts": _counts(frame, roles, files),
-            "columns": {**roles.to_json(), "dicom": list(attributes.columns)},
+            "counts": _counts(frame, roles, taken.files),
+            "columns": {**roles.to_json(), "dicom": list(taken.attributes.columns)},
             "unit": {"case_column": roles.case, "patient_column": roles.patient},
-            "attributes": attributes.completeness(),
+            "attributes": taken.attributes.completeness(),
             "reuse_policy": _reuse_policy(protocol),
             "protocol": _protocol_entry(protocol),
             "copied": copy,
             "signature": declaration(staging / manifest.LOCK_NAME, signer),
+            "intake": {
+                "digest": sha256_bytes(intake_bytes),
+                "problems": taken.report.count("problem"),
+                "warnings": taken.report.count("warning"),
+            },
+            "series": taken.series_order,
+            "draw": drawn,
+            "retired": [r.to_json() for r in retired],
+            "lineage": changes,
         }
         lock["root"] = manifest.set_root(lock)
         if reference_key is not None:
@@ -141,25 +194,41 @@ def lock_testset(
             lock["reference"]["encryption"] = encryption_entry(reference_key, sealed_bytes)
         atomic_write(staging / manifest.CASES_NAME, rows_bytes)
         atomic_write(staging / manifest.reference_name(lock), sealed_bytes)
+        atomic_write(staging / manifest.INTAKE_NAME, intake_bytes)
         _write_location(staging, out, folder, copy)
         data = canonical_json(lock)
         atomic_write(staging / manifest.LOCK_NAME, data)
         if signer is not None:
             sign_file(staging / manifest.LOCK_NAME, signer, utc=utc)
+        said = "test set locked" if changes is None else f"new version locked: {versions.described(changes)}"
+        objects = {"testset_lock": sha256_bytes(data), "testset_root": lock["root"]}
+        if changes is not None:
+            objects |= {f"supersedes_{k}": changes["supersedes"][k] for k in ("root", "lock")}
         append_signed(
             staging / manifest.LEDGER_NAME,
             action="locked",
             actor=actor,
             role="custodian",
             utc=utc,
-            reason="test set locked",
-            objects={"testset_lock": sha256_bytes(data), "testset_root": lock["root"]},
+            reason=said,
+            objects=objects,
             signer=signer,
         )
         _publish(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    if old is not None and changes is not None:
+        append_signed(
+            old.testset.path / manifest.LEDGER_NAME,
+            action="superseded",
+            actor=actor,
+            role="custodian",
+            utc=utc,
+            reason=f"superseded by version {set_version}: {versions.described(changes)}",
+            objects={"superseded_by_lock": sha256_bytes(data), "superseded_by_root": lock["root"]},
+            signer=signer,
+        )
     return open_testset(out, verify=False, reference_key=reference_key)
 
 
@@ -252,27 +321,6 @@ def _require_outside(out: Path, folder: Path, members: dict[str, tuple[str, ...]
             raise InputError(f"{out} lies inside {path}, which is part of the test set", hint="Choose another folder.")
 
 
-def _attributes(
-    frame: pd.DataFrame,
-    roles: Roles,
-    wanted: Wanted,
-    members: dict[str, tuple[str, ...]],
-    folder: Path,
-    cases: Path,
-) -> Attributes:
-    columns = [frame[c].tolist() for c in sorted(roles.images, key=lambda c: (c != "image", c))]
-    first = [[folder / members[cell][0] for cell in row if cell] for row in zip(*columns, strict=True)]
-    found = collect(first, wanted.attributes)
-    clash = [c for c in found.columns if c in frame.columns]
-    if clash:
-        raise CaseTableError(
-            f"{cases} has columns named like attributes that are read from its DICOM files",
-            problems=[Problem(what=f"column {c!r}") for c in clash],
-            hint="Rename the columns.",
-        )
-    return found
-
-
 def _require_attributes(frame: pd.DataFrame, wanted: Wanted, attributes: Attributes, cases: Path) -> None:
     known = (*frame.columns, *attributes.columns)
     absent = [f"{DICOM_PREFIX}{k}" for k in wanted.attributes if f"{DICOM_PREFIX}{k}" not in known]
@@ -286,63 +334,27 @@ def _require_attributes(frame: pd.DataFrame, wanted: Wanted, attributes: Attribu
         )
 
 
-def _digest_files(
-    names: Sequence[str], folder: Path, target: Path | None, cases: Path, on_progress: OnProgress | None
-) -> list[dict[str, Any]]:
-    """Entries {path, size, sha256} in the order of `names`; the files are copied below `target` in the same reading."""
-    unreadable: list[Problem] = []
-    total = 0
-    for name in names:
-        try:
-            name.encode("utf-8")
-            total += (folder / name).stat().st_size
-        except UnicodeEncodeError:
-            unreadable.append(Problem(what=f"{name!a}: the file's name is not UTF-8"))
-        except OSError as e:
-            unreadable.append(Problem(what=f"{name}: {e.strerror}"))
-    mutex = threading.Lock()
-    done = 0
+def _changes(
+    old: versions.Old, frame: pd.DataFrame, roles: Roles, taken: Taken, retired: Sequence[Retired]
+) -> dict[str, Any]:
+    return versions.lineage(
+        old,
+        frame=frame,
+        roles_unsealed=roles.unsealed,
+        roles_sealed=roles.sealed,
+        case_column=roles.case,
+        image_columns=roles.images,
+        digests_of=taken.digests_by_case,
+        retired=retired,
+    )
 
-    def report(n: int) -> None:
-        nonlocal done
-        with mutex:
-            done += n
-            if on_progress is not None:
-                on_progress(done, total)
 
-    def one(name: str) -> dict[str, Any] | None:
-        source = folder / name
-        size = 0
-
-        def count(n: int) -> None:
-            nonlocal size
-            size += n
-            report(n)
-
-        copy_to = None
-        if target is not None:
-            copy_to = target / stored_name(name)
-            with writing(copy_to):
-                copy_to.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            digest = sha256_file(source, on_bytes=count, copy_to=copy_to)
-        except OSError as e:
-            if copy_to is not None and os.access(source, os.R_OK):
-                raise output_error(copy_to, e) from e
-            with mutex:
-                unreadable.append(Problem(what=f"{name}: {e.strerror}"))
-            return None
-        return {"path": name, "size": size, "sha256": digest}
-
-    entries = in_threads(one, names) if not unreadable else []
-    if unreadable:
-        raise CaseTableError(
-            f"{cases} names files that cannot be read", problems=sorted(unreadable, key=str), hint="Check permissions."
-        )
-    if target is not None:
-        with writing(target):
-            target.mkdir(exist_ok=True)
-    return [entry for entry in entries if entry is not None]
+def _require_rows(frame: pd.DataFrame, wanted: Wanted, cases: Path) -> None:
+    """What a draw needs of the whole pool: unique case ids."""
+    problems = [p for p in column_problems(list(frame.columns), wanted) if wanted.case in p.what]
+    problems += cell_problems(frame[[c for c in (wanted.case,) if c in frame.columns]], wanted.case)
+    if problems:
+        raise CaseTableError(f"{cases}: cases cannot be drawn from this table", problems=problems)
 
 
 def _counts(frame: pd.DataFrame, roles: Roles, files: Sequence[dict[str, Any]]) -> dict[str, int]:

@@ -23,11 +23,12 @@ CASES_NAME = "cases.parquet"
 REFERENCE_NAME = "reference.parquet"
 LOCATION_NAME = "location.json"
 LEDGER_NAME = "ledger.jsonl"
+INTAKE_NAME = "intake.json"
 FILES_NAME = "files"
 LOCATION_SCHEMA = "evalsuite/location/1"
 ENCRYPTED_NAME = "reference.parquet.aes"
-OWN_NAMES = (LOCK_NAME, CASES_NAME, REFERENCE_NAME, LOCATION_NAME, LEDGER_NAME)
-SIGNATURE_NAMES = tuple(envelope_path(Path(name)).name for name in (LOCK_NAME, LEDGER_NAME))
+OWN_NAMES = (LOCK_NAME, CASES_NAME, REFERENCE_NAME, LOCATION_NAME, LEDGER_NAME, INTAKE_NAME)
+SIGNATURE_NAMES = tuple(envelope_path(Path(name)).name for name in (LOCK_NAME, LEDGER_NAME, INTAKE_NAME))
 
 COUNTS = ("cases", "patients", "cases_without_patient", "cases_with_image", "files", "bytes")
 
@@ -51,6 +52,15 @@ _KEYS = {
     "copied": bool,
     "signature": (dict, type(None)),
     "root": str,
+}
+
+# Keys that locks of earlier versions do not have.
+_LATER = {
+    "intake": dict,
+    "series": dict,
+    "draw": (dict, type(None)),
+    "retired": list,
+    "lineage": (dict, type(None)),
 }
 
 
@@ -139,7 +149,8 @@ def parse_lock(data: bytes, name: str = LOCK_NAME) -> dict[str, Any]:
 
 
 def _has_shape(lock: dict[str, Any]) -> bool:
-    if set(lock) != set(_KEYS) or not all(isinstance(lock[k], t) for k, t in _KEYS.items()):  # type: ignore[arg-type]
+    kinds = {**_KEYS, **{k: t for k, t in _LATER.items() if k in lock}}
+    if set(lock) != set(kinds) or not all(isinstance(lock[k], t) for k, t in kinds.items()):  # type: ignore[arg-type]
         return False
     paths: list[Any] = [f.get("path") for f in lock["files"] if isinstance(f, dict)]
     columns, unit = lock["columns"], lock["unit"]
@@ -159,6 +170,7 @@ def _has_shape(lock: dict[str, Any]) -> bool:
         and isinstance(columns["case"], str)
         and isinstance(columns["patient"], str | None)
         and all(isinstance(columns[k], list) and all(isinstance(c, str) for c in columns[k]) for k in _ROLE_LISTS)
+        and _later_shape(lock)
         and unit == {"case_column": columns["case"], "patient_column": columns["patient"]}
     )
 
@@ -173,6 +185,18 @@ def _is_encryption(value: object) -> bool:
         and isinstance(value["cipher"], str)
         and _is_digest(value["key_id"])
         and _is_digest(value["sha256"])
+    )
+
+
+def _later_shape(lock: dict[str, Any]) -> bool:
+    intake, series, retired = lock.get("intake"), lock.get("series", {}), lock.get("retired", [])
+    return (
+        (intake is None or (set(intake) == {"digest", "problems", "warnings"} and _is_digest(intake["digest"])))
+        and all(
+            isinstance(order, list) and sorted(map(str, order)) == sorted(map(str, range(len(order))))
+            for order in series.values()
+        )
+        and all(isinstance(r, dict) and set(r) == {"case_id", "reason"} for r in retired)
     )
 
 

@@ -145,6 +145,14 @@ def examine(
             found = [Problem(what=e.message)]
         add(name, found, "encrypted, the ciphertext as locked" if closed and key == "reference" else as_locked)
 
+    if "intake" in lock:
+        intake_problems = _check_intake(path, lock)
+        add(
+            "intake report",
+            intake_problems,
+            f"{lock['intake']['problems']} problems, {lock['intake']['warnings']} warnings",
+        )
+
     root, location_problems = _image_root(path)
     changed: list[Problem] = []
     extra = _extra_in_set(path, lock)
@@ -229,6 +237,30 @@ def _bytes_as_locked(file: Path, sha256: str) -> bytes:
             f"{file.name} differs from the locked copy: {_digests(sha256, found)}", hint="Restore the file."
         )
     return data
+
+
+def _check_intake(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
+    try:
+        found = sha256_bytes((path / manifest.INTAKE_NAME).read_bytes())
+    except OSError as e:
+        return [Problem(what=f"{manifest.INTAKE_NAME} cannot be read ({e.strerror})")]
+    locked = lock["intake"]["digest"]
+    return [] if found == locked else [Problem(what=f"{manifest.INTAKE_NAME} was changed: {_digests(locked, found)}")]
+
+
+def read_intake(testset: LockedTestSet) -> dict[str, Any] | None:
+    """The intake report of a set, None for a set that was locked without one. LockError if it was changed."""
+    if "intake" not in testset.lock:
+        return None
+    if problems := _check_intake(testset.path, testset.lock):
+        raise LockError(problems[0].what, hint="Restore the file.")
+    report: dict[str, Any] = read_json(testset.path / manifest.INTAKE_NAME, error=LockError)
+    return report
+
+
+def read_rows(testset: LockedTestSet) -> pd.DataFrame:
+    """The open columns of the case table, as text. LockError if they differ from the lock."""
+    return _table(testset.path, testset.lock, "rows")
 
 
 def _sound_rows(frame: pd.DataFrame, lock: Mapping[str, Any]) -> pd.DataFrame:
@@ -369,7 +401,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
     image_cells = {c: frame[c].tolist() for c in columns["image"]}
     named = (cell for cells in image_cells.values() for cell in cells)
     members = files_of(named, [f["path"] for f in lock["files"]])
-    paths = {cell: tuple(place(name) for name in names) for cell, names in members.items()}
+    paths = {cell: tuple(place(name) for name in _in_order(names, lock, cell)) for cell, names in members.items()}
     cases = tuple(
         Case(
             case_id=case_id,
@@ -383,7 +415,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
         for i, (case_id, patient, study, site, acquired, sample_weight) in enumerate(
             zip(
                 ids,
-                _patients(ids, texts(columns["patient"])),
+                patients_of(ids, texts(columns["patient"])),
                 texts("study_id"),
                 texts("site"),
                 texts("acquired_at"),
@@ -405,7 +437,13 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
     )
 
 
-def _patients(ids: list[str], patients: list[str]) -> list[str]:
+def _in_order(names: tuple[str, ...], lock: Mapping[str, Any], cell: str) -> tuple[str, ...]:
+    """Files of a series in the order of their positions, where the lock found another than that of their names."""
+    order = lock.get("series", {}).get(cell)
+    return names if order is None or len(order) != len(names) else tuple(names[i] for i in order)
+
+
+def patients_of(ids: list[str], patients: list[str]) -> list[str]:
     """Patient ids; a case without one is a patient of its own, under an id that no other patient has."""
     named = {p for p in patients if p.strip()}
     return [p if p.strip() else (c if c not in named else f"case:{c}") for c, p in zip(ids, patients, strict=True)]

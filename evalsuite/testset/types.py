@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row of the case table. `images` maps an image column to its files: one, or a series' files sorted by name.
+    """One row of the case table. `images` maps an image column to its files: one, or a series' files in the order of
+    their positions (of their names where the headers state none).
 
     Where the table has no patient column, or the cell is empty, the case is a patient of its own. Texts are as in the
     table, "" where the column is absent or the cell empty (`study_id`, `site`, `acquired_at`).

@@ -6,7 +6,7 @@ from testset_making import lock, write_image, write_table
 from evalsuite.errors import CaseTableError
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.testset import open_reference
-from evalsuite.testset.attributes import attribute_problems, collect, is_dicom
+from evalsuite.testset.attributes import attribute_problems, collect
 
 
 def write_dicom(path, **attributes):
@@ -98,12 +98,5 @@ def test_a_column_of_the_name_of_an_attribute(table, tmp_path):
         lock(table, tmp_path / "set")
 
 
-def test_dicom_is_told_by_mark_or_ending(table):
-    assert is_dicom(table.parent / "b")
-    assert is_dicom(table.parent / "none.DCM")
-    assert not is_dicom(table.parent / "c.png")
-    assert not is_dicom(table.parent / "none")
-
-
 def test_without_dicom_there_are_no_columns(table):
-    assert collect([[table.parent / "c.png"], []], ["KVP"]).columns == {}
+    assert collect([["c.png"], []], {}, ["KVP"]).columns == {}

@@ -58,6 +58,7 @@ def test_a_lock_holds_every_file_with_size_and_digest(table, tmp_path):
     assert testset.set_id == "set"
     assert sorted(os.listdir(tmp_path / "set")) == [
         "cases.parquet",
+        "intake.json",
         "ledger.jsonl",
         "location.json",
         "reference.parquet",
@@ -363,16 +364,16 @@ def test_ctrl_c_leaves_nothing_behind(table, tmp_path):
 
 
 def test_an_unreadable_image_is_named(table, tmp_path, monkeypatch):
-    from evalsuite.testset import lock as module
+    from evalsuite.testset import reading
 
-    real = module.sha256_file
+    real = reading._whole
 
-    def refuse(path, **options):
-        if path.name == "a.png":
+    def refuse(source, copy_to):
+        if source.endswith("a.png"):
             raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, **options)
+        return real(source, copy_to)
 
-    monkeypatch.setattr(module, "sha256_file", refuse)
+    monkeypatch.setattr(reading, "_whole", refuse)
     with pytest.raises(CaseTableError, match=r"images/a\.png: Permission denied"):
         lock(table, tmp_path / "set")
 

@@ -55,6 +55,7 @@ def test_an_untouched_set_opens(made):
         "lock": "holds",
         "case rows": "holds",
         "reference standard": "holds",
+        "intake report": "holds",
         "files": "holds",
         "no extra files": "holds",
         "ledger": "holds",

@@ -1,0 +1,51 @@
+"""Options that several verbs share, and who is acting."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evalsuite.cli import keys
+
+if TYPE_CHECKING:
+    from evalsuite.spine import Who
+
+Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
+Actor = Annotated[str, typer.Option("--actor", envvar="EVALSUITE_ACTOR", help="who does this, for the ledger")]
+Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", envvar="EVALSUITE_KEY", help="private key (Ed25519, PEM) to sign with; else unsigned"),
+]
+ReferenceKeyFile = Annotated[
+    Path | None, typer.Option("--reference-key", help="key file of an encrypted reference standard")
+]
+
+
+def now() -> str:
+    """The local clock's time in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _default_actor() -> str:
+    """The account the command runs under; a number where the account has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"account {os.getuid()}"
+
+
+def who_is(actor: str, reason: str, role: str = "operator", key: Path | None = None) -> Who:
+    """Who acts, in which role and why, for the ledger; with a key, who can sign."""
+    from evalsuite.spine import Who
+
+    command = " ".join(["evalsuite", *sys.argv[1:]])
+    return Who(
+        actor=actor or _default_actor(), role=role, now=now, reason=reason, command=command, signer=keys.signer(key)
+    )

@@ -1,0 +1,162 @@
+"""Reading every file of a test set once: for its digest, for a copy, and for a look while its bytes are at hand."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import CaseTableError, Problem
+from evalsuite.record.digest import in_threads, sha256_bytes, sha256_file
+from evalsuite.record.files import output_error, writing
+from evalsuite.testset.images import stored_name
+from evalsuite.testset.intake.types import Look
+
+OnProgress = Callable[[int, int], None]
+LookAt = Callable[[str, bytes, bool], Look]
+
+_WHOLE = 2 << 30  # larger files are hashed in steps; of them only the header is looked at
+_HEADER = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """Entries {path, size, sha256} in the order asked for, and what was seen in the files that were looked at."""
+
+    entries: list[dict[str, Any]]
+    looks: Mapping[str, Look]
+
+
+def sizes_of(names: Sequence[str], folder: Path, table: Path) -> dict[str, int]:
+    """Bytes of every file. CaseTableError with every file that cannot be found or named."""
+    found: dict[str, int] = {}
+    problems = []
+    for name in names:
+        try:
+            name.encode("utf-8")
+            found[name] = os.stat(os.path.join(folder, name)).st_size
+        except UnicodeEncodeError:
+            problems.append(Problem(what=f"{name!a}: the file's name is not UTF-8"))
+        except OSError as e:
+            problems.append(Problem(what=f"{name}: {e.strerror}"))
+    _require_readable(problems, table)
+    return found
+
+
+def read_files(
+    sizes: Mapping[str, int],
+    folder: Path,
+    table: Path,
+    *,
+    images: Collection[str],
+    decode: Collection[str],
+    look: LookAt,
+    target: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> FilesRead:
+    """Hash every file of `sizes`, copy it below `target` where given, and look at what is worth it.
+
+    Parameters
+    ----------
+    images
+        Files that may be looked at: the DICOM ones are, for their headers.
+    decode
+        Those of them whose pixels are decoded.
+    look
+        Called with a file's name, its bytes and whether to decode; from several threads at once.
+
+    Raises
+    ------
+    CaseTableError
+        With every file that cannot be read.
+    OutputError
+        If a copy cannot be written.
+    """
+    total = sum(sizes.values())
+    mutex = threading.Lock()
+    done = 0
+    unreadable: list[Problem] = []
+    looks: dict[str, Look] = {}
+
+    def report(n: int) -> None:
+        nonlocal done
+        with mutex:
+            done += n
+            if on_progress is not None:
+                on_progress(done, total)
+
+    def one(name: str) -> dict[str, Any] | None:
+        copy_to = None
+        if target is not None:
+            copy_to = target / stored_name(name)
+            with writing(copy_to):
+                copy_to.parent.mkdir(parents=True, exist_ok=True)
+        source = os.path.join(folder, name)
+        try:
+            wanted = name in images and (name in decode or _has_mark(source))
+            if wanted and sizes[name] <= _WHOLE:
+                size, digest, data = _whole(source, copy_to)
+                report(size)
+            else:
+                size, digest = _in_steps(source, copy_to, report)
+                data = _start(source) if wanted else b""
+        except OSError as e:
+            if copy_to is not None and os.access(source, os.R_OK):
+                raise output_error(copy_to, e) from e
+            with mutex:
+                unreadable.append(Problem(what=f"{name}: {e.strerror}"))
+            return None
+        if wanted:
+            looks[name] = look(name, data, name in decode and sizes[name] <= _WHOLE)
+        return {"path": name, "size": size, "sha256": digest}
+
+    entries = in_threads(one, list(sizes))
+    _require_readable(unreadable, table)
+    if target is not None:
+        with writing(target):
+            target.mkdir(exist_ok=True)
+    return FilesRead(entries=[e for e in entries if e is not None], looks=looks)
+
+
+def _whole(source: str, copy_to: Path | None) -> tuple[int, str, bytes]:
+    with open(source, "rb", buffering=0) as file:
+        data = file.readall()
+    if copy_to is not None:
+        copy_to.write_bytes(data)
+    return len(data), sha256_bytes(data), data
+
+
+def _in_steps(source: str, copy_to: Path | None, report: Callable[[int], None]) -> tuple[int, str]:
+    size = 0
+
+    def count(n: int) -> None:
+        nonlocal size
+        size += n
+        report(n)
+
+    digest = sha256_file(Path(source), on_bytes=count, copy_to=copy_to)
+    return size, digest
+
+
+def _start(source: str) -> bytes:
+    with open(source, "rb", buffering=0) as file:
+        return file.read(_HEADER)
+
+
+def _has_mark(source: str) -> bool:
+    """Whether a file has DICOM's mark after its preamble."""
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, 4, 128) == b"DICM"
+    finally:
+        os.close(descriptor)
+
+
+def _require_readable(problems: Sequence[Problem], table: Path) -> None:
+    if problems:
+        raise CaseTableError(
+            f"{table} names files that cannot be read", problems=sorted(problems, key=str), hint="Check permissions."
+        )
