@@ -58,8 +58,8 @@ def _checks(m: Material, rows: Sequence[Mapping[str, Any]]) -> Table:
         columns=(Column(title="Check", width=40), Column(title="Outcome", width=15), Column(title="Found")),
         rows=tuple(made),
         notes=(
-            f"{format_count(int(decoded))} of {format_count(int(images))} image files were decoded. All cases concerned "
-            "are in the attached intake.json, whose SHA-256 the lock binds.",
+            f"{format_count(int(decoded))} of {format_count(int(images))} image files were decoded. All cases "
+            "concerned are in the attached intake.json, whose SHA-256 the lock binds.",
             m.set_note,
         ),
         compact=True,

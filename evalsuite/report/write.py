@@ -28,8 +28,8 @@ def write_report(
 ) -> None:
     """Write the report as PDF/A-3a to `pdf_path` and, where asked, as one self-contained HTML file to `html_path`.
 
-    Attached to the PDF: evidence.json (canonical bytes, whose SHA-256 is the verdict's evidence digest), verdict.json
-    and protocol.yaml. The same arguments give the same bytes.
+    Attached to the PDF: evidence.json (canonical bytes, whose SHA-256 is the verdict's evidence digest), verdict.json,
+    protocol.yaml and, where the record has an intake report, intake.json. The same arguments give the same bytes.
 
     Raises
     ------
@@ -54,12 +54,22 @@ def write_report(
             name="verdict.json", data=canonical_json(verdict.to_json()), description="The verdict with its reasons"
         ),
         Attached(name="protocol.yaml", data=_protocol_yaml(protocol), description="The protocol as it was executed"),
+        *_intake(record),
     )
     html = render_html(dossier, medium="print")
     pdf = make_pdf(html, attachments=attachments, identifier=dossier.report_id.encode(), created=dossier.created)
     if html_path is not None:
         atomic_write(html_path, render_html(dossier, medium="screen").encode("utf-8"))
     atomic_write(pdf_path, pdf)
+
+
+def _intake(record: Mapping[str, Any]) -> tuple[Attached, ...]:
+    """The intake report with every case concerned, where the record has one: the same bytes as SET/intake.json."""
+    found = (record.get("testset") or {}).get("intake")
+    if not found:
+        return ()
+    described = "What was found when the test set was taken in, with every case concerned"
+    return (Attached(name="intake.json", data=canonical_json(found), description=described),)
 
 
 def _protocol_yaml(protocol: StudyProtocol) -> bytes:

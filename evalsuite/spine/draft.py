@@ -62,6 +62,10 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
             "uses": plan["uses_before"] + 1,
             "copied": lock["copied"],
             "attributes": lock.get("attributes", {}),
+            "intake": inference.get("intake"),
+            "draw": lock.get("draw"),
+            "lineage": _without_cases(lock.get("lineage")),
+            "retired": len(lock.get("retired") or ()),
         },
         "protocol": {
             "id": protocol.id,
@@ -77,6 +81,11 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
         "paths": {"testset": inference["testset_path"], "model": inference["model_path"]},
         "ledger": None,
     }
+
+
+def _without_cases(lineage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Which version the set replaces and how much changed; the cases are listed in the lock beside this record."""
+    return None if lineage is None else {k: lineage[k] for k in ("supersedes", "counts")}
 
 
 def _rerun(inference: dict[str, Any]) -> dict[str, Any] | None:

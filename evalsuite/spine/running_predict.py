@@ -78,7 +78,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.predictions import write_predictions
     from evalsuite.models.open import open_model
-    from evalsuite.testset import open_testset
+    from evalsuite.testset import open_testset, read_intake
     from evalsuite.testset.encryption import require_reference_key
 
     folder = run.folder
@@ -131,6 +131,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         **predictions.record,
         "testset_path": str(run.testset_path.resolve()),
         "model_path": str(ask.model_path.resolve()),
+        "intake": read_intake(testset),
         "files": {"n_files": len(testset.lock.get("files", [])), "n_bytes": _total_bytes(testset)},
     }
     write_json(folder.work / "inference.json", record)
