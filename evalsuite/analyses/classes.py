@@ -21,7 +21,7 @@ from evalsuite.analyses.population import (
     Population,
     ReferencePolicy,
     _is_number,
-    _matches,
+    matches,
 )
 from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.expression import compile_score
@@ -221,7 +221,7 @@ def _place(text: str, names: tuple[str, ...]) -> int | None:
     exact = [i for i, name in enumerate(names) if text.strip() == name]
     if exact:
         return exact[0]
-    return next((i for i, name in enumerate(names) if _is_number(name) and _matches(text, float(name))), None)
+    return next((i for i, name in enumerate(names) if _is_number(name) and matches(text, float(name))), None)
 
 
 def _outputs(protocol: StudyProtocol, predictions: pd.DataFrame) -> Floats:

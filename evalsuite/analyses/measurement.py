@@ -25,18 +25,19 @@ from evalsuite.analyses.measurement_population import (
     measured,
 )
 from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.monitoring import OF_CHANGE, OF_RESPONSE, pairs_of_visits, response, response_table
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.repeats import design_of, reproducibility
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
 from evalsuite.errors import InputError
-from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.schema import Analyses, Endpoint, StudyProtocol
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
 from evalsuite.stats.bootstrap import read
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.testset.strata import assign_strata
-from evalsuite.types import Estimate
+from evalsuite.types import Estimate, Finding
 
 #: Of repeated device measurements; the reference takes no part.
 _REPEATED = {
@@ -72,19 +73,27 @@ def evaluate_measurement(
     results = evaluate_several(
         protocol,
         population,
-        _with_maximum(protocol, with_standard_table(protocol, [(metric, None, None) for metric in STANDARD])),
+        _with_maximum(protocol, with_standard_table(protocol, _standard(protocol))),
         study,
         frame=frame,
         n_patients=population.n_patients,
-        missing_outputs=not population.has_output.all(),
+        missing_outputs=not population.has_output.all() or study.undefined_changes,
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
-        notes=tuple(_notes(population)),
+        extra=study.responses,
+        notes=(*_notes(population), *(() if study.pairs is None else study.pairs.notes)),
         on_step=on_step,
     )
     labels = assign_strata(frame, protocol.strata)
     return replace(results, curves=agreement_curves(protocol, population, labels))
+
+
+def _standard(protocol: StudyProtocol) -> list[tuple[str, str | None, str | None]]:
+    """Rows of the standard table, those of the change between visits where the protocol asks for it."""
+    change = protocol.analyses.change
+    more = () if change is None else (*OF_CHANGE, *(OF_RESPONSE if change.thresholds else ()))
+    return [(metric, None, None) for metric in (*STANDARD, *more)]
 
 
 def _with_maximum(protocol: StudyProtocol, asked: Sequence[Question]) -> tuple[Question, ...]:
@@ -140,14 +149,29 @@ class _Study:
         self.clustered = population.n_patients < population.n
         asked = protocol.analyses.variance_components
         self.design = None if asked is None else design_of(asked, population, frame)
+        followed = protocol.analyses.change
+        self.pairs = None if followed is None else pairs_of_visits(followed, population, frame)
+        bare = protocol.model_copy(update={"analyses": Analyses(), "endpoints": []})
+        self.followed = None if self.pairs is None else _Study(bare, self.pairs.changes, frame)
         self.repeats = {e.repeats: _column(frame, e.repeats) for e in protocol.endpoints if e.repeats is not None}
 
     @property
     def level(self) -> float:
         return two_sided_level(self.protocol.confidence)
 
+    @property
+    def undefined_changes(self) -> bool:
+        """Whether some pair of visits has outputs from which no change can be formed."""
+        return self.pairs is not None and not self.pairs.changes.has_output.all()
+
     def at(self, level: float) -> _Study:
         return with_level(self, level)
+
+    def responses(self, cells: Sequence[Cell]) -> Iterator[Finding]:
+        """The table of response categories, where changes are cut into categories."""
+        asked = self.protocol.analyses.change
+        if asked is not None and self.pairs is not None:
+            yield from response_table(asked, self.pairs, self.level)
 
     def answer(
         self,
@@ -167,6 +191,8 @@ class _Study:
             return self._repeated(e, cell, outputs)
         if e.metric == _REPRODUCED:
             return self._reproduced(cell, outputs)
+        if e.metric in OF_CHANGE or e.metric in OF_RESPONSE:
+            return self._changed(e, cell, outputs, references)
         made: list[Estimate] = []
         for direction in _directions(e, self.population, cell):
             view = measured(
@@ -249,6 +275,20 @@ class _Study:
             why = "patients have several repeated measurements; the interval for independent ones would be too narrow"
             return replace(estimate, low=None, high=None, interval_undefined=why)
         return estimate
+
+    def _changed(self, e: Endpoint, cell: Cell, outputs: OutputPolicy, references: ReferencePolicy) -> Estimate:
+        """Of pairs of visits: the same questions asked of changes, and agreement of response."""
+        asked = self.protocol.analyses.change
+        assert asked is not None, "the protocol's loader requires it"
+        assert self.pairs is not None
+        assert self.followed is not None
+        within = self.pairs.cell(cell)
+        if e.metric in OF_RESPONSE:
+            return response(
+                self.protocol, asked, self.pairs, e, within, outputs=outputs, references=references, level=self.level
+            )
+        of_change = e.model_copy(update={"metric": OF_CHANGE[e.metric]})
+        return self.followed.at(self.level)._one(of_change, within, outputs, references)
 
     def _reproduced(self, cell: Cell, outputs: OutputPolicy) -> Estimate:
         """Of device measurements under different conditions; the reference takes no part."""
@@ -355,4 +395,4 @@ _CLOSED: dict[str, _Closed] = {
     "coverage_probability": _within,
 }
 
-COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED})
+COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED, *OF_CHANGE, *OF_RESPONSE})

@@ -73,7 +73,8 @@ class Scenario:
     undefined: str | None = None
 
 
-def _matches(text: str, value: int | float | str | bool) -> bool:
+def matches(text: str, value: int | float | str | bool) -> bool:
+    """Whether a cell's text says what a protocol's value says: `1`, `1.0` and `true` may be the same."""
     if isinstance(value, bool):
         return text.strip().lower() == str(value).lower() or text.strip() == str(int(value))
     if text.strip() == str(value):
@@ -100,9 +101,9 @@ def reference_classes(
     wanted = task.positive if isinstance(task.positive, list) else [task.positive]
     verdict_of = {
         text: "positive"
-        if any(_matches(text, v) for v in wanted)
+        if any(matches(text, v) for v in wanted)
         else "negative"
-        if task.negative is None or any(_matches(text, v) for v in task.negative)
+        if task.negative is None or any(matches(text, v) for v in task.negative)
         else "neither"
         for text in set(cells)
         if text.strip()

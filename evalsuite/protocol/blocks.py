@@ -42,3 +42,22 @@ class VarianceSources(Block):
     interactions: bool = Field(
         default=False, description="also what each factor adds subject by subject, where the design can tell"
     )
+
+
+class Change(Block):
+    """Disease monitoring: the change of a measurement from one visit to another, device against reference."""
+
+    visit: Name = Field(description="column that says at which visit a case was acquired")
+    before: int | float | str = Field(description="its value at the earlier visit")
+    after: int | float | str = Field(description="its value at the later visit")
+    pair: Name | None = Field(
+        default=None, description="column that says what is followed, e.g. a lesion; the patient if not given"
+    )
+    relative: bool = Field(
+        default=False, description="changes as shares of each method's own first value: 0.2 is 20 % more"
+    )
+    thresholds: list[float] | None = Field(
+        default=None,
+        description="cut points of the change, increasing, for categories of response: e.g. [-0.3, 0.2] of a relative "
+        "one; a cut point itself belongs to the outer category",
+    )

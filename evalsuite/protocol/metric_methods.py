@@ -7,6 +7,7 @@ from typing import Any
 from evalsuite.protocol.metric_info import MetricInfo
 
 BOOTSTRAPS = ("percentile", "basic", "bca")
+PROPORTIONS = ("clopper-pearson", "wilson", "agresti-coull", "jeffreys")
 
 
 def _agreement(name: str, title: str, definition: str) -> MetricInfo:
@@ -16,7 +17,7 @@ def _agreement(name: str, title: str, definition: str) -> MetricInfo:
         definition=definition,
         family="proportion",
         needs_operating_point=True,
-        intervals=("clopper-pearson", "wilson", "agresti-coull", "jeffreys"),
+        intervals=PROPORTIONS,
     )
 
 
@@ -202,6 +203,63 @@ METHODS: tuple[MetricInfo, ...] = (
         "times in 100; the factors are those of `analyses.variance_components`",
         higher_is_better=False,
         lower=0.0,
+    ),
+    _measured(
+        "change_bias",
+        "Bias of change",
+        "mean of the device's change − the reference's change between two visits (`analyses.change`)",
+        accepts=("maximum",),
+    ),
+    _measured(
+        "change_mae",
+        "Mean absolute error of change",
+        "mean of the absolute value of the device's change − the reference's change",
+        accepts=("maximum",),
+        higher_is_better=False,
+        lower=0.0,
+    ),
+    _measured(
+        "change_loa_lower",
+        "Lower limit of agreement of change",
+        "mean of the device's change − the reference's change less 1.96 standard deviations",
+        accepts=("maximum",),
+        intervals=("exact", "mover", "bland-altman"),
+    ),
+    _measured(
+        "change_loa_upper",
+        "Upper limit of agreement of change",
+        "mean of the device's change − the reference's change plus 1.96 standard deviations",
+        accepts=("maximum",),
+        intervals=("exact", "mover", "bland-altman"),
+    ),
+    _measured(
+        "response_agreement",
+        "Agreement of response",
+        "share of pairs of visits put into the same category of change by device and reference",
+        family="proportion",
+        higher_is_better=True,
+        lower=0.0,
+        upper=1.0,
+        intervals=PROPORTIONS,
+    ),
+    _measured(
+        "response_opposite",
+        "Opposite response",
+        "share of pairs of visits put into the lowest category of change by one of device and reference and into the "
+        "highest by the other",
+        family="proportion",
+        higher_is_better=False,
+        lower=0.0,
+        upper=1.0,
+        intervals=PROPORTIONS,
+    ),
+    _measured(
+        "response_kappa",
+        "Weighted kappa of response",
+        "agreement of the categories of change beyond chance, linear weights",
+        higher_is_better=True,
+        lower=-1.0,
+        upper=1.0,
     ),
 )
 

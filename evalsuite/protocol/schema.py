@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from evalsuite.protocol.blocks import Block, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.blocks import Block, Change, Name, TruthPanel, VarianceSources
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -343,6 +343,7 @@ class Analyses(Block):
     variance_components: VarianceSources | None = Field(
         default=None, description="spread of repeated acquisitions by operator, camera, reader"
     )
+    change: Change | None = Field(default=None, description="agreement of change between two visits")
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

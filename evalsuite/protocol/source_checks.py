@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from evalsuite.errors import Problem
@@ -12,6 +13,9 @@ AGAINST_PANEL = {
     "binary": ("sensitivity", "specificity", "accuracy", "ppv", "npv", "auroc"),
     "regression": ("bias", "mae", "rmse"),
 }
+#: Metrics of the change between two visits, and those of its categories.
+CHANGES = ("change_bias", "change_mae", "change_loa_lower", "change_loa_upper")
+RESPONSES = ("response_agreement", "response_opposite", "response_kappa")
 
 
 def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
@@ -31,6 +35,10 @@ def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
         ]
         if a.variance_components.subject is not None:
             named.append((a.variance_components.subject, "analyses.variance_components.subject"))
+    if a.change is not None:
+        named.append((a.change.visit, "analyses.change.visit"))
+        if a.change.pair is not None:
+            named.append((a.change.pair, "analyses.change.pair"))
     columns: dict[str, str] = {}
     for column, where in named:
         columns.setdefault(column, where)
@@ -41,6 +49,7 @@ def source_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Proble
     """Every contradiction in these blocks."""
     yield from _panel(protocol, unreadable)
     yield from _components(protocol)
+    yield from _change(protocol)
     a = protocol.analyses
     if a.weighting is not None and a.weighting.stratum is not None:
         yield from _own_columns(protocol, [a.weighting.stratum], "analyses.weighting.stratum", "sampling strata")
@@ -118,3 +127,34 @@ def _components(protocol: StudyProtocol) -> Iterator[Problem]:
     for i, name in enumerate(asked.factors):
         if name in ("residual", "subject"):
             yield Problem(f"the name '{name}' has a meaning of its own", f"{path}.factors[{i}]", "rename the column")
+
+
+def _change(protocol: StudyProtocol) -> Iterator[Problem]:
+    asked = protocol.analyses.change
+    path = "analyses.change"
+    for i, endpoint in enumerate(protocol.endpoints):
+        where = f"endpoints[{i}].metric"
+        if endpoint.metric in (*CHANGES, *RESPONSES) and asked is None:
+            yield Problem(f"'{endpoint.metric}' needs two visits", where, f"say which columns: {path}.visit")
+        elif endpoint.metric in RESPONSES and asked is not None and not asked.thresholds:
+            yield Problem(f"'{endpoint.metric}' needs categories of change", where, f"declare {path}.thresholds")
+    if asked is None:
+        return
+    columns = [asked.visit, *([asked.pair] if asked.pair is not None else [])]
+    taken = {*_references(protocol), protocol.unit.case}
+    for key, column in (("visit", asked.visit), ("pair", asked.pair)):
+        if column in taken or (key == "visit" and column == protocol.unit.cluster):
+            yield Problem(f"column '{column}' already means something else", f"{path}.{key}", "name another column")
+    if len(set(columns)) < len(columns):
+        yield Problem("the visit is not what is followed", f"{path}.pair", "name another column")
+    if str(asked.before).strip() == str(asked.after).strip():
+        yield Problem("both visits have the same value", f"{path}.after", "name the later one")
+    if asked.thresholds is not None:
+        if not asked.thresholds:
+            yield Problem("no cut point given", f"{path}.thresholds", "e.g. thresholds: [-0.3, 0.2]")
+        if any(b <= a for a, b in itertools.pairwise(asked.thresholds)):
+            yield Problem("cut points must increase", f"{path}.thresholds", f"e.g. {sorted(set(asked.thresholds))}")
+        if asked.relative and asked.thresholds and min(asked.thresholds) <= -1.0:
+            yield Problem("nothing shrinks by all of itself or more", f"{path}.thresholds", "-0.3 is 30 % smaller")
+    if protocol.task.kind != "regression":
+        yield Problem("a change between visits is of measurements", path, "remove the block, or check task.kind")

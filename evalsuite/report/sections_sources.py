@@ -16,7 +16,7 @@ _WIDTHS = (36.0, 13.0, 20.0, 9.0, 12.0, 10.0)
 
 def sources(material: Material) -> list[Block]:
     """What the study looked at of these; nothing where it looked at none."""
-    return [*_panel(material), *_repeats(material)]
+    return [*_panel(material), *_repeats(material), *_response(material)]
 
 
 # --- reference panel ------------------------------------------------------------------------------------------------
@@ -107,6 +107,54 @@ def _repeat_words(f: Finding, share: Estimate | None) -> str:
         where = {"same_conditions": "under the same conditions", "any_other": "any two acquisitions"}
         return f"Calls that differ: {where.get(str(f.condition), f'another {source}')}"
     return metric_title(f.metric)
+
+
+# --- response between two visits ------------------------------------------------------------------------------------
+
+
+def _response(material: Material) -> list[Block]:
+    asked = material.protocol.analyses.change
+    cells: dict[str, dict[str, tuple[int, Finding]]] = {}
+    for index, f in material.findings(analysis="response"):
+        cells.setdefault(str(f.target), {})[str(f.condition).partition("=")[2]] = (index, f)
+    if not cells or asked is None:
+        return []
+    columns = list(dict.fromkeys(name for own in cells.values() for name in own))
+    rows = []
+    for own, found in cells.items():
+        total = next((f.estimate.n for _, f in found.values()), 0)
+        row = [Cell(text=clean(own, longest=60))]
+        for name in columns:
+            index, f = found[name]
+            e = f.estimate
+            share = "–" if e.value is None else f"{format_percent(e.value)}\u00a0%"
+            count = "0" if e.value is None else format_count(int(e.numerator or 0))
+            row.append(Cell(text=count, sub=share, kind="head" if name == own else "number", anchor=anchor(index)))
+        rows.append(Row(cells=(*row, Cell(text=format_count(total), kind="number"))))
+    size = "relative to each method's own first value" if asked.relative else "in the unit of the measurement"
+    first, second = (clean(str(v), longest=40) for v in (asked.before, asked.after))
+    text = (
+        f"Change from visit {first} to visit {second}, {size}, cut into categories of response. An error that is the "
+        "same at both visits cancels, noise does not: agreement of change can be better or worse than that of single "
+        "measurements. The figures of change and of agreement of response stand among the results; groups are those "
+        "of the earlier visit."
+    )
+    table = Table(
+        label="",
+        caption="Response: category of the reference's change in rows, of the device's in columns",
+        columns=(
+            Column(title="Reference", width=20),
+            *(Column(title=clean(name, longest=40), align="right") for name in columns),
+            Column(title="Total", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Pairs of visits with an established reference, as counted; below each count its share of the row. "
+            "Intervals are in the attached evidence.json (analysis: response).",
+            material.set_note,
+        ),
+    )
+    return [Heading(text="Change between visits", id="response"), Prose(paragraphs=(text,)), table]
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

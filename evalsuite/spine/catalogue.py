@@ -78,6 +78,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             {"name": "generalisation", "what": "differences between sites, a new site, the figures without each"},
             {"name": "weighting", "what": "figures weighted to the population that was sampled"},
             {"name": "truth_panel", "what": "the figures with other readers on the reference panel"},
+            {"name": "change", "what": "agreement of change between two visits, and of the response it is called"},
             {"name": "variance_components", "what": "spread of repeated acquisitions by operator, camera, reader"},
             {"name": "verification_bias", "what": "sensitivity and specificity corrected for partial verification"},
         ]
