@@ -121,7 +121,8 @@ class Finding:
 class Curve:
     """A line or band the report draws. `x`, `y`, `low`, `high` are equally long; `low`/`high`/`n` may be absent.
 
-    `series` tells several lines of one kind apart (a histogram's "positive" and "negative" cases).
+    `series` tells several lines of one kind apart (a histogram's "positive" and "negative" cases); `target` is the
+    class or label against the rest that a line is of, absent in tasks of one question.
     """
 
     analysis: str
@@ -130,6 +131,7 @@ class Curve:
     stratum: Stratum = field(default_factory=dict)
     operating_point: str | None = None
     series: str | None = None
+    target: str | None = None
     x: tuple[float, ...]
     y: tuple[float, ...]
     low: tuple[float, ...] | None = None
@@ -138,7 +140,7 @@ class Curve:
     method: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "target" or self.target is not None}
         data["stratum"] = dict(self.stratum)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 

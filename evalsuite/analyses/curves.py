@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalsuite.analyses.metrics import Cut, two_sided_level
-from evalsuite.analyses.population import Bools, Floats, Ints
+from evalsuite.analyses.common import Cell
+from evalsuite.analyses.metrics import Cut, cut, two_sided_level
+from evalsuite.analyses.population import Bools, Floats, Ints, Population
+from evalsuite.analyses.views import primary_view
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats.precision_recall import precision_recall_curve
 from evalsuite.stats.reliability import reliability_curve
@@ -20,6 +22,7 @@ from evalsuite.types import Curve
 MAX_POINTS = 500
 _BAND_GRID = np.linspace(0.0, 1.0, 101)
 _HISTOGRAM_BINS = 20
+_CONSISTENCY_REPLICATES = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,38 @@ class Drawn:
     is_probability: bool
 
 
+def drawn(protocol: StudyProtocol, population: Population, cells: Sequence[Cell]) -> list[Drawn]:
+    """What the curves are drawn from: ranks as in the primary analysis, probabilities of cases that have one."""
+    made = []
+    for cell in cells:
+        if len(cell.stratum) > 1:
+            continue  # curves of crossed strata are too thin to read; their estimates are in the tables
+        rank = primary_view(protocol, population, "auroc", None, within=cell.mask)
+        made.append(
+            Drawn(
+                stratum=dict(cell.stratum),
+                rank=cut(rank, cell.mask, population.patient_index, protocol.confidence),
+                score=population.score,
+                positive=population.positive,
+                known=cell.mask & population.has_output & population.has_reference,
+                patient_index=population.patient_index,
+                is_probability=population.is_probability,
+            )
+        )
+    return made
+
+
+def curves_of_targets(protocol: StudyProtocol, populations: Mapping[str, Population], whole: Cell) -> tuple[Curve, ...]:
+    """ROC curve with its band and reliability curve with its consistency band of every class or label against the rest,
+    in the whole set."""
+    return tuple(
+        replace(curve, target=name)
+        for name, population in populations.items()
+        for curve in curves(protocol, drawn(protocol, population, [whole]), seed=protocol.seed)
+        if curve.kind in ("roc", "reliability")
+    )
+
+
 def curves(protocol: StudyProtocol, drawn: Sequence[Drawn], *, seed: int) -> tuple[Curve, ...]:
     """All curves of all cells; a cell too small to show (small_strata) or of one class has none."""
     made: list[Curve] = []
@@ -44,7 +79,7 @@ def curves(protocol: StudyProtocol, drawn: Sequence[Drawn], *, seed: int) -> tup
         if enough:
             made += _ranking(protocol, cell, seed=seed)
         if cell.known.any() and (enough or not cell.stratum):
-            made += _scores(protocol, cell)
+            made += _scores(protocol, cell, seed=seed)
     return tuple(made)
 
 
@@ -99,7 +134,7 @@ def _ranking(protocol: StudyProtocol, cell: Drawn, *, seed: int) -> Iterator[Cur
         )
 
 
-def _scores(protocol: StudyProtocol, cell: Drawn) -> Iterator[Curve]:
+def _scores(protocol: StudyProtocol, cell: Drawn, *, seed: int) -> Iterator[Curve]:
     score, positive = cell.score[cell.known], cell.positive[cell.known]
     if cell.is_probability:
         probability = np.clip(score, 0.0, 1.0)
@@ -109,6 +144,10 @@ def _scores(protocol: StudyProtocol, cell: Drawn) -> Iterator[Curve]:
             bins=10,
             scheme="equal_width",
             level=two_sided_level(protocol.confidence),
+            cluster=cell.patient_index[cell.known],
+            consistency=not cell.stratum,
+            replicates=_CONSISTENCY_REPLICATES,
+            seed=seed,
         )
         yield Curve(
             analysis="calibration",
@@ -120,8 +159,22 @@ def _scores(protocol: StudyProtocol, cell: Drawn) -> Iterator[Curve]:
             low=_floats(line.low),
             high=_floats(line.high),
             n=tuple(int(k) for k in line.n),
-            method="10 bins of equal width, Wilson intervals",
+            method="10 bins of equal width, " + line.method.replace("Wilson", "Wilson intervals", 1),
         )
+        if line.consistency_low is not None and line.consistency_high is not None:
+            yield Curve(
+                analysis="calibration",
+                metric="ece",
+                kind="reliability",
+                series="consistency",
+                x=_floats(line.mean_probability),
+                y=_floats(line.mean_probability),
+                low=_floats(line.consistency_low),
+                high=_floats(line.consistency_high),
+                n=tuple(int(k) for k in line.n),
+                method="what the observed share would be if every probability were right, outcomes drawn from the "
+                f"probabilities {_CONSISTENCY_REPLICATES} times",
+            )
     if cell.stratum:
         return
     low, high = (0.0, 1.0) if cell.is_probability else (float(score.min()), float(score.max()))

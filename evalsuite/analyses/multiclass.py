@@ -75,6 +75,7 @@ def evaluate_multiclass(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
+        of_targets=dict(zip(population.names, study.ranked, strict=True)),
         both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
         notes=tuple(class_notes(protocol, population)),
         on_step=on_step,

@@ -110,6 +110,7 @@ def evaluate_multilabel(
         missing_outputs=not all(p.has_output.all() for p in labels),
         missing_references=not all(p.has_reference.all() for p in labels),
         output_policies=_POLICIES,
+        of_targets=dict(zip(names, labels, strict=True)),
         both=None if baseline is None else lambda cells: _both(study, built(baseline), cells),
         notes=tuple(_notes(protocol, names, labels)),
         on_step=on_step,

@@ -149,7 +149,7 @@ def evaluate_binary(
     return Results(
         findings=(*findings, *adjusted),
         curves=(
-            *draw_curves.curves(protocol, _drawn(protocol, population, cells, outputs, references), seed=protocol.seed),
+            *draw_curves.curves(protocol, draw_curves.drawn(protocol, population, cells), seed=protocol.seed),
             *decision_curves(protocol, population, other, outputs),
         ),
         accounting=tuple(
@@ -438,41 +438,6 @@ def _from_table(
             with_jackknife=method == "bca",
         )
     return read_table(tables[key], method=method, level=two_sided_level(protocol.confidence))[0][0]
-
-
-def _drawn(
-    protocol: StudyProtocol,
-    population: Population,
-    cells: Sequence[Cell],
-    outputs: OutputPolicy,
-    references: ReferencePolicy,
-) -> list[draw_curves.Drawn]:
-    """What the curves are drawn from: ranks as in the primary analysis, probabilities of cases that have one."""
-    drawn = []
-    for cell in cells:
-        if len(cell.stratum) > 1:
-            continue  # curves of crossed strata are too thin to read; their estimates are in the tables
-        rank = scenario(
-            population,
-            looks="rank",
-            threshold=None,
-            strict=False,
-            outputs=outputs,
-            references=references,
-            within=cell.mask,
-        )
-        drawn.append(
-            draw_curves.Drawn(
-                stratum=dict(cell.stratum),
-                rank=cut(rank, cell.mask, population.patient_index, protocol.confidence),
-                score=population.score,
-                positive=population.positive,
-                known=cell.mask & population.has_output & population.has_reference,
-                patient_index=population.patient_index,
-                is_probability=population.is_probability,
-            )
-        )
-    return drawn
 
 
 def _notes(

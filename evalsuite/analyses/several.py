@@ -24,9 +24,18 @@ from evalsuite.analyses.common import (
     variants,
 )
 from evalsuite.analyses.comparison import Both, compare, either
+from evalsuite.analyses.curves import curves_of_targets
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
-from evalsuite.analyses.population import Accountable, Bools, Ints, OutputPolicy, ReferencePolicy, accounting
+from evalsuite.analyses.population import (
+    Accountable,
+    Bools,
+    Ints,
+    OutputPolicy,
+    Population,
+    ReferencePolicy,
+    accounting,
+)
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.clustered import clustered_proportion
@@ -94,11 +103,13 @@ def evaluate_several(
     output_policies: Sequence[OutputPolicy],
     extra: Callable[[Sequence[Cell]], Iterator[Finding]] | None = None,
     both: Callable[[tuple[Cell, ...]], Both] | None = None,
+    of_targets: Mapping[str, Population] | None = None,
     notes: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of such a protocol. `extra` adds findings that are no endpoint's, `both` is the
-    candidate beside a baseline, where the protocol compares them."""
+    candidate beside a baseline, where the protocol compares them; `of_targets` are classes or labels against the rest,
+    whose curves are drawn."""
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, population.n)
     outputs: OutputPolicy = protocol.missing_outputs.primary
@@ -140,7 +151,7 @@ def evaluate_several(
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
-        curves=(),
+        curves=curves_of_targets(protocol, of_targets or {}, cells[0]),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=people)
             for s, r, cell, n, people in accounting(population, labels)

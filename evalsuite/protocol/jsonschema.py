@@ -140,13 +140,15 @@ def _curve() -> Schema:
             "stratum": _STRATUM,
             "operating_point": _or_null(_TEXT),
             "series": _or_null(_TEXT),
+            "target": {**_TEXT, "description": "class or label against the rest that the curve is of"},
             "x": line,
             "y": line,
             "low": _or_null(line),
             "high": _or_null(line),
             "n": {"anyOf": [_COUNT, _list(_COUNT), {"type": "null"}]},
             "method": _or_null(_TEXT),
-        }
+        },
+        optional=("target",),
     )
 
 

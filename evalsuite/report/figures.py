@@ -143,10 +143,13 @@ def histogram(
     return svg.drawing(634, frame.bottom + 40, parts, title=alt)
 
 
-def reliability(curve: Curve, *, alt: str) -> str:
-    """Observed proportion against predicted probability per bin, with intervals, and how many cases each bin has."""
+def reliability(curve: Curve, *, alt: str, band: Curve | None = None) -> str:
+    """Observed proportion against predicted probability per bin, with intervals, and how many cases each bin has;
+    `band` is what would be observed if every probability were right."""
     frame = Frame(left=52, top=10, width=244, height=172)
     parts = frame.axes(x_title="", y_title="Observed proportion", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
+    if band is not None and len(band.x) > 1:
+        parts += _band(band, frame)
     parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
     centres = [(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)]
     if curve.low is not None and curve.high is not None:

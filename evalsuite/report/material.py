@@ -74,12 +74,12 @@ class Material:
                 return index, finding
         return None
 
-    def curves(self, kind: CurveKind, *, series: str | None = None) -> list[Curve]:
-        """Curves of the whole set of one kind."""
+    def curves(self, kind: CurveKind, *, series: str | None = None, target: str | None = None) -> list[Curve]:
+        """Curves of the whole set of one kind; of one class or label against the rest where `target` is given."""
         return [
             c
             for c in self.evidence.curves
-            if c.kind == kind and not c.stratum and (series is None or c.series == series)
+            if c.kind == kind and not c.stratum and c.target == target and (series is None or c.series == series)
         ]
 
     @property

@@ -8,6 +8,7 @@ from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
 from evalsuite.report.sections_agreement import agreement_figures
 from evalsuite.report.sections_classes import has_several, is_measurement
+from evalsuite.report.sections_many_curves import band_note, reliability_small, target_curves
 from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Section, Table
@@ -52,9 +53,11 @@ def performance_curves(material: Material) -> list[Block]:
     scores = _histogram_figure(material)
     blocks: list[Block] = []
     if line is not None and pr is not None:
-        blocks.append(Pair(left=_roc_figure(material, line, band), right=_pr_figure(material, pr)))
+        blocks.append(
+            Pair(left=_roc_figure(material, line, band, *_legend(material, "auroc")), right=_pr_figure(material, pr))
+        )
     elif line is not None:
-        blocks.append(_roc_figure(material, line, band))
+        blocks.append(_roc_figure(material, line, band, *_legend(material, "auroc")))
     if scores is not None:
         blocks.append(scores)
     utility = _utility_figure(material)
@@ -62,10 +65,10 @@ def performance_curves(material: Material) -> list[Block]:
         blocks.append(utility)
     if is_measurement(material):
         return agreement_figures(material)
+    if has_several(material):
+        return [*blocks, *target_curves(material)]
     if line is None:
         text = "The evidence holds no ROC curve: it takes positive and negative cases."
-        if has_several(material):
-            text = "ROC curves are drawn for tasks of one question; areas of single classes or labels are tabled above."
         blocks.insert(0, Prose(paragraphs=(text,)))
     return blocks
 
@@ -78,17 +81,20 @@ def _legend(material: Material, metric: str) -> tuple[str, str]:
     return words, f"{words}, {clean(found.estimate.method, longest=120)}."
 
 
-def _roc_figure(material: Material, line: Curve, band: Curve | None) -> Figure:
-    legend, words = _legend(material, "auroc")
+def _roc_figure(
+    material: Material, line: Curve, band: Curve | None, legend: str, words: str, *, caption: str = "ROC curve"
+) -> Figure:
     n = line.n if isinstance(line.n, int) else None
-    alt = f"ROC curve of {format_count(n)} cases, from (0, 0) to (1, 1). {words}" if n else f"ROC curve. {words}"
+    alt = f"{caption} of {format_count(n)} cases, from (0, 0) to (1, 1). {words}" if n else f"{caption}. {words}"
     notes = []
     if band is not None:
         notes.append(f"Band: {material.interval_title}, {clean(band.method or 'method not recorded', longest=160)}.")
-    notes.append(f"Circles: operating points with {material.interval_title} in both directions.")
+    marks = _marks(material) if line.target is None else []
+    if line.target is None:
+        notes.append(f"Circles: operating points with {material.interval_title} in both directions.")
     return Figure(
-        label="", caption="ROC curve", alt=alt, notes=tuple(notes),
-        svg=roc(line, band=band, marks=_marks(material), legend=legend, alt=alt),
+        label="", caption=caption, alt=alt, notes=tuple(notes),
+        svg=roc(line, band=band, marks=marks, legend=legend, alt=alt),
     )  # fmt: skip
 
 
@@ -162,7 +168,7 @@ def _utility_figure(material: Material) -> Figure | None:
 
 def calibration(material: Material) -> Section:
     chosen = [(i, f) for i, f in material.findings(overall=True, analysis="calibration")]
-    curve = next(iter(material.curves("reliability")), None)
+    curve = next((c for c in material.curves("reliability") if c.series is None), None)
     blocks: list[Block] = []
     if is_measurement(material):
         text = "A measurement is no probability: its agreement with the reference stands under standard performance."
@@ -195,6 +201,7 @@ def calibration(material: Material) -> Section:
         )
     if curve is not None:
         blocks.append(_reliability(material, curve))
+    blocks += reliability_small(material)
     return Section(id="calibration", number="", title="Calibration", code="R15", blocks=tuple(blocks))
 
 
@@ -218,11 +225,12 @@ def _reliability(material: Material, curve: Curve) -> Pair:
             )
         )
     alt = f"Reliability diagram. {'; '.join(words)}."
+    band = next(iter(material.curves("reliability", series="consistency")), None)
     total = f"n = {format_count(sum(counts))} cases. " if counts else ""
     method = clean(curve.method or "binning not recorded", longest=160)
     figure = Figure(
-        label="", caption="Reliability diagram", svg=reliability(curve, alt=alt), alt=alt,
-        notes=(f"Bars on points: {material.interval_title}. Dashed: perfect calibration.",),
+        label="", caption="Reliability diagram", svg=reliability(curve, band=band, alt=alt), alt=alt,
+        notes=(f"Bars on points: {material.interval_title}. Dashed: perfect calibration.{band_note(band)}",),
     )  # fmt: skip
     table = Table(
         label="",
