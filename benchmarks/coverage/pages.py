@@ -1,0 +1,182 @@
+"""The tables as pages of the documentation, and the summary inside `docs/statistics.md`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.coverage import store
+from benchmarks.coverage.campaign import FAMILIES
+from benchmarks.coverage.study import CONSERVATIVE, FEWEST, GOAL
+from benchmarks.coverage.summary import Judged, Row, instead, judged, number, of_setting, positives, where
+
+TITLES = {
+    "proportions": "proportions and their differences",
+    "tables": "two-by-two tables",
+    "roc": "AUROC",
+    "calibration": "calibration, closed forms",
+    "bootstrap": "patient bootstrap of two-class metrics",
+    "several": "several classes, labels, grades",
+    "measurement": "measurements",
+    "generalisation": "other sites and populations",
+}
+ENOUGH = 10_000
+BEGIN, END = "<!-- coverage: made by `make coverage-study` -->", "<!-- coverage: end -->"
+
+
+def rows_of(place: Path) -> list[Row]:
+    """Every line that has been simulated, in the order of families and designs."""
+    found = store.results(place, [cell for family in FAMILIES for cell in family.cells])
+    return [
+        Row(page=family.page, cell=cell, quantity=quantity, method=method, tally=tally)
+        for family in FAMILIES
+        for cell in family.cells
+        for (quantity, method), tally in found.get(cell.key, {}).items()
+    ]
+
+
+def write(place: Path, docs: Path) -> None:
+    """Write the pages and the generated part of `statistics.md` below `docs`."""
+    rows = rows_of(place)
+    everything = judged(rows)
+    folder = docs / "statistics" / "coverage"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page, title in TITLES.items():
+        mine = [j for j in everything if j.rows[0].page == page]
+        if mine:
+            (folder / f"{page}.md").write_text(_page(title, mine), encoding="utf-8")
+    (docs / "statistics" / "coverage.md").write_text(_overview(rows, everything), encoding="utf-8")
+    put_between(docs / "statistics.md", _summary(everything))
+
+
+def put_between(path: Path, text: str) -> None:
+    """Replace what stands between the markers.
+
+    Raises
+    ------
+    SystemExit
+        If the page has no markers.
+    """
+    page = path.read_text(encoding="utf-8")
+    if BEGIN not in page or END not in page:
+        raise SystemExit(f"{path} has no lines {BEGIN!r} and {END!r}")
+    before, rest = page.split(BEGIN, 1)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+
+
+def _table(header: Sequence[str], lines: Iterable[Sequence[str]], right: int = 0) -> list[str]:
+    """Markdown; the last `right` columns but the very last are numbers."""
+    rule = ["---"] * (len(header) - right - 1) + ["---:"] * right + ["---"] if right else ["---"] * len(header)
+    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *lines)]
+
+
+def _page(title: str, mine: Sequence[Judged]) -> str:
+    lines = [
+        f"# Coverage: {title}",
+        "",
+        "What is simulated and how to read a line: [coverage](../coverage.md).",
+        "",
+    ]
+    quantities = list(dict.fromkeys(j.quantity for j in mine))
+    for quantity in quantities:
+        lines += [f"## {quantity[0].upper()}{quantity[1:]}", ""]
+        header = (
+            "interval",
+            "design",
+            "patients",
+            "prevalence",
+            "cases ≤",
+            "truth",
+            "studies",
+            "coverage %",
+            "below",
+            "above",
+            "none %",
+            "verdict",
+        )
+        lines += _table(header, (_line(j, row) for j in mine if j.quantity == quantity for row in j.rows), right=9)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _line(j: Judged, row: Row) -> tuple[str, ...]:
+    t, c = row.tally, row.cell
+    made = t.made
+    shares = ("–", "–", "–") if not made else tuple(
+        f"{100.0 * k / made:.1f}" for k in (t.held, t.truth_below, t.truth_above)
+    )  # fmt: skip
+    return (
+        j.title,
+        of_setting(c),
+        f"{c.n:,}",
+        number(c.prevalence),
+        str(c.cases),
+        "varies" if row.quantity == "share at a new site" else f"{t.truth:.4g}",
+        f"{t.studies:,}",
+        *shares,
+        f"{100.0 * t.none / t.studies:.1f}",
+        {"unsuitable": "**unsuitable here**"}.get(row.verdict, row.verdict),
+    )
+
+
+def _unsuitable(everything: Sequence[Judged]) -> list[str]:
+    lines = []
+    for j in everything:
+        if j.unsuitable:
+            lines.append(
+                (
+                    j.quantity,
+                    j.title,
+                    where(j.unsuitable, j.rows),
+                    positives(j.unsuitable),
+                    f"{100.0 * j.lowest:.1f}",
+                    instead(j, everything),
+                )
+            )
+    header = ("quantity", "interval", "not to be used", "rarer class", "lowest %", "declare instead")
+    return _table(header, lines)
+
+
+def _summary(everything: Sequence[Judged]) -> str:
+    by_quantity: dict[str, list[str]] = {}
+    for j in everything:
+        if not j.unsuitable and any(row.verdict != "too few intervals" for row in j.rows):
+            by_quantity.setdefault(j.quantity, []).append(j.title)
+    return _filled(
+        "summary.md",
+        unsuitable="\n".join(_unsuitable(everything)),
+        clean="; ".join(f"{quantity} ({', '.join(methods)})" for quantity, methods in by_quantity.items()),
+    )
+
+
+def _overview(rows: Sequence[Row], everything: Sequence[Judged]) -> str:
+    count = Counter(row.verdict for row in rows)
+    fewer = sum(row.tally.studies < ENOUGH for row in rows)
+    conservative = [
+        (j.quantity, j.title, where(j.having("conservative"), j.rows), f"{100.0 * j.highest:.1f}")
+        for j in everything
+        if j.having("conservative")
+    ]
+    pages = [
+        (f"[{title}](coverage/{page}.md)", f"{sum(r.page == page for r in rows):,}")
+        for page, title in TITLES.items()
+        if any(r.page == page for r in rows)
+    ]
+    counts = (
+        f"{len(rows):,} lines: {count['ok']:,} suitable, {count['conservative']:,} conservative, "
+        f"{count['unsuitable']:,} not to be used, {count['too few intervals']:,} with too few intervals to say.\n"
+        f"{len(rows) - fewer:,} rest on {ENOUGH:,} studies or more; {fewer:,}, most of which resample within every "
+        "study, on fewer: each says on how many."
+    )
+    return _filled(
+        "overview.md",
+        counts=counts,
+        pages="\n".join(_table(("page", "lines"), pages)),
+        conservative="\n".join(_table(("quantity", "interval", "conservative", "highest %"), conservative)),
+    )
+
+
+def _filled(template: str, **parts: str) -> str:
+    text = (Path(__file__).parent / template).read_text(encoding="utf-8")
+    return text.format(goal=f"{100 * GOAL:g}", conservative_from=f"{100 * CONSERVATIVE:g}", fewest=FEWEST, **parts)

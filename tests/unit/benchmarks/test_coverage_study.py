@@ -1,0 +1,162 @@
+"""The coverage study itself: what it counts agrees with exact sums, its truths with other implementations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from benchmarks.coverage import pages, store
+from benchmarks.coverage.campaign import BY_NAME, FAMILIES, remaining
+from benchmarks.coverage.designs import patients, risk_population, risks
+from benchmarks.coverage.resampled import values
+from benchmarks.coverage.study import Cell, Tally, run_piece
+from benchmarks.coverage.summary import Row, instead, judged, where
+
+
+def _exact(n: int, p: float, method: str) -> float:
+    """Coverage by the binomial sum, with SciPy's intervals."""
+    held = 0.0
+    for x in range(n + 1):
+        ends = stats.binomtest(x, n).proportion_ci(0.95, method=method)
+        held += stats.binom.pmf(x, n, p) * (ends.low <= p <= ends.high)
+    return held
+
+
+@pytest.mark.parametrize(
+    ("method", "scipy_method"),
+    [("Clopper-Pearson", "exact"), ("Wilson", "wilson"), ("Wilson with continuity correction", "wilsoncc")],
+)
+def test_simulated_coverage_agrees_with_the_binomial_sum(method: str, scipy_method: str) -> None:
+    cell = Cell(family="proportion", n=30, setting=(("p", 0.1),), studies=100_000, piece=100_000)
+    tally = run_piece(BY_NAME["proportion"], cell, 0)["proportion", method]
+    exact = _exact(30, 0.1, scipy_method)
+    assert tally.studies == 100_000
+    assert abs(tally.coverage - exact) < 4.0 * math.sqrt(exact * (1.0 - exact) / 100_000)
+
+
+def test_studies_without_positives_are_counted_apart_from_the_coverage() -> None:
+    cell = Cell(
+        family="sensitivity", n=30, prevalence=0.02, setting=(("sensitivity", 0.9),), studies=50_000, piece=50_000
+    )
+    tally = run_piece(BY_NAME["sensitivity"], cell, 0)["sensitivity", "Clopper-Pearson"]
+    assert tally.none / tally.studies == pytest.approx(0.98**30, abs=0.01)
+    assert tally.made + tally.none == 50_000
+
+
+def test_a_miss_is_counted_on_its_side() -> None:
+    # Jeffreys at 0/30 starts above 0: with a true 0.00001 nearly every interval lies above the truth.
+    cell = Cell(family="proportion", n=30, setting=(("p", 0.00001),), studies=1_000, piece=1_000)
+    tally = run_piece(BY_NAME["proportion"], cell, 0)["proportion", "Jeffreys"]
+    assert tally.truth_below > 990
+    assert tally.truth_above == 0
+
+
+def test_a_piece_is_the_same_every_time_and_another_piece_is_not() -> None:
+    cell = Cell(family="auroc", n=30, prevalence=0.5, setting=(("AUROC", 0.8),), studies=60, piece=30)
+    family = BY_NAME["auroc"]
+    assert run_piece(family, cell, 0) == run_piece(family, cell, 0)
+    assert run_piece(family, cell, 0) != run_piece(family, cell, 1)
+
+
+@pytest.mark.parametrize("name", [family.name for family in FAMILIES if family.stage < 2])
+def test_every_family_of_closed_forms_gives_intervals(name: str) -> None:
+    cell = BY_NAME[name].cells[-1]
+    tallies = run_piece(BY_NAME[name], replace(cell, studies=3, piece=3), 0)
+    assert tallies
+    assert all(t.studies == 3 and math.isfinite(t.truth) for t in tallies.values())
+
+
+def test_verdicts() -> None:
+    assert Tally(truth=0.0, held=9_500, truth_below=500).verdict == "ok"
+    assert Tally(truth=0.0, held=9_300, truth_below=700).verdict == "ok"  # 93.0, within three standard errors of 93.5
+    assert Tally(truth=0.0, held=9_250, truth_below=750).verdict == "unsuitable"
+    assert Tally(truth=0.0, held=9_700, truth_below=300).verdict == "conservative"
+    assert Tally(truth=0.0, held=100, none=9_900).verdict == "too few intervals"
+
+
+@pytest.mark.parametrize(("noise", "off"), [(0.0, False), (0.0, True), (1.0, False)])
+def test_true_values_agree_with_a_large_sample(noise: float, off: bool) -> None:
+    d = risks(np.random.default_rng(5), np.arange(400_000), 0.1, off=off, noise=noise)
+    population = risk_population(0.1, off, noise)
+    truth = values(population)
+    p = d.probability if noise == 0.0 else 1.0 / (1.0 + np.exp(-d.second))
+    call = d.second >= population.cut
+    assert truth["auroc"] == pytest.approx(sk.roc_auc_score(d.reference, d.second), abs=0.004)
+    assert truth["average_precision"] == pytest.approx(sk.average_precision_score(d.reference, d.second), abs=0.008)
+    assert truth["brier"] == pytest.approx(sk.brier_score_loss(d.reference, p), abs=0.001)
+    assert truth["log_loss"] == pytest.approx(sk.log_loss(d.reference, p), abs=0.004)
+    assert truth["mcc"] == pytest.approx(sk.matthews_corrcoef(d.reference, call), abs=0.008)
+    assert truth["kappa"] == pytest.approx(sk.cohen_kappa_score(d.reference, call), abs=0.008)
+    assert truth["f1"] == pytest.approx(sk.f1_score(d.reference, call), abs=0.008)
+    assert population.prevalence == pytest.approx(0.1, abs=1e-6)
+
+
+def test_probabilities_that_are_right_have_perfect_calibration() -> None:
+    population = risk_population(0.1)
+    assert population.recalibration() == pytest.approx((0.0, 0.0, 1.0), abs=1e-8)
+    assert population.ece() == pytest.approx(0.0, abs=1e-12)
+    _, intercept, slope = risk_population(0.1, True).recalibration()
+    assert (intercept, slope) == pytest.approx((0.5, 0.7), abs=1e-8)
+
+
+def test_patients_have_one_to_so_many_cases() -> None:
+    sizes = np.bincount(patients(np.random.default_rng(1), 2_000, 4))
+    assert set(sizes.tolist()) == {1, 2, 3, 4}
+    assert sizes.size == 2_000
+
+
+def test_an_interrupted_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    before = remaining(tmp_path, ["raters"], None)
+    cell = before[0].cell
+    tallies = run_piece(BY_NAME["raters"], replace(cell, studies=5, piece=5), 0)
+    store.append(tmp_path, cell, 0, tallies)
+    store.append(tmp_path, cell, 1, tallies)
+    after = remaining(tmp_path, ["raters"], None)
+    assert len(after) == len(before) - 2
+    assert store.results(tmp_path, [cell])[cell.key] == {key: t + t for key, t in tallies.items()}
+    with pytest.raises(SystemExit, match="unknown family"):
+        remaining(tmp_path, ["rates"], None)
+
+
+def _row(method: str, n: int, prevalence: float, held: int) -> Row:
+    cell = Cell(family="auroc", n=n, prevalence=prevalence, setting=(("AUROC", 0.9),))
+    return Row(
+        page="roc",
+        cell=cell,
+        quantity="AUROC",
+        method=method,
+        tally=Tally(truth=0.9, held=held, truth_below=10_000 - held),
+    )
+
+
+def test_the_summary_says_where_a_method_fails_and_what_to_declare() -> None:
+    rows = [_row("DeLong", n, p, 9_000 if n * p < 20 else 9_500) for p in (0.1, 0.5) for n in (30, 100, 400)]
+    rows += [_row("Newcombe", n, p, 9_500) for p in (0.1, 0.5) for n in (30, 100, 400)]
+    delong, newcombe = judged(rows)
+    assert where(delong.unsuitable, delong.rows) == "n ≤ 100, prevalence 0.1; n = 30, prevalence 0.5"
+    assert instead(delong, [delong, newcombe]) == "`interval: newcombe`"
+    assert not newcombe.unsuitable
+
+
+def test_pages_are_written_from_what_is_finished(tmp_path: Path) -> None:
+    cell = BY_NAME["proportion"].cells[0]
+    store.append(tmp_path, cell, 0, run_piece(BY_NAME["proportion"], replace(cell, studies=1_000, piece=1_000), 0))
+    docs = tmp_path / "docs"
+    (docs / "statistics").mkdir(parents=True)
+    page = docs / "statistics.md"
+    page.write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n", encoding="utf-8")
+    pages.write(tmp_path, docs)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert r"| Clopper-Pearson \* |" in (docs / "statistics/coverage/proportions.md").read_text(encoding="utf-8")
+    page.write_text("no markers", encoding="utf-8")
+    with pytest.raises(SystemExit, match="no lines"):
+        pages.write(tmp_path, docs)
