@@ -9,6 +9,7 @@ from evalsuite.report.format import format_bytes, format_count, format_level_nam
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_intake import intake_blocks
+from evalsuite.report.signatures import lock_signature
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
 
@@ -31,16 +32,11 @@ REFERENCE_WORDS = {
 
 def test_set(material: Material) -> Section:
     m = material
-    signed = m.recorded("testset.signed", False)
     items = [
         Item(name="Identifier", value=m.set_name),
         Item(name="Merkle root", value=given(m.evidence.testset.get("root"), m.text("testset.root")), mono=True),
         Item(name="Locked", value=format_utc(m.recorded("testset.locked_utc"))),
-        Item(
-            name="Signature",
-            value="signed" if signed else "unsigned: the lock shows change, not who made it",
-            tone="neutral" if signed else "warning",
-        ),
+        lock_signature(m),
         Item(name="Cases", value=format_count(m.n_cases) if m.n_cases is not None else "not recorded"),
         Item(name="Patients", value=m.text("testset.n_patients")),
         Item(
@@ -57,12 +53,9 @@ def test_set(material: Material) -> Section:
         words = f"{format_count(uses)} with this run; the protocol's limit is "
         words += f"{format_count(m.protocol.reuse_policy.max_uses_per_case)} per case"
         items.append(Item(name="Uses", value=words))
-    items.append(
-        Item(
-            name="Reference standard",
-            value=_reference_words(m),
-        )
-    )
+    items.append(Item(name="Reference standard", value=_reference_words(m)))
+    if m.recorded("testset.encrypted", False):
+        items.append(Item(name="Kept", value="encrypted (AES-256-GCM) until the predictions were sealed"))
     blocks: list[Block] = [Facts(items=tuple(items))]
     if m.evidence.accounting:
         blocks.append(_mix(material))

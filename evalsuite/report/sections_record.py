@@ -9,6 +9,7 @@ from evalsuite.report.format import format_count, format_number, format_stratum,
 from evalsuite.report.material import Material, metric_title
 from evalsuite.report.sections_classes import has_several, is_measurement, too_few_of
 from evalsuite.report.sections_study import open_items
+from evalsuite.report.signatures import run_items, times_sentence
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
 
@@ -231,6 +232,7 @@ def ledger(material: Material) -> Section:
     items = [
         Item(name="Entries", value=m.text("ledger.count")),
         Item(name="Head SHA-256", value=m.text("ledger.head"), mono=True),
+        *run_items(m),
         Item(name="Acting person", value=f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}"),
     ]
     blocks: list[Block] = [
@@ -238,8 +240,8 @@ def ledger(material: Material) -> Section:
         Prose(
             paragraphs=(
                 "The ledger is a chain of entries, each containing the digest of the one before; cutting, reordering "
-                "or changing an entry breaks the chain. Times are those of the local clock. The full ledger is in the "
-                "run folder (ledger.jsonl).",
+                f"or changing an entry breaks the chain. {times_sentence(m)} The full ledger is in the run folder "
+                "(ledger.jsonl).",
             )
         ),
     ]

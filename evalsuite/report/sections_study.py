@@ -15,6 +15,7 @@ from evalsuite.report.format import (
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
 from evalsuite.report.sections_classes import has_several, is_measurement
+from evalsuite.report.signatures import freeze_items
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import (
     Bullets,
@@ -189,6 +190,7 @@ def pre_specification(material: Material) -> Section:
         place = f", ledger entry {format_count(sequence)}" if isinstance(sequence, int) else ""
         items.append(Item(name="Frozen", value=f"{format_utc(frozen.get('utc'))}{place}"))
         items.append(Item(name="Freeze SHA-256", value=given(frozen.get("digest"), "not recorded"), mono=True))
+        items += freeze_items(frozen)
     else:
         items.append(
             Item(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from evalsuite.record.trust import Check
+from evalsuite.spine import verify
 from tests.end_to_end.conftest import Outcome, Study, make_study
 
 Cli = Callable[..., Outcome]
@@ -264,3 +269,63 @@ def test_a_passphrase_protects_a_key(study: Study, cli: Cli, monkeypatch: pytest
     assert cli(*lock).code == 2
     monkeypatch.setenv("EVALSUITE_KEY_PASSPHRASE", "correct horse")
     assert cli(*lock).code == 0
+
+
+@pytest.fixture(scope="module")
+def by_hand(checkout: Path) -> str:
+    """The commands of docs/trust.md that need nothing but openssl and sha256sum."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    (script,) = re.findall(r"```sh\n(.*?)```", (checkout / "docs" / "trust.md").read_text(), flags=re.DOTALL)
+    return str(script)
+
+
+def hold_by_hand(run: Signed, script: str) -> bool:
+    environment = {**os.environ, "KEY_PUB": str(run.public(run.operator))}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=run.study.run, env=environment, capture_output=True, text=True
+    )
+    return done.returncode == 0 and all(
+        said in done.stdout
+        for said in (
+            "Signature Verified Successfully",
+            "SEAL.json is the file that was signed",
+            "every file is as it was sealed",
+            "the ledger is whole up to the seal",
+        )
+    )
+
+
+def test_the_commands_of_the_trust_page_check_a_run(run: Signed, by_hand: str) -> None:
+    assert hold_by_hand(run, by_hand)
+
+
+@pytest.mark.parametrize("name", ["SEAL.json", "SEAL.dsse.json", "evidence.json", "ledger.jsonl", "report.pdf"])
+def test_the_commands_of_the_trust_page_see_a_change(run: Signed, by_hand: str, name: str) -> None:
+    path = run.study.run / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert not hold_by_hand(run, by_hand)
+    assert verify(run.study.run).intact is False
+
+
+@pytest.mark.parametrize("name", ["SEAL.json", "SEAL.dsse.json", "testset.lock.json", "testset.lock.dsse.json"])
+def test_every_changed_bit_and_truncation_of_small_signed_files_is_seen(run: Signed, name: str) -> None:
+    """A sample of what the tamper campaign tries exhaustively."""
+    path = run.study.run / name
+    data = path.read_bytes()
+    step = max(1, len(data) // 40)
+    for i in range(0, len(data), step):
+        changed = bytearray(data)
+        changed[i] ^= 1 << (i // step % 8)
+        for harmed in (bytes(changed), data[:i]):
+            path.write_bytes(harmed)
+            assert any(c.status == "broken" for c in quick(run.study.run)), (name, i)
+
+
+def quick(folder: Path) -> list[Check]:
+    """The checks that concern seal, lock and signatures."""
+    from evalsuite.record.seal import check_seal
+
+    return list(check_seal(folder))
