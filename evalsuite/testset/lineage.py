@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
 from evalsuite.testset.encryption import ReferenceKey
-from evalsuite.testset.open import open_reference, open_testset, read_rows
+from evalsuite.testset.open import open_record, open_reference, read_rows
 from evalsuite.testset.selection import Retired
 from evalsuite.testset.types import LockedTestSet
 
@@ -30,8 +30,8 @@ class Old:
 
 
 def open_old(path: Path, reference_key: ReferenceKey | None = None) -> Old:
-    """Open the set that is to be superseded; its files need not be read again, its digests are in its lock."""
-    testset = open_testset(path, verify=False, reference_key=reference_key)
+    """Open the set that is to be superseded; its digests are in its lock, and its files may have changed."""
+    testset = open_record(path, reference_key=reference_key)
     try:
         sealed = open_reference(testset)[list(testset.lock["columns"]["sealed"])]
     except InputError:  # encrypted, and the key is not here: labels cannot be compared, and the record says so
