@@ -12,7 +12,7 @@ import typer
 from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.lock import lock
-from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, who_is
+from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Store, who_is
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -93,13 +93,14 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="model package, test set, protocol, frozen protocol or run")],
     testset: Annotated[Path | None, typer.Option("--testset", help="say whether it fits this set")] = None,
     contract: Contract = None,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Say what something is, and whether it fits the others."""
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine import inspect as inspect_path
 
-        found = inspect_path(path, testset=testset, contract=contract)
+        found = inspect_path(path, testset=testset, contract=contract, store=store)
         if as_json:
             emit_json({**found, "exit_code": 0})
         else:
@@ -125,6 +126,7 @@ def freeze(
     tsa_cert: TsaCertificate = None,
     actor: Actor = "",
     reason: Reason = "",
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Bind protocol, model digest and test set before the reference standard is opened."""
@@ -140,6 +142,7 @@ def freeze(
             baseline_path=baseline,
             baseline_contract=baseline_contract,
             who=who_is(actor, reason, "author", key),
+            store=store,
             tsa=tsa,
             tsa_roots=keys.certificates(tsa_cert),
         )
@@ -164,6 +167,7 @@ def run(
     key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Predict, score, judge and report."""
@@ -181,6 +185,7 @@ def run(
                 overrides=_overrides(device, batch_size, threads),
                 who=who_is(actor, reason, key=key),
                 reference_key=keys.reference_key(reference_key),
+                store=store,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -206,6 +211,7 @@ def compare(
     key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Compare with another version or a predicate on the same cases: predict, score, judge and report."""
@@ -225,6 +231,7 @@ def compare(
                 overrides=_overrides(device, batch_size, threads),
                 who=who_is(actor, reason, key=key),
                 reference_key=keys.reference_key(reference_key),
+                store=store,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -245,6 +252,7 @@ def predict(
     key: Key = None,
     actor: Actor = "",
     reason: Reason = "",
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Run the model only; the reference standard stays closed."""
@@ -261,6 +269,7 @@ def predict(
                 limit=limit,
                 overrides=_overrides(device, batch_size, threads),
                 who=who_is(actor, reason, key=key),
+                store=store,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -277,6 +286,7 @@ def score(
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Estimate and judge from sealed predictions; needs no model."""
@@ -289,6 +299,7 @@ def score(
                 testset_path=testset,
                 who=who_is(actor, "", "statistician", key),
                 reference_key=keys.reference_key(reference_key),
+                store=store,
                 on_stage=on_stage,
             )
         _finish(result, as_json)
@@ -315,6 +326,7 @@ def verify(
     trust: TrustedKeys = None,
     tsa_cert: TsaCertificate = None,
     reference_key: ReferenceKeyFile = None,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every digest and say what holds and what does not."""
@@ -327,6 +339,7 @@ def verify(
                 trust=keys.trust(trust),
                 tsa_roots=keys.certificates(tsa_cert),
                 reference_key=keys.reference_key(reference_key),
+                store=store,
                 on_progress=lambda done, total: on_stage("verify", done, total),
             )
         code = 0 if result.intact else 3

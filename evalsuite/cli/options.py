@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
 Actor = Annotated[str, typer.Option("--actor", envvar="EVALSUITE_ACTOR", help="who does this, for the ledger")]
 Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="EVALSUITE_STORE",
+        help="database that holds the ledger (sqlite:///… or postgresql+psycopg://…)",
+    ),
+]
 Key = Annotated[
     Path | None,
     typer.Option("--key", envvar="EVALSUITE_KEY", help="private key (Ed25519, PEM) to sign with; else unsigned"),

@@ -46,6 +46,28 @@ class LedgerHead:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What an entry is to say, before it has a place in the chain."""
+
+    action: str
+    actor: str
+    role: str
+    utc: str
+    reason: str
+    objects: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.action or not self.utc:
+            raise ValueError("a ledger entry needs an action and a time")
+
+
+#: Reads the chain as it stands and says what to add; None adds nothing, an exception refuses.
+Decide = Callable[[tuple[Entry, ...]], "Draft | None"]
+#: Called with the chain, the new entry included, while nobody else can add to it.
+OnEntry = Callable[[tuple[Entry, ...]], None]
+
+
 def append(
     path: Path,
     *,
@@ -55,12 +77,10 @@ def append(
     utc: str,
     reason: str,
     objects: Mapping[str, str],
-    on_head: Callable[[LedgerHead], None] | None = None,
 ) -> Entry:
     """Add an entry, after checking the whole chain, under an exclusive lock; on disk (fsync) before it returns.
 
     A process that appends again to a file nobody touched since (size and times) does not check it a second time.
-    `on_head` is called with the new head while the ledger is still locked, so that heads are signed in their order.
 
     Raises
     ------
@@ -71,39 +91,71 @@ def append(
     ValueError
         If `action` or `utc` is empty.
     """
-    if not action or not utc:
-        raise ValueError("a ledger entry needs an action and a time")
-    path = Path(path)
+    draft = Draft(action=action, actor=actor, role=role, utc=utc, reason=reason, objects=objects)
+    with _locked(Path(path)) as descriptor:
+        return _add(descriptor, Path(path), _last(descriptor, Path(path).name), draft)
+
+
+def append_decided(path: Path, decide: Decide, *, on_entry: OnEntry | None = None) -> tuple[Entry, ...]:
+    """Add the entry that `decide` wants after it has seen the whole chain; otherwise as `append`.
+
+    Nobody can add between what `decide` read and what is written: of two callers who both find one use left, one gets
+    it. `on_entry` is called while the ledger is still locked, so that heads are signed in their order. Returns the
+    chain, the new entry (where there is one) last.
+    """
+    with _locked(Path(path)) as descriptor:
+        with open(descriptor, "rb", closefd=False) as file:
+            entries = tuple(_entry(line) for line, _ in _verified(file, Path(path).name))
+        draft = decide(entries)
+        if draft is None:
+            return entries
+        entries = (*entries, _add(descriptor, Path(path), head_of(entries), draft))
+        if on_entry is not None:
+            on_entry(entries)
+    return entries
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The ledger, open for appending, which nobody else may read or write meanwhile."""
     with writing(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         with writing(path):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            size = os.fstat(descriptor).st_size
-        last = _last(descriptor, path.name)
-        body: dict[str, Any] = {
-            "seq": last.count + 1,
-            "utc": utc,
-            "actor": actor,
-            "role": role,
-            "action": action,
-            "reason": reason,
-            "objects": dict(objects),
-            "prev": last.digest,
-        }
-        entry = Entry(**body, digest=digest_json(body))
-        line = canonical_json({**body, "digest": entry.digest}) + b"\n"
-        with writing(path):
-            _write_or_take_back(descriptor, line, size)
-            if last.count == 0:
-                sync_folder(path.parent)
-        now = LedgerHead(count=entry.seq, digest=entry.digest)
-        _checked[_file_id(descriptor)] = (_state(descriptor), now)
-        if on_head is not None:
-            on_head(now)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _add(descriptor: int, path: Path, last: LedgerHead, draft: Draft) -> Entry:
+    entry = next_entry(last, draft)
+    with writing(path):
+        _write_or_take_back(descriptor, line_of(entry), os.fstat(descriptor).st_size)
+        if last.count == 0:
+            sync_folder(path.parent)
+    _checked[_file_id(descriptor)] = (_state(descriptor), LedgerHead(count=entry.seq, digest=entry.digest))
     return entry
+
+
+def next_entry(head: LedgerHead, draft: Draft) -> Entry:
+    """The entry that follows `head` in the chain."""
+    body: dict[str, Any] = {
+        "seq": head.count + 1,
+        "utc": draft.utc,
+        "actor": draft.actor,
+        "role": draft.role,
+        "action": draft.action,
+        "reason": draft.reason,
+        "objects": dict(draft.objects),
+        "prev": head.digest,
+    }
+    return Entry(**body, digest=digest_json(body))
+
+
+def line_of(entry: Entry) -> bytes:
+    """The bytes of an entry in a ledger file: canonical JSON and a line end."""
+    return canonical_json({name: getattr(entry, name) for name in (*_TEXTS, "seq", "objects")}) + b"\n"
 
 
 # Heads of the ledgers this process has checked or written, each with the file's state then.

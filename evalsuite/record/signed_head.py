@@ -5,50 +5,29 @@ A ledger that was cut back to an earlier state looks whole in itself; against a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evalsuite.errors import EvalsuiteError, IntegrityError
 from evalsuite.record.envelope import Statement, envelope_path, open_envelope, sign
-from evalsuite.record.files import atomic_write
-from evalsuite.record.ledger import Entry, LedgerHead, Outline, append, outline, outline_of
+from evalsuite.record.ledger import Draft, Entry, Outline, outline, outline_of
 from evalsuite.record.signing import Signer
 from evalsuite.record.trust import NO_TRUST, Check, Expected, Trust, fault_of_key, signed_by
 
 #: The object under which a ledger entry names the key of the person who made it.
 KEY_OBJECT = "key"
+_LEDGER_FILE = "ledger.jsonl"
 
 
-def write_head(ledger_path: Path, head: LedgerHead, signer: Signer, *, utc: str) -> None:
-    """Sign `head` and write it beside the ledger. OutputError if it cannot be written."""
-    facts = {"count": head.count, "utc": utc}
-    atomic_write(envelope_path(ledger_path), sign(ledger_path.name, head.digest, facts, signer))
+def sign_head(last: Entry, signer: Signer) -> bytes:
+    """The signed head of a ledger that ends with `last`: an envelope, which lies beside the ledger's file."""
+    return sign(_LEDGER_FILE, last.digest, {"count": last.seq, "utc": last.utc}, signer)
 
 
-def append_signed(
-    path: Path,
-    *,
-    action: str,
-    actor: str,
-    role: str,
-    utc: str,
-    reason: str,
-    objects: Mapping[str, str],
-    signer: Signer | None,
-) -> Entry:
-    """`ledger.append`, and where there is a key: the entry names it, and the head up to this entry is signed."""
-    if signer is None:
-        return append(path, action=action, actor=actor, role=role, utc=utc, reason=reason, objects=objects)
-    return append(
-        path,
-        action=action,
-        actor=actor,
-        role=role,
-        utc=utc,
-        reason=reason,
-        objects={**objects, KEY_OBJECT: signer.keyid},
-        on_head=lambda head: write_head(path, head, signer, utc=utc),
-    )
+def named(draft: Draft, signer: Signer | None) -> Draft:
+    """The same entry, which names the key of the person who makes it."""
+    return draft if signer is None else replace(draft, objects={**draft.objects, KEY_OBJECT: signer.keyid})
 
 
 def check_head(

@@ -51,7 +51,9 @@ def test_set(material: Material) -> Section:
     uses = m.recorded("testset.uses")
     if isinstance(uses, int):
         words = f"{format_count(uses)} with this run; the protocol's limit is "
-        words += f"{format_count(m.protocol.reuse_policy.max_uses_per_case)} per case"
+        words += (
+            f"{format_count(m.recorded('use.max_uses_per_case', m.protocol.reuse_policy.max_uses_per_case))} per case"
+        )
         items.append(Item(name="Uses", value=words))
     items.append(Item(name="Reference standard", value=_reference_words(m)))
     if m.recorded("testset.encrypted", False):

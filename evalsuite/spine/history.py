@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record import ledger
-from evalsuite.record.signed_head import KEY_OBJECT, append_signed
+from evalsuite.record.signed_head import KEY_OBJECT
+from evalsuite.record.store import LedgerStore
+from evalsuite.spine import states
 
 if TYPE_CHECKING:
     from evalsuite.spine.running_context import Who
 
-LEDGER = "ledger.jsonl"
+#: Sees the chain before an entry is added; raises to refuse it, returns False to leave it out.
+Check = Callable[[tuple[ledger.Entry, ...]], bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,33 +33,43 @@ class EvidenceStatus:
         return {"frozen": self.frozen, "reasons": list(self.reasons), "flags": list(self.flags)}
 
 
-def path_of(store: Path) -> Path:
-    """Where the ledger of a test set lies."""
-    return store / LEDGER
+def open_ledger(testset_path: Path, store: str | None = None) -> LedgerStore:
+    """The ledger of the set at `testset_path`: in its folder, or in the database it says, or that `store` names.
+
+    Raises LockError where the set has no readable lock, InputError where there is none or the store cannot be used.
+    """
+    from evalsuite.testset.open import ledger_of, read_lock
+
+    lock, _ = read_lock(testset_path)
+    return ledger_of(testset_path, lock, store)
 
 
-def entries(store: Path) -> tuple[ledger.Entry, ...]:
-    """The ledger's entries, its chain verified. LedgerError if it does not hold."""
-    return ledger.read(path_of(store))
+def add(
+    kept: LedgerStore, action: str, who: Who, objects: Mapping[str, str], *, reason: str, decide: Check | None = None
+) -> tuple[ledger.Entry, ...]:
+    """Append to the set's ledger; written and synced before this returns, its head signed where there is a key.
 
-
-def add(store: Path, action: str, who: Who, objects: Mapping[str, str], *, reason: str) -> ledger.Entry:
-    """Append to the set's ledger; written and synced before this returns, its head signed where there is a key."""
-    return append_signed(
-        path_of(store),
-        action=action,
-        actor=who.actor,
-        role=who.role,
-        utc=who.now(),
-        reason=reason,
-        objects=objects,
-        signer=who.signer,
+    `decide` sees the chain before, while nobody else can add to it: it may raise, or return False to add nothing.
+    Returns the chain, the new entry last.
+    """
+    draft = ledger.Draft(
+        action=action, actor=who.actor, role=who.role, utc=who.now(), reason=reason, objects=dict(objects)
     )
+    return kept.append(lambda found: draft if decide is None or decide(found) is not False else None, signer=who.signer)
 
 
-def uses(found: Sequence[ledger.Entry]) -> int:
-    """How many runs were started on the set, finished or not. A resumed run is one use."""
-    return sum(e.action == "run_started" for e in found)
+def step(
+    kept: LedgerStore, action: str, who: Who, run: str, objects: Mapping[str, str], *, reason: str
+) -> tuple[ledger.Entry, ...]:
+    """Enter a step of a run where the steps before it are entered; see `states.require_step` for what is refused."""
+    return add(
+        kept,
+        action,
+        who,
+        {"run": run, **objects},
+        reason=reason,
+        decide=lambda found: states.require_step(found, run, action),
+    )
 
 
 def evidence_status(
@@ -123,12 +136,6 @@ def evidence_status(
             )
     if limit is not None:
         reasons.append(f"only the first {limit} cases were run (--limit)")
-    used = uses(found)
-    maximum = protocol.reuse_policy.max_uses_per_case
-    if used >= maximum:
-        flags.append(
-            f"the test set was used {used} times before this run; the protocol's limit is {maximum} uses per case"
-        )
     return EvidenceStatus(
         frozen=None
         if frozen is None

@@ -10,14 +10,18 @@ from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_prot
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
 from evalsuite.record.canonical import read_json
+from evalsuite.record.usage import RunState, intervals, summary
+from evalsuite.spine import history
 from evalsuite.spine.fit import column_problems
 from evalsuite.spine.folder import RunFolder
 
 
-def inspect(path: Path, *, testset: Path | None = None, contract: Path | None = None) -> dict[str, Any]:
+def inspect(
+    path: Path, *, testset: Path | None = None, contract: Path | None = None, store: str | None = None
+) -> dict[str, Any]:
     """Facts about `path` as a mapping with a `kind`. Opens no reference standard and runs no model."""
     if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
-        return _testset(path)
+        return _testset(path, store)
     if path.is_dir() and RunFolder(path).record.exists():
         return _run(RunFolder(path))
     is_protocol = (path.is_dir() and (path / "freeze.json").exists()) or (
@@ -28,11 +32,14 @@ def inspect(path: Path, *, testset: Path | None = None, contract: Path | None = 
     return _model(path, contract, testset)
 
 
-def _testset(path: Path) -> dict[str, Any]:
+def _testset(path: Path, store: str | None) -> dict[str, Any]:
     from evalsuite.testset import open_testset, read_intake
 
-    found = open_testset(path)
+    found = open_testset(path, store=store)
     lock = found.lock
+    kept = history.open_ledger(path, store)
+    entries, index = kept.entries(), kept.index()
+    uses = summary(index.uses)
     return {
         "kind": "test set",
         "set_id": found.set_id,
@@ -51,8 +58,17 @@ def _testset(path: Path) -> dict[str, Any]:
         "draw": lock.get("draw"),
         "retired": [r["case_id"] for r in lock.get("retired") or ()],
         "lineage": lock.get("lineage"),
+        "ledger": f"{len(entries)} entries in {kept.place}, the last on {entries[-1].utc}",
+        "uses per case": f"least {uses['min']}, median {uses['median']:g}, most {uses['max']}",
+        "runs": [_run_line(run, len(found.cases)) for run in index.runs],
         "intact": True,
     }
+
+
+def _run_line(run: RunState, n_cases: int) -> str:
+    """ "3f2a…: reported, 120 of 120 cases, small-study, by ada on 2026-01-05T10:00:00.000Z"."""
+    used = sum(last - first + 1 for first, last in intervals(run.cases, n_cases))
+    return f"{run.run}: {run.state}, {used} of {n_cases} cases, {run.protocol_id}, by {run.actor} on {run.utc}"
 
 
 def _run(folder: RunFolder) -> dict[str, Any]:

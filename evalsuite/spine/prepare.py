@@ -81,6 +81,7 @@ def lock(
     supersedes: Path | None = None,
     reference_key: ReferenceKey | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    store: str | None = None,
 ) -> LockedTestSet:
     """Seal a test set; the columns come from `protocol` where one is given, else from the arguments.
 
@@ -108,6 +109,7 @@ def lock(
         retire=retire,
         supersedes=supersedes,
         on_progress=on_progress,
+        store=store,
     )
 
 
@@ -129,6 +131,7 @@ def freeze(
     baseline_contract: Path | None = None,
     tsa: str | None = None,
     tsa_roots: Sequence[Certificate] = (),
+    store: str | None = None,
 ) -> dict[str, Any]:
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
@@ -144,7 +147,7 @@ def freeze(
 
     study = load_protocol(protocol)
     require_supported(study)
-    testset = open_testset(testset_path)
+    testset = open_testset(testset_path, store=store)
     require_columns(study, testset)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
     baseline = None
@@ -166,7 +169,7 @@ def freeze(
         tsa_roots=tsa_roots,
     )
     entry = history.add(
-        testset_path,
+        history.open_ledger(testset_path, store),
         "frozen",
         who,
         {
@@ -179,7 +182,7 @@ def freeze(
             **_timestamp_objects(frozen),
         },
         reason=who.reason or "protocol frozen before unblinding",
-    )
+    )[-1]
     return {
         "protocol": f"{study.id} {study.version}",
         "protocol_digest": frozen.protocol_digest,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.errors import InputError
 from evalsuite.record.canonical import read_json
 from evalsuite.record.seal import require_same_signing
+from evalsuite.spine import history
 from evalsuite.spine.folder import RunFolder, claimed, require_intact
 from evalsuite.spine.running_close import render_again, render_report, seal_predictions, seal_report
 from evalsuite.spine.running_context import (
@@ -42,6 +43,7 @@ def run(
     reference_key: ReferenceKey | None = None,
     on_stage: OnStage = nobody_watches,
     should_stop: Callable[[], bool] | None = None,
+    store: str | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
@@ -56,6 +58,8 @@ def run(
     this = RunContext(
         folder=RunFolder(Path(out)),
         testset_path=Path(testset_path),
+        ledger=history.open_ledger(Path(testset_path), store),
+        store=store,
         who=who,
         on_stage=stoppable(on_stage, should_stop),
         should_stop=should_stop,
@@ -93,11 +97,14 @@ def predict_stage(
     overrides: Mapping[str, Any] | None = None,
     on_stage: OnStage = nobody_watches,
     should_stop: Callable[[], bool] | None = None,
+    store: str | None = None,
 ) -> RunFolder:
     """The first stage alone: predictions made and sealed, the reference standard still closed."""
     this = RunContext(
         folder=RunFolder(Path(out)),
         testset_path=Path(testset_path),
+        ledger=history.open_ledger(Path(testset_path), store),
+        store=store,
         who=who,
         on_stage=on_stage,
         should_stop=should_stop,
@@ -125,6 +132,7 @@ def score_stage(
     who: Who,
     reference_key: ReferenceKey | None = None,
     on_stage: OnStage = nobody_watches,
+    store: str | None = None,
 ) -> RunResult:
     """Evidence and verdict from sealed predictions; needs the test set, not the model."""
     folder = RunFolder(Path(run_path))
@@ -133,7 +141,13 @@ def score_stage(
         require_same_signing(folder.path, who.signer)
         found = testset_path or remembered_set(read_json(folder.record))
         this = RunContext(
-            folder=folder, testset_path=Path(found), who=who, on_stage=on_stage, reference_key=reference_key
+            folder=folder,
+            testset_path=Path(found),
+            ledger=history.open_ledger(Path(found), store),
+            store=store,
+            who=who,
+            on_stage=on_stage,
+            reference_key=reference_key,
         )
         _, verdict = evaluate_and_judge(this)
         if folder.pdf.exists():

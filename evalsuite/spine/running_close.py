@@ -13,6 +13,7 @@ from evalsuite.record.digest import sha256_file
 from evalsuite.record.envelope import envelope_path
 from evalsuite.record.files import copy_file
 from evalsuite.record.seal import needs_key, signature_of, write_seal
+from evalsuite.record.store import export
 from evalsuite.spine import history
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.folder import RunFolder, clear_work
@@ -41,7 +42,7 @@ def render_report(folder: RunFolder, on_stage: OnStage, *, into: Path | None = N
 def seal_predictions(run: RunContext) -> None:
     """Close a run that holds predictions only: record, ledger so far, and the digest of every file."""
     write_json(run.folder.record, draft_record(run.folder))
-    _keep_ledger(run)
+    export(run.ledger, run.folder.ledger)
     clear_work(run.folder)
     write_seal(run.folder.path, signer=run.who.signer, utc=run.who.now())
 
@@ -50,14 +51,15 @@ def seal_report(run: RunContext) -> None:
     """Close a finished run: the report's line in the ledger, the ledger as it stands, the digest of every file."""
     folder = run.folder
     record = read_json(folder.record)
-    history.add(
-        run.testset_path,
+    history.step(
+        run.ledger,
         "reported",
         run.who,
-        {"run": record["run"]["id"], "report": sha256_file(folder.pdf) if folder.pdf.exists() else ""},
+        record["run"]["id"],
+        {"report": sha256_file(folder.pdf) if folder.pdf.exists() else ""},
         reason="report written",
     )
-    _keep_ledger(run)
+    export(run.ledger, folder.ledger)
     clear_work(folder)
     write_seal(folder.path, signer=run.who.signer, utc=run.who.now())
 
@@ -102,7 +104,3 @@ def copy_with_signature(source: Path, target: Path) -> None:
 def same_bytes(a: Path, b: Path) -> bool:
     """Whether both files exist and hold the same."""
     return a.exists() and b.exists() and sha256_file(a) == sha256_file(b)
-
-
-def _keep_ledger(run: RunContext) -> None:
-    copy_with_signature(history.path_of(run.testset_path), run.folder.ledger)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted
 from evalsuite.record.signing import Signer
+from evalsuite.record.store import LedgerStore
 from evalsuite.spine.folder import RunFolder
 from evalsuite.types import Verdict
 
@@ -51,11 +52,14 @@ def nobody_watches(stage: str, done: int, total: int) -> None:
 class RunContext:
     """The surroundings of a stage: where it works, on which test set, for whom, and who may stop it.
 
-    `reference_key` opens an encrypted reference standard, once the predictions are sealed.
+    `store` is the database of the ledger where the caller named one, `ledger` the ledger itself. `reference_key` opens
+    an encrypted reference standard, once the predictions are sealed.
     """
 
     folder: RunFolder
     testset_path: Path
+    ledger: LedgerStore
+    store: str | None = None
     who: Who
     on_stage: OnStage = nobody_watches
     should_stop: Callable[[], bool] | None = None

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import InputError, IntegrityError, OutputError
+from evalsuite.errors import IntegrityError
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.freeze import load_frozen
 from evalsuite.protocol.load import dump_protocol, load_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
-from evalsuite.record.digest import digest_json
 from evalsuite.record.files import atomic_write
-from evalsuite.spine import history
+from evalsuite.record.ledger import Entry
+from evalsuite.spine import history, states
 from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
 from evalsuite.spine.fit import require_columns
-from evalsuite.spine.folder import plan_of, require_intact
+from evalsuite.spine.folder import require_intact
+from evalsuite.spine.running_begin import begin_or_resume
 from evalsuite.spine.running_close import keep_proofs
 from evalsuite.spine.running_context import Request, RunContext, RunResult, other_run
 from evalsuite.spine.scoring import require_baseline, require_supported
@@ -53,7 +54,7 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
     from evalsuite.testset import open_testset
 
     protocol, _ = resolve_protocol(ask.protocol_path)
-    testset = open_testset(run.testset_path, verify=False)
+    testset = open_testset(run.testset_path, verify=False, store=run.store)
     model = open_model(ask.model_path, contract=ask.contract, case_column=testset.lock["columns"]["case"])
     same = (
         record["protocol"]["digest"] == protocol_digest(protocol)
@@ -85,7 +86,9 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     protocol, frozen = resolve_protocol(ask.protocol_path)
     require_supported(protocol)
     require_baseline(protocol, given=ask.baseline is not None)
-    testset = open_testset(run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total))
+    testset = open_testset(
+        run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total), store=run.store
+    )
     require_columns(protocol, testset)
     if ask.then_score:
         require_reference_key(testset, run.reference_key)
@@ -95,7 +98,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         other = open_baseline(ask.baseline[0], testset=testset, contract=ask.baseline[1], limit=ask.limit)
     if frozen is not None:
         _match_freeze(frozen, testset, model.digest, other)
-    plan = _begin_or_resume(run, ask, protocol, testset, model, other)
+    plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
     predictions = engine_predict(
         model,
@@ -136,58 +139,24 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     }
     write_json(folder.work / "inference.json", record)
     # The labels are opened only after this line is on disk (trust, "Lock and ledger").
-    if not plan.get("sealed"):
-        history.add(
-            run.testset_path,
-            "predictions_sealed",
-            run.who,
-            sealed,
-            reason="outputs complete; the reference standard is still closed",
-        )
-        write_json(folder.plan, {**plan, "sealed": True})
+    history.add(
+        run.ledger,
+        "predictions_sealed",
+        run.who,
+        sealed,
+        reason="outputs complete; the reference standard is still closed",
+        decide=lambda found: _not_yet_sealed(found, plan["run_id"], predictions.digest),
+    )
     return predictions
 
 
-def _begin_or_resume(
-    run: RunContext,
-    ask: Request,
-    protocol: StudyProtocol,
-    testset: LockedTestSet,
-    model: AnyModel,
-    other: Baseline | None,
-) -> dict[str, Any]:
-    folder = run.folder
-    status = history.evidence_status(
-        history.entries(run.testset_path),
-        protocol=protocol,
-        root=testset.root,
-        model_digest=model.digest,
-        limit=ask.limit,
-        baseline_digest=None if other is None else other.digest,
-    )
-    identity = {
-        "protocol": protocol_digest(protocol),
-        "root": testset.root,
-        "model": model.digest,
-        "contract": model.contract_digest,
-        "limit": ask.limit,
-        "overrides": dict(sorted(ask.overrides.items())),
-        **({} if other is None else {"baseline": other.digest}),
-    }
-    plan = plan_of(folder)
-    if plan is not None and plan["identity"] != identity:
-        raise other_run(folder)
-    if plan is None and any(p.is_file() for p in folder.path.rglob("*")):
-        raise InputError(
-            f"{folder.path} is not empty and is not an unfinished run.",
-            hint="Choose an empty or new folder with --out.",
-        )
-    if plan is None:
-        return _begin(run, testset, protocol, identity, status)
-    plan = {**plan, "resumed": plan["resumed"] + 1}
-    write_json(folder.plan, plan)
-    history.add(run.testset_path, "run_resumed", run.who, {"run": plan["run_id"]}, reason="the same use goes on")
-    return plan
+def _not_yet_sealed(found: tuple[Entry, ...], run_id: str, digest: str) -> bool:
+    """Whether the predictions still have to be entered; a resumed run must come to those that were."""
+    if states.sealed_predictions(found, run_id) is not None:
+        states.require_sealed(found, run_id, digest)
+        return False
+    states.require_step(found, run_id, "predictions_sealed")
+    return True
 
 
 def _settings(protocol: StudyProtocol, overrides: Mapping[str, Any]) -> InferenceSettings:
@@ -241,54 +210,3 @@ def _match_freeze(
             f"The frozen protocol was bound to another {' and another '.join(wrong)}.",
             hint="Run it on what it was frozen for, or freeze the protocol for this model and test set.",
         )
-
-
-def _begin(
-    run: RunContext,
-    testset: LockedTestSet,
-    protocol: StudyProtocol,
-    identity: Mapping[str, Any],
-    status: history.EvidenceStatus,
-) -> dict[str, Any]:
-    """Count the use, and write it to the ledger before any image is read."""
-    folder, who = run.folder, run.who
-    uses = history.uses(history.entries(testset.path))
-    policy = protocol.reuse_policy
-    if uses >= policy.max_uses_per_case and policy.on_excess == "refuse":
-        raise InputError(
-            f"This test set has been used {uses} times; the protocol allows {policy.max_uses_per_case} uses per case.",
-            hint="Lock fresh cases. (A use counts whether or not it was finished or reported.)",
-        )
-    started = who.now()
-    plan: dict[str, Any] = {
-        "identity": identity,
-        "run_id": digest_json({"identity": dict(identity), "started": started, "uses": uses})[:16],
-        "started_utc": started,
-        "uses_before": uses,
-        "resumed": 0,
-        "status": status.to_json(),
-        "command": who.command,
-        "actor": who.actor,
-        "role": who.role,
-    }
-    try:
-        folder.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot write {folder.work}: {error.strerror}.") from error
-    history.add(
-        testset.path,
-        "run_started",
-        who,
-        {
-            "run": plan["run_id"],
-            "protocol": identity["protocol"],
-            "protocol_id": protocol.id,
-            "testset": testset.root,
-            "model": identity["model"],
-            "uses_before": str(uses),
-            **({"baseline": identity["baseline"]} if "baseline" in identity else {}),
-        },
-        reason=who.reason or "evaluation",
-    )
-    write_json(folder.plan, plan)
-    return plan

@@ -12,7 +12,7 @@ from evalsuite.protocol.load import load_protocol
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.signed_head import KEY_OBJECT
-from evalsuite.spine import history
+from evalsuite.spine import history, states
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.running_context import RunContext
 from evalsuite.spine.scoring import evaluate
@@ -28,7 +28,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
 
     folder = run.folder
     record = read_json(folder.record) if folder.record.exists() and not folder.plan.exists() else draft_record(folder)
-    testset = open_testset(run.testset_path, verify=False)
+    testset = open_testset(run.testset_path, verify=False, store=run.store)
     # Before the ledger says that the reference standard was opened; it is decrypted after that line is on disk.
     require_reference_key(testset, run.reference_key)
     testset = replace(testset, reference_key=run.reference_key)
@@ -40,12 +40,14 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     protocol = load_protocol(folder.protocol)
     predictions = read_predictions(folder.predictions)
     baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
-    history.add(
-        run.testset_path,
+    name = record["run"]["id"]
+    states.require_sealed(run.ledger.entries(), name, predictions.digest)
+    history.step(
+        run.ledger,
         "unblinded",
         run.who,
+        name,
         {
-            "run": record["run"]["id"],
             "protocol": record["protocol"]["digest"],
             "protocol_id": protocol.id,
             "model": record["model"]["digest"],
@@ -65,14 +67,14 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
     write_json(folder.evidence, evidence.to_json())
     write_json(folder.verdict, verdict.to_json())
-    history.add(
-        run.testset_path,
+    entries = history.step(
+        run.ledger,
         "analysed",
         run.who,
-        {"run": record["run"]["id"], "evidence": verdict.evidence_digest, "overall": verdict.overall},
+        name,
+        {"evidence": verdict.evidence_digest, "overall": verdict.overall},
         reason="evidence and verdict written",
     )
-    entries = history.entries(run.testset_path)
     head = ledger.head_of(entries)
     record["run"]["finished_utc"] = run.who.now()
     record["paths"]["testset"] = str(run.testset_path.resolve())

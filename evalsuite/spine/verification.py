@@ -16,6 +16,7 @@ from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
 from evalsuite.record.seal import check_seal
 from evalsuite.record.signed_head import KEY_OBJECT, check_head, check_ledger
 from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Expected, Trust, check_file_signature
+from evalsuite.spine import history
 from evalsuite.spine.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Reader:
     tsa_roots: tuple[Certificate, ...] = ()
     reference_key: ReferenceKey | None = None
     on_progress: OnProgress | None = None
+    store: str | None = None
 
 
 def verify(
@@ -64,6 +66,7 @@ def verify(
     tsa_roots: tuple[Certificate, ...] = (),
     reference_key: ReferenceKey | None = None,
     on_progress: OnProgress | None = None,
+    store: str | None = None,
 ) -> Verification:
     """What holds, what does not, and what is not there.
 
@@ -76,6 +79,8 @@ def verify(
         Certificates of timestamp authorities the reader trusts.
     reference_key
         Opens an encrypted reference standard, so that its content is compared with the lock too.
+    store
+        Database that holds the test set's ledger, where the set itself does not say.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def verify(
     """
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Give a test set, run, frozen protocol, ledger.jsonl or PDF.")
-    reader = Reader(trust=trust, tsa_roots=tsa_roots, reference_key=reference_key, on_progress=on_progress)
+    reader = Reader(trust=trust, tsa_roots=tsa_roots, reference_key=reference_key, on_progress=on_progress, store=store)
     kind, checks = _dispatch(path, reader)
     return Verification(path=str(path), kind=kind, checks=tuple(checks))
 
@@ -129,7 +134,13 @@ def _checked(name: str, work: Callable[[], tuple[CheckStatus, str]]) -> Check:
 def _set(path: Path, reader: Reader) -> list[Check]:
     from evalsuite.testset import verify_testset
 
-    return verify_testset(path, trust=reader.trust, reference_key=reader.reference_key, on_progress=reader.on_progress)
+    return verify_testset(
+        path,
+        trust=reader.trust,
+        reference_key=reader.reference_key,
+        on_progress=reader.on_progress,
+        store=reader.store,
+    )
 
 
 def _frozen(path: Path, reader: Reader, expected: Expected | None = None) -> list[Check]:
@@ -159,7 +170,7 @@ def _run(folder: RunFolder, reader: Reader) -> list[Check]:
         checks.append(_checked("verdict", lambda: _verdict(folder)))
     if folder.pdf.exists():
         checks += _pdf(folder.pdf)
-    checks.append(_set_of(folder, reader.on_progress))
+    checks.append(_set_of(folder, reader))
     return checks
 
 
@@ -195,18 +206,27 @@ def _lock_of(folder: RunFolder, entries: Sequence[ledger.Entry], reader: Reader)
     def work() -> tuple[CheckStatus, str]:
         data = folder.lock.read_bytes()
         found.update(parse_lock(data, folder.lock.name))
-        if entries and entries[0].objects.get("testset_lock") != sha256_bytes(data):
+        if entries and _lock_entry(entries, data) is None:
             return "broken", "the ledger does not begin with this lock"
         return "holds", f"root {found['root']}"
 
     lock = _checked("lock", work)
     if not found:
         return [lock]
-    expected = _named_by(entries[0]) if entries else None
+    entered = _lock_entry(entries, folder.lock.read_bytes())
+    expected = None if entered is None else _named_by(entered)
     signature = check_file_signature(
         "lock signature", folder.lock, found["signature"], trust=reader.trust, expected=expected, required=False
     )
     return [lock, signature]
+
+
+def _lock_entry(entries: Sequence[ledger.Entry], lock: bytes) -> ledger.Entry | None:
+    """The entry of this lock: the first one, or a later one where equal sets share a ledger."""
+    if not entries or entries[0].action != "locked":
+        return None
+    digest = sha256_bytes(lock)
+    return next((e for e in entries if e.action == "locked" and e.objects.get("testset_lock") == digest), None)
 
 
 def _freeze_of(folder: RunFolder, entries: Sequence[ledger.Entry], reader: Reader) -> list[Check]:
@@ -324,7 +344,7 @@ def _pdf(path: Path) -> list[Check]:
     return checks
 
 
-def _set_of(folder: RunFolder, on_progress: OnProgress | None) -> Check:
+def _set_of(folder: RunFolder, reader: Reader) -> Check:
     from evalsuite.testset import open_testset
 
     def work() -> tuple[CheckStatus, str]:
@@ -332,12 +352,12 @@ def _set_of(folder: RunFolder, on_progress: OnProgress | None) -> Check:
         where = Path(record["paths"]["testset"])
         if not (where / "testset.lock.json").exists():
             return "absent", "the test set is not where it was; the run itself is checked without it"
-        testset = open_testset(where, on_progress=on_progress)
+        testset = open_testset(where, on_progress=reader.on_progress, store=reader.store)
         if testset.root != record["testset"]["root"]:
             return "absent", "another test set is now where this run's was"
         sealed = read_json(folder.seal)["ledger"]
         head = ledger.LedgerHead(count=sealed["count"], digest=sealed["head"])
-        if not ledger.holds_head(ledger.read(where / "ledger.jsonl"), head):
+        if not ledger.holds_head(history.open_ledger(where, reader.store).entries(), head):
             return "broken", "the test set's ledger no longer contains this run: it was rolled back or replaced"
         return "holds", f"{len(testset.cases)} cases, every file as locked"
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import CaseTableError, InputError, Problem
+from evalsuite.record import ledger
 from evalsuite.record.canonical import canonical_json, write_json
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.record.envelope import declaration, sign_file
 from evalsuite.record.files import atomic_write, output_error, sync_folder, writing
-from evalsuite.record.signed_head import append_signed
 from evalsuite.record.signing import Signer
+from evalsuite.record.store import database, record_url
 from evalsuite.testset import lineage as versions
 from evalsuite.testset import manifest
 from evalsuite.testset.attributes import Attributes, attribute_problems
@@ -34,7 +35,7 @@ from evalsuite.testset.encryption import ReferenceKey, encrypt, encryption_entry
 from evalsuite.testset.images import expand, path_columns, resolve
 from evalsuite.testset.intake import IntakeOptions
 from evalsuite.testset.intake.report import require_clean
-from evalsuite.testset.open import open_testset
+from evalsuite.testset.open import ledger_of, open_testset
 from evalsuite.testset.selection import Draw, Retired, draw_cases, read_retired, without_retired
 from evalsuite.testset.table import FIRST_ROW, read_table, suggest
 from evalsuite.testset.taking_in import Taken, take_in
@@ -69,6 +70,7 @@ def lock_testset(
     retire: Path | None = None,
     supersedes: Path | None = None,
     on_progress: OnProgress | None = None,
+    store: str | None = None,
 ) -> LockedTestSet:
     """Lock the case table `cases` and the files it names into the new folder `out`.
 
@@ -102,6 +104,8 @@ def lock_testset(
         retired.
     on_progress
         Called with bytes done and bytes in all.
+    store
+        URL of the database that is to hold the ledger; by default it is a file in `out`.
 
     Raises
     ------
@@ -115,6 +119,8 @@ def lock_testset(
     """
     cases, out = Path(cases), Path(os.path.abspath(out))
     _require_free(out)
+    if store is not None:
+        database(store, testset="", n_cases=0)  # a store that cannot be used is said before the files are read
     frame = read_table(cases)
     if frame.empty:
         raise CaseTableError(f"{cases} has no rows", hint="A test set needs at least one case.")
@@ -204,32 +210,25 @@ def lock_testset(
         objects = {"testset_lock": sha256_bytes(data), "testset_root": lock["root"]}
         if changes is not None:
             objects |= {f"supersedes_{k}": changes["supersedes"][k] for k in ("root", "lock")}
-        append_signed(
-            staging / manifest.LEDGER_NAME,
-            action="locked",
-            actor=actor,
-            role="custodian",
-            utc=utc,
-            reason=said,
-            objects=objects,
-            signer=signer,
-        )
+        if store is not None:
+            record_url(staging, store)
+        entry = ledger.Draft(action="locked", actor=actor, role="custodian", utc=utc, reason=said, objects=objects)
+        ledger_of(staging, lock, store).append(lambda _: entry, signer=signer)
         _publish(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     if old is not None and changes is not None:
-        append_signed(
-            old.testset.path / manifest.LEDGER_NAME,
+        replaced = ledger.Draft(
             action="superseded",
             actor=actor,
             role="custodian",
             utc=utc,
             reason=f"superseded by version {set_version}: {versions.described(changes)}",
             objects={"superseded_by_lock": sha256_bytes(data), "superseded_by_root": lock["root"]},
-            signer=signer,
         )
-    return open_testset(out, verify=False, reference_key=reference_key)
+        ledger_of(old.testset.path, old.testset.lock).append(lambda _: replaced, signer=signer)
+    return open_testset(out, verify=False, reference_key=reference_key, store=store)
 
 
 def _require_free(out: Path) -> None:

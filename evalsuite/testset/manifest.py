@@ -13,6 +13,7 @@ from evalsuite.errors import LockError
 from evalsuite.record.canonical import canonical_json, parse_json
 from evalsuite.record.digest import digest_json, merkle_root, sha256_bytes
 from evalsuite.record.envelope import envelope_path
+from evalsuite.record.store import LEDGER_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ LOCK_NAME = "testset.lock.json"
 CASES_NAME = "cases.parquet"
 REFERENCE_NAME = "reference.parquet"
 LOCATION_NAME = "location.json"
-LEDGER_NAME = "ledger.jsonl"
 INTAKE_NAME = "intake.json"
 FILES_NAME = "files"
 LOCATION_SCHEMA = "evalsuite/location/1"

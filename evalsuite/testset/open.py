@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import EvalsuiteError, InputError, LockError, Problem
+from evalsuite.errors import InputError, LedgerError, LockError, Problem
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
 from evalsuite.record.digest import hash_files, sha256_bytes
 from evalsuite.record.files import walk_files
-from evalsuite.record.signed_head import KEY_OBJECT, check_head
+from evalsuite.record.signed_head import KEY_OBJECT
+from evalsuite.record.store import STORE_NAMES, LedgerStore, check_signed_head, open_store
 from evalsuite.record.trust import NO_TRUST, Check, Expected, Trust, check_file_signature
 from evalsuite.testset import manifest
 from evalsuite.testset.columns import weight
@@ -48,6 +49,7 @@ def open_testset(
     reference_key: ReferenceKey | None = None,
     trust: Trust = NO_TRUST,
     on_progress: OnProgress | None = None,
+    store: str | None = None,
 ) -> LockedTestSet:
     """Open a locked test set after comparing all of it with its lock; the reference standard stays closed.
 
@@ -64,16 +66,26 @@ def open_testset(
         Keys one of which must have signed the lock.
     on_progress
         Called with bytes hashed and bytes in all.
+    store
+        Database that holds its ledger, where the set itself does not say.
 
     Raises
     ------
     InputError
-        If there is no locked test set at `path`, or a key is given and the reference standard is not encrypted.
+        If there is no locked test set at `path`, its store cannot be used, or a key is given and the reference standard is
+        not encrypted.
     LockError
         If anything was changed, removed or added (a signature too), or the reference key is another one; every file is
         named in `problems`.
     """
-    seen = examine(Path(path), hash_images=verify, reference_key=reference_key, trust=trust, on_progress=on_progress)
+    seen = examine(
+        Path(path),
+        hash_images=verify,
+        reference_key=reference_key,
+        trust=trust,
+        on_progress=on_progress,
+        store=store,
+    )
     if seen.problems or seen.cases is None or seen.root is None:
         raise _differs(seen)
     return _build(seen, seen.cases, seen.root, reference_key)
@@ -131,9 +143,10 @@ def examine(
     reference_key: ReferenceKey | None = None,
     trust: Trust = NO_TRUST,
     on_progress: OnProgress | None = None,
+    store: str | None = None,
 ) -> Examination:
     """Compare a set with its lock. Raises only when there is no readable lock to compare with, or for a wrong key."""
-    lock, digest = _read_lock(path)
+    lock, digest = read_lock(path)
     if reference_key is not None:
         require_key(lock, reference_key)
     problems: list[Problem] = []
@@ -185,12 +198,14 @@ def examine(
     if lock["files"] and not hash_images and checks[-1].status == "holds":
         checks[-1] = Check(name="files", status="not checked", detail="present with the locked sizes; not hashed")
     add("no extra files", extra, "nothing was added")
-    entries, ledger_problems = _check_ledger(path, digest)
+    kept = ledger_of(path, lock, store)
+    entries, ledger_problems = _check_ledger(kept, digest)
     add("ledger", ledger_problems, f"{len(entries)} entr{'y' if len(entries) == 1 else 'ies'}, chain intact")
     if entries:
-        add_check(check_head(path / manifest.LEDGER_NAME, entries, trust=trust))
-    keyid = entries[0].objects.get(KEY_OBJECT) if entries else None
-    expected = None if keyid is None else Expected(keyid=keyid, by="ledger entry 1")
+        add_check(check_signed_head(kept, entries, trust=trust))
+    entered = next((e for e in entries if e.objects.get("testset_lock") == digest), None)
+    keyid = None if entered is None else entered.objects.get(KEY_OBJECT)
+    expected = None if entered is None or keyid is None else Expected(keyid=keyid, by=f"ledger entry {entered.seq}")
     add_check(
         check_file_signature("signature", path / manifest.LOCK_NAME, lock["signature"], trust=trust, expected=expected)
     )
@@ -205,7 +220,8 @@ def examine(
     )
 
 
-def _read_lock(path: Path) -> tuple[dict[str, Any], str]:
+def read_lock(path: Path) -> tuple[dict[str, Any], str]:
+    """The lock of the set at `path`, and the SHA-256 of its file. InputError if there is none, LockError if damaged."""
     file = path / manifest.LOCK_NAME
     try:
         data = file.read_bytes()
@@ -358,7 +374,7 @@ def _unknown(folder: Path, unknown: Callable[[list[str]], list[str]]) -> list[Pr
 
 
 def _extra_in_set(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
-    known = {*manifest.OWN_NAMES, *manifest.SIGNATURE_NAMES} - {manifest.REFERENCE_NAME}
+    known = {*STORE_NAMES, *manifest.OWN_NAMES, *manifest.SIGNATURE_NAMES} - {manifest.REFERENCE_NAME}
     known.add(manifest.reference_name(lock))
     if lock["copied"]:
         known |= {f"{manifest.FILES_NAME}/{stored_name(f['path'])}" for f in lock["files"]}
@@ -381,14 +397,20 @@ def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callab
     return list(found)
 
 
-def _check_ledger(path: Path, digest: str) -> tuple[tuple[ledger.Entry, ...], list[Problem]]:
+def ledger_of(path: Path, lock: Mapping[str, Any], store: str | None = None) -> LedgerStore:
+    """The ledger of the set at `path`, whose lock is `lock`. InputError if a database is named that cannot be used."""
+    return open_store(path, testset=str(lock["root"]), n_cases=int(lock["counts"]["cases"]), url=store)
+
+
+def _check_ledger(kept: LedgerStore, digest: str) -> tuple[tuple[ledger.Entry, ...], list[Problem]]:
     try:
-        entries = ledger.read(path / manifest.LEDGER_NAME)
-    except EvalsuiteError as e:
+        entries = kept.entries()
+    except LedgerError as e:
         return (), [Problem(what=e.message)]
-    if not entries or entries[0].action != "locked" or entries[0].objects.get("testset_lock") != digest:
+    locks = [e.objects.get("testset_lock") for e in entries if e.action == "locked"]
+    if not entries or entries[0].action != "locked" or digest not in locks:
         return entries, [
-            Problem(what=f"{manifest.LEDGER_NAME} does not begin with this lock: one of the two was changed")
+            Problem(what=f"{Path(kept.place).name} does not begin with this lock: one of the two was changed")
         ]
     return entries, []
 

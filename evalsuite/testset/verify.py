@@ -16,6 +16,7 @@ def verify_testset(
     trust: Trust = NO_TRUST,
     reference_key: ReferenceKey | None = None,
     on_progress: OnProgress | None = None,
+    store: str | None = None,
 ) -> list[Check]:
     """Compare a set with its lock and say how each part stands.
 
@@ -31,7 +32,14 @@ def verify_testset(
         If there is no locked test set at `path`.
     """
     try:
-        seen = examine(Path(path), hash_images=True, trust=trust, reference_key=reference_key, on_progress=on_progress)
+        seen = examine(
+            Path(path),
+            hash_images=True,
+            trust=trust,
+            reference_key=reference_key,
+            on_progress=on_progress,
+            store=store,
+        )
         return list(seen.checks)
     except LockError as e:
         return [Check(name="lock", status="broken", detail=e.message)]
