@@ -72,8 +72,8 @@ def open_testset(
     Raises
     ------
     InputError
-        If there is no locked test set at `path`, its store cannot be used, or a key is given and the reference standard is
-        not encrypted.
+        If there is no locked test set at `path`, its store cannot be used, or a key is given and the
+        reference standard is not encrypted.
     LockError
         If anything was changed, removed or added (a signature too), or the reference key is another one; every file is
         named in `problems`.
