@@ -117,8 +117,6 @@ class GradeFigures:
         if endpoint.metric == "rps" and view.probability is None:
             return no("the outputs are not probabilities")
         if endpoint.metric == "vus":
-            if self.population.k != 3:
-                return no(f"the volume is of three grades, the scale has {self.population.k}")
             if view.unresolved:
                 return no(f"{view.unresolved} cases lack a reference, for which the volume has no worst case")
             return enough(protocol, whole, class_counts(view.reference, mask, self.population.names), level, n)
@@ -160,7 +158,7 @@ class GradeFigures:
         options["n_patients"] = len(np.unique(patient[mask]))
         if name == "vus":
             assert view.value is not None, "an ordinal population has a place on the scale"
-            return ordinal.vus(view.value[mask], reference, **options)
+            return ordinal.vus(view.value[mask], reference, n_grades=self.population.k, **options)
         if name in ("linear_kappa", "quadratic_kappa"):
             weights: Any = name.removesuffix("_kappa")
             return ordinal.weighted_kappa(device, reference, k, weights=weights, **options)
@@ -178,7 +176,9 @@ class GradeFigures:
     ) -> Replicated:
         if endpoints[0].metric == "vus":
             assert view.value is not None, "an ordinal population has a place on the scale"
-            return ordinal_bootstrap.vus_replicates(resampling.draw, view.value, view.reference, masks=masks)
+            return ordinal_bootstrap.vus_replicates(
+                resampling.draw, view.value, view.reference, n_grades=self.population.k, masks=masks
+            )
         return ordinal_bootstrap.ordinal_replicates(
             resampling.draw,
             view.predicted,

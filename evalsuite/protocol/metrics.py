@@ -169,7 +169,7 @@ _SEVERAL: tuple[MetricInfo, ...] = (
     _grades(
         "vus",
         "Volume under the ROC surface",
-        "chance that one case of each of three grades are put in order; 1/6 by luck",
+        "chance that one case of each grade are put in order; 1/6 by luck with three grades, 1/24 with four",
     ),
     _grades(
         "rps",

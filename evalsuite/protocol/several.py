@@ -131,11 +131,6 @@ def target_problems(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInf
 
 
 def _of_grades(protocol: StudyProtocol, info: MetricInfo, path: str) -> list[Problem]:
-    grades = len(targets(protocol))
-    if info.name == "vus" and grades not in (0, 3):
-        return [
-            Problem(f"the volume is of three grades, the scale has {grades}", f"{path}.metric", "e.g. quadratic_kappa")
-        ]
     if info.needs_probability and len(outputs(protocol)) == 1:
         return [Problem(f"metric '{info.name}' needs the probability of every grade", f"{path}.metric", "list them")]
     return []

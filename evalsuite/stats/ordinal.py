@@ -16,6 +16,7 @@ from evalsuite.stats._kappa import Weights, agreement_weights, kappa_from_table,
 from evalsuite.stats._means import clustered_mean, patient_index
 from evalsuite.stats._normal import check_level, expit, logit, t_two_sided, z_two_sided
 from evalsuite.stats.clustered import clustered_proportion
+from evalsuite.stats.ordered_volume import components as ordered_components
 from evalsuite.types import Estimate, Unit
 
 Ints = NDArray[np.intp]
@@ -178,19 +179,20 @@ def vus(
     score: ArrayLike,
     grade: ArrayLike,
     *,
+    n_grades: int = 3,
     level: float = 0.95,
     unit: Unit = "case",
     **counts: Any,
 ) -> Estimate:
     """Volume under the ROC surface: chance that scores of one case of each of three grades are in order (1/6 by luck).
 
-    Ties count 1/2, a tie of all three 1/6. Variance from the three sets of structural components; interval on the logit
-    scale. One case per patient.
+    With k grades it is the volume under the ROC manifold, 1/k! by luck. Ties count 1/2, a tie of three 1/6. Variance
+    from the sets of structural components of the grades; interval on the logit scale. One case per patient.
 
     Parameters
     ----------
     score, grade
-        (n,) score (higher means a higher grade) and grade 0, 1 or 2.
+        (n,) score (higher means a higher grade) and grade 0 to `n_grades` − 1.
 
     Returns
     -------
@@ -201,10 +203,12 @@ def vus(
     References
     ----------
     Mossman, Med Decis Making 19:78-89 (1999); Nakas & Yiannoutsos, Stat Med 23:3437-3449 (2004); Dreiseitl,
-    Ohno-Machado & Binder, Med Decis Making 20:323-331 (2000).
+    Ohno-Machado & Binder, Med Decis Making 20:323-331 (2000); Li & Fine, Biostatistics 9:566-576 (2008), k grades.
     """
+    if n_grades < 2:
+        raise ValueError(f"a scale has at least 2 grades, got {n_grades!r}")
     s = np.asarray(score, dtype=np.float64)
-    g = _grades(grade, 3, "grade")
+    g = _grades(grade, n_grades, "grade")
     level = check_level(level)
     if s.shape != g.shape:
         raise ValueError(f"score and grade hold one value per case, got shapes {s.shape} and {g.shape}")
@@ -212,11 +216,11 @@ def vus(
         raise ValueError("scores are numbers; leave out and account for missing ones first")
     name = "structural components, logit"
     fields: dict[str, Any] = {"n": s.size, "level": level, "unit": unit, "method": name, **counts}
-    low_scores, middle, high_scores = (np.sort(s[g == i]) for i in range(3))
-    for i, part in enumerate((low_scores, middle, high_scores)):
+    parts = [np.sort(s[g == i]) for i in range(n_grades)]
+    for i, part in enumerate(parts):
         if part.size == 0:
             return Estimate.not_estimable(f"no cases of grade {i}", **fields)
-    components = _vus_components(low_scores, middle, high_scores)
+    components = _vus_components(*parts) if n_grades == 3 else ordered_components(parts)
     value = float(components[1].mean())
     if min(c.size for c in components) < 2:
         return Estimate(value=value, interval_undefined="a grade has a single case", **fields)

@@ -16,6 +16,8 @@ from evalsuite.stats._kappa import agreement_weights
 from evalsuite.stats._resampled import Material, Parts, Replicated, Statistic, read, replicated
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
 from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.ordered_volume import components as ordered_components
+from evalsuite.stats.ordered_volume import volume
 from evalsuite.stats.ordinal import _grades, _vus_components
 from evalsuite.types import Estimate, Unit
 
@@ -160,31 +162,36 @@ def vus_bootstrap(
     score: npt.ArrayLike,
     grade: npt.ArrayLike,
     *,
+    n_grades: int = 3,
     masks: npt.ArrayLike | None = None,
     level: float = 0.95,
     method: BootstrapMethod = "bca",
     unit: Unit = "case",
 ) -> list[Estimate]:
-    """Volume under the ROC surface of three grades, one estimate per stratum, with patients resampled.
+    """Volume under the ROC surface (with more grades, the manifold), one estimate per stratum, patients resampled.
 
     The bias correction's skewness comes from the structural components (the influence of each patient's cases).
     """
-    return [
-        row[0] for row in read(vus_replicates(draw, score, grade, masks=masks), level=level, method=method, unit=unit)
-    ]
+    table = vus_replicates(draw, score, grade, n_grades=n_grades, masks=masks)
+    return [row[0] for row in read(table, level=level, method=method, unit=unit)]
 
 
 def vus_replicates(
-    draw: PatientDraw, score: npt.ArrayLike, grade: npt.ArrayLike, *, masks: npt.ArrayLike | None = None
+    draw: PatientDraw,
+    score: npt.ArrayLike,
+    grade: npt.ArrayLike,
+    *,
+    n_grades: int = 3,
+    masks: npt.ArrayLike | None = None,
 ) -> Replicated:
     """Replicates of the volume, to be read at any level or set against another device's; see `vus_bootstrap`."""
-    s, g = np.asarray(score, dtype=np.float64), _grades(np.asarray(grade), 3, "grade")
+    s, g = np.asarray(score, dtype=np.float64), _grades(np.asarray(grade), n_grades, "grade")
     if s.shape != g.shape or s.size != draw.n:
         raise ValueError(f"score and grade hold one value for each of {draw.n} cases, got {s.shape} and {g.shape}")
     if np.isnan(s).any():
         raise ValueError("scores are numbers; leave out and account for missing ones first")
     chosen = np.ones((1, draw.n), dtype=np.bool_) if masks is None else np.asarray(masks, dtype=np.bool_)
-    plans = [_VusPlan(s[m], g[m], draw.patient[m]) for m in chosen]
+    plans = [_VusPlan(s[m], g[m], draw.patient[m], n_grades) for m in chosen]
     values = np.full((len(plans), draw.replicates), np.nan)
     for first, counts in draw.blocks():
         for row, plan in zip(values, plans, strict=True):
@@ -210,15 +217,21 @@ _VUS = Statistic(value=lambda p: np.full(1, np.nan), reason=lambda p: "no cases"
 class _VusPlan:
     """Cases of one stratum, sorted within each grade, so that a replicate is a few running sums."""
 
-    def __init__(self, score: FloatArray, grade: npt.NDArray[np.intp], patient: npt.NDArray[np.int64]) -> None:
-        self.n = int(score.size)
+    def __init__(
+        self, score: FloatArray, grade: npt.NDArray[np.intp], patient: npt.NDArray[np.int64], n_grades: int
+    ) -> None:
+        self.n, self.k = int(score.size), n_grades
         self.people = np.unique(patient)
-        order = [np.flatnonzero(grade == c) for c in range(3)]
+        order = [np.flatnonzero(grade == c) for c in range(n_grades)]
         order = [i[np.argsort(score[i], kind="stable")] for i in order]
         self.score = [score[i] for i in order]
         self.patient = [patient[i] for i in order]
-        absent = [c for c in range(3) if order[c].size == 0]
+        absent = [c for c in range(n_grades) if order[c].size == 0]
         self.empty = "no cases" if self.n == 0 else f"no cases of grade {absent[0]}" if absent else None
+        if n_grades != 3:
+            self.distinct, inverse = np.unique(np.concatenate(self.score), return_inverse=True)
+            self.place = np.split(inverse.reshape(-1), np.cumsum([part.size for part in self.score])[:-1])
+            return
         low, middle, high = self.score
         self.low_left, self.low_right = (np.searchsorted(low, middle, side=x) for x in ("left", "right"))
         self.high_left, self.high_right = (np.searchsorted(high, middle, side=x) for x in ("left", "right"))
@@ -228,6 +241,17 @@ class _VusPlan:
         return np.concatenate([self._values(counts[i : i + step]) for i in range(0, len(counts), step)])
 
     def _values(self, counts: npt.NDArray[np.int32]) -> FloatArray:
+        return self._of_three(counts) if self.k == 3 else self._of_many(counts)
+
+    def _of_many(self, counts: npt.NDArray[np.int32]) -> FloatArray:
+        shares = np.zeros((self.distinct.size, self.k, len(counts)))
+        for j, (place, patient) in enumerate(zip(self.place, self.patient, strict=True)):
+            np.add.at(shares[:, j], place, counts[:, patient].T.astype(np.float64))
+        total = shares.sum(axis=0)
+        values = volume(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))
+        return np.where((total > 0).all(axis=0), values, np.nan)
+
+    def _of_three(self, counts: npt.NDArray[np.int32]) -> FloatArray:
         def running(c: int) -> FloatArray:
             drawn = counts[:, self.patient[c]].astype(np.float64)
             return np.concatenate([np.zeros((len(counts), 1)), drawn.cumsum(axis=1)], axis=1)
@@ -244,7 +268,7 @@ class _VusPlan:
         """The volume, and the value less each patient's influence; NaN and nothing where a grade has no cases."""
         if self.empty is not None:
             return float("nan"), None
-        parts = _vus_components(*self.score)
+        parts = _vus_components(*self.score) if self.k == 3 else ordered_components(self.score)
         point = float(parts[1].mean())
         influence = np.zeros(self.people.size)
         for part, who in zip(parts, self.patient, strict=True):

@@ -11,6 +11,7 @@ import pytest
 
 from evalsuite.stats import calibration as c
 from evalsuite.stats.calibration_error import smooth_error_value
+from evalsuite.stats.calibration_intervals import profile_slope
 from evalsuite.stats.smoothing import lowess
 from evalsuite.types import Estimate
 
@@ -39,6 +40,9 @@ def _computed(y: np.ndarray, p: np.ndarray, patient: np.ndarray, name: str) -> f
     words = name.split("_")
     if name.startswith("intercept_profile"):
         e = c.calibration_intercept(y, p, method="profile")
+        return e.low if words[-1] == "low" else e.high
+    if name.startswith("slope_profile"):
+        e = profile_slope(y, p)
         return e.low if words[-1] == "low" else e.high
     functions = {
         "intercept": c.calibration_intercept,

@@ -13,6 +13,7 @@ for (k in names(sets)) {
   ci <- suppressMessages(confint(a)); put(k, "intercept_profile_low", ci[1]); put(k, "intercept_profile_high", ci[2])
   put(k, "intercept_cluster_se", sqrt(vcovCL(a, cluster = x$patient, type = "HC0", cadjust = TRUE)))
   b <- glm(y ~ lp, family = binomial, control = tight)
+  ci <- suppressMessages(confint(b, "lp")); put(k, "slope_profile_low", ci[1]); put(k, "slope_profile_high", ci[2])
   put(k, "slope", coef(b)[2]); put(k, "slope_se", sqrt(vcov(b)[2, 2]))
   put(k, "slope_intercept", coef(b)[1]); put(k, "slope_intercept_se", sqrt(vcov(b)[1, 1]))
   robust <- vcovCL(b, cluster = x$patient, type = "HC0", cadjust = TRUE)

@@ -70,7 +70,6 @@ def test_sound_protocols_load_and_name_their_targets_and_outputs():
         ({**MULTILABEL, "reference": "x"}, {"metric": "macro_auroc"}, "task.reference", "list of reference columns"),
         ({**MULTILABEL, "score": ["p_x"]}, {"metric": "macro_auroc"}, "task.score", "1 outputs for 2 labels"),
         ({**MULTILABEL, "classes": ["x", "y"]}, {"metric": "macro_auroc"}, "task.classes", "named by their columns"),
-        (ORDINAL, {"metric": "vus"}, "endpoints[0].metric", "three grades"),
         (ORDINAL, {"metric": "rps"}, "endpoints[0].metric", "probability of every grade"),
         (ORDINAL, {"metric": "accuracy", "target": "1"}, "endpoints[0].target", "no target"),
         ({**ORDINAL, "score": ["a", "b"]}, {"metric": "accuracy"}, "task.score", "2 outputs for 4 grades"),
