@@ -15,6 +15,7 @@ from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.comparison import Both
 from evalsuite.analyses.figure_pair import FigurePair
+from evalsuite.analyses.linear import bent
 from evalsuite.analyses.measured_figures import OF_ERRORS, MeasuredFigures, paired_measurements, replicates
 from evalsuite.analyses.measurement_curves import agreement_curves
 from evalsuite.analyses.measurement_population import (
@@ -46,6 +47,7 @@ _REPEATED = {
     "repeatability_coefficient": repeatability.repeatability_coefficient,
 }
 _REPRODUCED = "reproducibility_coefficient"
+_BENT = "nonlinearity"
 STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
@@ -191,6 +193,8 @@ class _Study:
             return self._repeated(e, cell, outputs)
         if e.metric == _REPRODUCED:
             return self._reproduced(cell, outputs)
+        if e.metric == _BENT:
+            return self._bent(cell, outputs, references)
         if e.metric in OF_CHANGE or e.metric in OF_RESPONSE:
             return self._changed(e, cell, outputs, references)
         made: list[Estimate] = []
@@ -289,6 +293,22 @@ class _Study:
             )
         of_change = e.model_copy(update={"metric": OF_CHANGE[e.metric]})
         return self.followed.at(self.level)._one(of_change, within, outputs, references)
+
+    def _bent(self, cell: Cell, outputs: OutputPolicy, references: ReferencePolicy) -> Estimate:
+        """Deviation from linearity, of cases with output and reference."""
+        asked, p = self.protocol.analyses.linearity, self.population
+        assert asked is not None, "the protocol's loader requires it"
+        gone = cell.mask & ((~p.has_output & (outputs != "exclude")) | (~p.has_reference & (references != "exclude")))
+        mask = cell.mask & p.both
+        n = int(mask.sum())
+        if gone.any():
+            k = int(gone.sum())
+            cases = f"{k} case{'s' if k > 1 else ''} without an output or a reference"
+            return Estimate.not_estimable(f"{cases}, for which this measure has no worst case", n=n, level=self.level)
+        small = enough(self.protocol, cell.whole, {"cases": n}, self.level, n)
+        return small or replace(
+            bent(asked, p, mask, self.level).largest, n_patients=len(np.unique(p.patient_index[mask]))
+        )
 
     def _reproduced(self, cell: Cell, outputs: OutputPolicy) -> Estimate:
         """Of device measurements under different conditions; the reference takes no part."""
@@ -395,4 +415,4 @@ _CLOSED: dict[str, _Closed] = {
     "coverage_probability": _within,
 }
 
-COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED, *OF_CHANGE, *OF_RESPONSE})
+COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED, *OF_CHANGE, *OF_RESPONSE, _BENT})

@@ -10,6 +10,7 @@ import pandas as pd
 from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
 from evalsuite.analyses.common import OnStep, Results, cells_of
 from evalsuite.analyses.generalisation import generalise
+from evalsuite.analyses.linear import linear_range
 from evalsuite.analyses.measurement_population import MeasurementPopulation, build_measurement_population
 from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.panel import panel_of_readers
@@ -78,13 +79,14 @@ def evaluate_task(
 def _sources_asked(protocol: StudyProtocol) -> bool:
     """Whether the protocol asks where a figure's variation comes from: panel, repeats."""
     a = protocol.analyses
-    return a.truth_panel is not None or a.variance_components is not None
+    return any(block is not None for block in (a.truth_panel, a.variance_components, a.linearity))
 
 
 def _sources(
     protocol: StudyProtocol, population: Population | MeasurementPopulation, frame: pd.DataFrame
 ) -> tuple[Results, ...]:
-    return (panel_of_readers(protocol, population, frame), spread_of_repeats(protocol, population, frame))
+    made = (panel_of_readers(protocol, population, frame), spread_of_repeats(protocol, population, frame))
+    return (*made, linear_range(protocol, population)) if isinstance(population, MeasurementPopulation) else made
 
 
 def _joined(results: Results, *added: Results) -> Results:

@@ -61,3 +61,17 @@ class Change(Block):
         description="cut points of the change, increasing, for categories of response: e.g. [-0.3, 0.2] of a relative "
         "one; a cut point itself belongs to the outer category",
     )
+
+
+class LinearityStudy(Block):
+    """Known sizes measured repeatedly: deviation from linearity, and the size from which on precision suffices."""
+
+    levels: list[float] | None = Field(
+        default=None,
+        description="reference values at which the deviation is estimated; every distinct one if not given, 20 at most",
+    )
+    cv_goal: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None,
+        description="largest coefficient of variation of repeated measurements, e.g. 0.2: gives the limit of "
+        "quantitation",
+    )

@@ -261,6 +261,14 @@ METHODS: tuple[MetricInfo, ...] = (
         lower=-1.0,
         upper=1.0,
     ),
+    _measured(
+        "nonlinearity",
+        "Deviation from linearity",
+        "largest absolute difference of a cubic and a straight line of device on reference, over the levels of "
+        "`analyses.linearity`",
+        higher_is_better=False,
+        lower=0.0,
+    ),
 )
 
 #: Intervals of entries of the catalogue whose choice is not that of their family.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from evalsuite.protocol.blocks import Block, Change, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -344,6 +344,7 @@ class Analyses(Block):
         default=None, description="spread of repeated acquisitions by operator, camera, reader"
     )
     change: Change | None = Field(default=None, description="agreement of change between two visits")
+    linearity: LinearityStudy | None = Field(default=None, description="linearity and limit of quantitation")
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

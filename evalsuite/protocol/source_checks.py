@@ -15,6 +15,8 @@ AGAINST_PANEL = {
 }
 #: Metrics of the change between two visits, and those of its categories.
 CHANGES = ("change_bias", "change_mae", "change_loa_lower", "change_loa_upper")
+#: Levels at which a deviation from linearity is estimated.
+MOST_LEVELS = 20
 RESPONSES = ("response_agreement", "response_opposite", "response_kappa")
 
 
@@ -50,6 +52,7 @@ def source_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Proble
     yield from _panel(protocol, unreadable)
     yield from _components(protocol)
     yield from _change(protocol)
+    yield from _linearity(protocol)
     a = protocol.analyses
     if a.weighting is not None and a.weighting.stratum is not None:
         yield from _own_columns(protocol, [a.weighting.stratum], "analyses.weighting.stratum", "sampling strata")
@@ -158,3 +161,17 @@ def _change(protocol: StudyProtocol) -> Iterator[Problem]:
             yield Problem("nothing shrinks by all of itself or more", f"{path}.thresholds", "-0.3 is 30 % smaller")
     if protocol.task.kind != "regression":
         yield Problem("a change between visits is of measurements", path, "remove the block, or check task.kind")
+
+
+def _linearity(protocol: StudyProtocol) -> Iterator[Problem]:
+    asked = protocol.analyses.linearity
+    path = "analyses.linearity"
+    if asked is None:
+        for i, endpoint in enumerate(protocol.endpoints):
+            if endpoint.metric == "nonlinearity":
+                yield Problem("'nonlinearity' needs levels", f"endpoints[{i}].metric", f"declare {path}: {{}} at least")
+        return
+    if asked.levels is not None and not 0 < len(set(asked.levels)) <= MOST_LEVELS:
+        yield Problem(f"1 to {MOST_LEVELS} levels", f"{path}.levels", "or leave them out for every reference value")
+    if protocol.task.kind != "regression":
+        yield Problem("linearity is of measurements", path, "remove the block, or check task.kind")

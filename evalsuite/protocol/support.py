@@ -11,7 +11,7 @@ _KINDS = ("standalone", "comparison", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "weighting", "verification"),
-    *("truth_panel", "variance_components", "change"),
+    *("truth_panel", "variance_components", "change", "linearity"),
 )
 #: Analyses of scores with one number per case.
 _OF_ONE_NUMBER = ("truth_panel", "variance_components")

@@ -18,12 +18,12 @@ from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidenc
 _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
     *("generalisation", "weighting", "verification_bias", "tipping_point"),
-    *("truth_panel", "variance_components", "response"),
+    *("truth_panel", "variance_components", "response", "linearity"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
     *("comparison", "generalisation", "weighting", "verification_bias"),
-    *("truth_panel", "variance_components"),
+    *("truth_panel", "variance_components", "linearity"),
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from evalsuite.report.format import format_count, format_interval, format_percent, format_value, not_estimable
 from evalsuite.report.material import Material, anchor, metric_title
-from evalsuite.report.text import clean
+from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
-from evalsuite.types import Estimate, Finding
+from evalsuite.types import Estimate, Finding, TestOutcome
 
 _MOST_ROWS = 80
 #: The catalogue does not know shares of pairs or of variance; the name of any proportion prints them in per cent.
@@ -16,7 +16,7 @@ _WIDTHS = (36.0, 13.0, 20.0, 9.0, 12.0, 10.0)
 
 def sources(material: Material) -> list[Block]:
     """What the study looked at of these; nothing where it looked at none."""
-    return [*_panel(material), *_repeats(material), *_response(material)]
+    return [*_panel(material), *_repeats(material), *_response(material), *_linearity(material)]
 
 
 # --- reference panel ------------------------------------------------------------------------------------------------
@@ -155,6 +155,63 @@ def _response(material: Material) -> list[Block]:
         ),
     )
     return [Heading(text="Change between visits", id="response"), Prose(paragraphs=(text,)), table]
+
+
+# --- linearity ------------------------------------------------------------------------------------------------------
+
+
+def _linearity(material: Material) -> list[Block]:
+    found = list(material.findings(analysis="linearity"))
+    asked = material.protocol.analyses.linearity
+    if not found or asked is None:
+        return []
+    rows = [
+        row(
+            material,
+            index,
+            f,
+            _linear_words(f),
+            percent=f.metric == "level_cv",
+            alone=f.metric == "limit_of_quantitation",
+        )
+        for index, f in found
+    ]
+    tests = [t for t in material.evidence.tests if t.endpoint == "linearity"]
+    said = "; ".join(f"{clean(t.name, longest=80)}: {_p_words(t)}" for t in tests)
+    text = (
+        "A straight line and a cubic are fitted to device against reference; the deviation from linearity is the cubic "
+        "less the line, in the unit of the device. The intervals of all levels hold together. Judge the deviation by "
+        "what it would matter, not by its p-value: with precise measurements any bend is significant, with imprecise "
+        "ones none is."
+    )
+    if asked.cv_goal is not None:
+        text += (
+            f" The limit of quantitation is the smallest level from which on the coefficient of variation of repeated "
+            f"measurements stays within {format_percent(asked.cv_goal)}\u00a0%."
+        )
+    notes = (f"Tests ({clean(tests[0].method, longest=80)} and the like): {said}.",) if tests else ()
+    table = table_of(
+        material, "Deviation from linearity, and precision by level", rows, [f for _, f in found], notes=notes
+    )
+    return [Heading(text="Linearity", id="linearity"), Prose(paragraphs=(text,)), table]
+
+
+def _linear_words(f: Finding) -> str:
+    at = clean(str(f.condition or "").partition("=")[2], longest=40)
+    assured = f.condition == "assured"
+    return {
+        "deviation": f"Deviation at {at}",
+        "nonlinearity": "Largest absolute deviation",
+        "slope": "Slope of the line",
+        "level_cv": f"Coefficient of variation at {at}",
+        "limit_of_quantitation": "Limit of quantitation" + (", by upper confidence limits" if assured else ""),
+    }.get(f.metric, metric_title(f.metric))
+
+
+def _p_words(t: TestOutcome) -> str:
+    if t.p_value is None:
+        return f"no test ({clean(given(t.undefined, 'no reason recorded'), longest=80)})"
+    return "p < 0.0001" if t.p_value < 0.0001 else f"p = {t.p_value:.4f}"
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

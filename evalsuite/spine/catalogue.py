@@ -79,6 +79,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             {"name": "weighting", "what": "figures weighted to the population that was sampled"},
             {"name": "truth_panel", "what": "the figures with other readers on the reference panel"},
             {"name": "change", "what": "agreement of change between two visits, and of the response it is called"},
+            {"name": "linearity", "what": "deviation from linearity and limit of quantitation of a measurement"},
             {"name": "variance_components", "what": "spread of repeated acquisitions by operator, camera, reader"},
             {"name": "verification_bias", "what": "sensitivity and specificity corrected for partial verification"},
         ]

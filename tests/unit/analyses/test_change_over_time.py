@@ -207,6 +207,9 @@ def test_pairs_that_cannot_be_are_named_by_case():
         ({"analyses": {"change": {**BLOCK, "after": "0"}}}, "analyses.change.after"),
         ({"analyses": {"change": {**BLOCK, "visit": "truth"}}}, "analyses.change.visit"),
         ({"analyses": {"change": {**BLOCK, "pair": "visit"}}}, "analyses.change.pair"),
+        ({"endpoints": [{"name": "bend", "metric": "nonlinearity"}]}, "endpoints[0].metric"),
+        ({"analyses": {"change": BLOCK, "linearity": {"levels": []}}}, "analyses.linearity.levels"),
+        ({"analyses": {"change": BLOCK, "linearity": {"cv_goal": 0}}}, "analyses.linearity.cv_goal"),
     ],
 )
 def test_contradictions_are_refused_at_their_place(changes: dict[str, Any], where: str):
