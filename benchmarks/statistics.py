@@ -252,7 +252,7 @@ def report(*, quick: bool, repeat: int, threads: int, out: Path | None) -> str:
     lines = [
         "# Speed of the statistics core",
         "",
-        f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
         f"numpy {np.__version__}, median of {repeat} processes (peers: of one). Load average before: {load} "
         "(a busy machine shows in wall time, less in CPU seconds). "
         f"Four such processes side by side did {capacity(n, replicates // 4, 4):.1f} times the work of one: "

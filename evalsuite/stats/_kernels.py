@@ -17,6 +17,14 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from evalsuite.errors import EvalsuiteError
+
+if numba.config.DISABLE_JIT:
+    raise EvalsuiteError(
+        "NUMBA_DISABLE_JIT is set, and the loops of the bootstrap run only compiled.",
+        hint="Unset it and run the same command again.",
+    )
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Numba infers every type from the arguments; what they are is said here, and checked where kernels are called.
 Bits = npt.NDArray[Any]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
+import warnings
 from bisect import bisect_right
 
 import numba
@@ -191,3 +194,33 @@ def test_sums_in_small_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("evalsuite.stats._stratum_plan.ROW_ELEMENTS", 1)
     parts = replicate_values(PatientDraw(np.arange(200), 60, 1), metrics=metrics, masks=masks, **arrays)
     np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_switched_off_compiler_is_said_so() -> None:
+    code = "import numpy; from evalsuite.stats.draw import PatientDraw; PatientDraw(numpy.arange(9), 2, 1).counts(0, 2)"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert "EvalsuiteError: NUMBA_DISABLE_JIT is set" in done.stderr
+
+
+def test_a_forked_process_draws_the_same() -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no fork on this platform")
+    here = _threaded(1)
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forking beside any thread, whoever started it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            there = pool.map(_threaded, [3])[0]
+    np.testing.assert_array_equal(here, there)
+
+
+def _threaded(threads: int) -> np.ndarray:
+    y = np.arange(90) % 3 == 0
+    return replicate_values(
+        PatientDraw(np.arange(90), 40, 1),
+        reference=y,
+        score=np.sin(np.arange(90.0)),
+        metrics=["auroc"],
+        threads=threads,
+    )
