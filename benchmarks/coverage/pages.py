@@ -120,22 +120,24 @@ def _line(j: Judged, row: Row) -> tuple[str, ...]:
     )
 
 
-def _unsuitable(everything: Sequence[Judged]) -> list[str]:
+def _unsuitable(everything: Sequence[Judged], *, unasked: bool) -> str:
     lines = []
     for j in everything:
-        if j.unsuitable:
+        if j.unsuitable and j.unasked == unasked:
             lines.append(
                 (
                     j.quantity,
                     j.title,
                     where(j.unsuitable, j.rows),
                     positives(j.unsuitable),
-                    f"{100.0 * j.lowest:.1f}",
+                    f"{100.0 * j.worst.coverage:.1f}",
+                    f"{100.0 * j.worst.truth_below / j.worst.made:.1f}",
+                    f"{100.0 * j.worst.truth_above / j.worst.made:.1f}",
                     instead(j, everything),
                 )
             )
-    header = ("quantity", "interval", "not to be used", "rarer class", "lowest %", "declare instead")
-    return _table(header, lines)
+    header = ("quantity", "interval", "not to be used", "rarer class", "lowest %", "below", "above", "declare instead")
+    return "\n".join(_table(header, lines))
 
 
 def _summary(everything: Sequence[Judged]) -> str:
@@ -145,7 +147,8 @@ def _summary(everything: Sequence[Judged]) -> str:
             by_quantity.setdefault(j.quantity, []).append(j.title)
     return _filled(
         "summary.md",
-        unsuitable="\n".join(_unsuitable(everything)),
+        unasked=_unsuitable(everything, unasked=True),
+        others=_unsuitable(everything, unasked=False),
         clean="; ".join(f"{quantity} ({', '.join(methods)})" for quantity, methods in by_quantity.items()),
     )
 

@@ -67,7 +67,9 @@ _UNASKED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("difference, paired",), ("Tango",)),
     (("likelihood ratio",), ("log (Simel)",)),
     (("calibration intercept", "calibration slope"), ("Wald", "Wald, sandwich")),
-    (("lower limit", "upper limit"), ("exact", "MOVER")),
+    (("lower limit of agreement, several", "upper limit of agreement, several"), ("MOVER",)),
+    (("lower limit", "upper limit"), ("exact",)),
+    (("PPV at", "NPV at"), ("logit (Mercaldo)",)),
     (("bias", "mean absolute", "root mean", "RPS"),
      ("Student t", "Student t, patients as clusters", "log delta method")),
     (("Deming",), ("jackknife, t",)),
@@ -143,9 +145,9 @@ class Judged:
         return found
 
     @property
-    def lowest(self) -> float:
-        """Coverage in the worst design that is not suitable."""
-        return min(row.tally.coverage for row in self.unsuitable)
+    def worst(self) -> Tally:
+        """Counts of the design with the lowest coverage."""
+        return min((row.tally for row in self.unsuitable), key=lambda tally: tally.coverage)
 
     @property
     def highest(self) -> float:
@@ -153,9 +155,14 @@ class Judged:
         return max(row.tally.coverage for row in self.having("conservative"))
 
     @property
+    def unasked(self) -> bool:
+        """Whether a protocol uses it where it asks for nothing else."""
+        return self.method in unasked(self.quantity)
+
+    @property
     def title(self) -> str:
         """The method, with a star where a protocol uses it unasked."""
-        return self.method + (" \\*" if self.method in unasked(self.quantity) else "")
+        return self.method + (" \\*" if self.unasked else "")
 
 
 def judged(rows: Iterable[Row]) -> list[Judged]:
@@ -190,22 +197,29 @@ def where(chosen: Sequence[Row], tried: Sequence[Row]) -> str:
     parts: dict[tuple[float | None, int, str], list[str]] = defaultdict(list)
     for key, found in sizes.items():
         parts[key[0], key[1], _sizes(sorted(found), sorted(all_sizes[key]))].append(key[2])
-    merged: dict[tuple[int, str, tuple[str, ...]], list[float]] = defaultdict(list)
+    merged: dict[tuple[int, str, tuple[str, ...]], list[float | None]] = defaultdict(list)
     for (prevalence, cases, size), settings in parts.items():
         tried_here = {k[2] for k in all_sizes if k[0] == prevalence and k[1] == cases}
         named = () if set(settings) == tried_here else tuple(settings)
-        merged[cases, size, named].append(-1.0 if prevalence is None else prevalence)
-    texts = []
+        merged[cases, size, named].append(prevalence)
+    again: dict[tuple[str, tuple[float | None, ...], tuple[str, ...]], list[int]] = defaultdict(list)
     for (cases, size, named), prevalences in merged.items():
+        again[size, tuple(prevalences), named].append(cases)
+    texts = []
+    for (size, prevalences, named), cases_ in again.items():
         words = [size]
-        if prevalences != [-1.0]:
-            words.append("prevalence " + " or ".join(number(p) for p in prevalences))
-        if cases > 1:
-            words.append(f"1 to {cases} cases each")
+        if prevalences != (None,):
+            words.append("prevalence " + _or([number(p) for p in prevalences]))
+        if max(cases_) > 1:
+            words.append(f"1 to {_or([str(k) for k in cases_])} cases each")
         if named:
-            words.append(" or ".join(named))
+            words.append(_or(named))
         texts.append(", ".join(words))
     return "; ".join(texts)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _sizes(found: list[int], tried: list[int]) -> str:
@@ -225,17 +239,18 @@ def positives(rows: Sequence[Row]) -> str:
 def instead(of: Judged, others: Sequence[Judged]) -> str:
     """The method of the same quantity that is suitable in most of the designs where this one is not."""
     spots = {row.spot for row in of.unsuitable}
-    best: tuple[int, bool, Judged] | None = None
+    best: tuple[tuple[bool, int, bool], Judged] | None = None
     for other in others:
         if other.quantity != of.quantity or other.method == of.method:
             continue
         good = sum(bool(other.at.get(s)) and other.at[s] <= {"ok", "conservative"} for s in spots)
-        rank = (good, setting(other.quantity, other.method) is not None)
-        if good and (best is None or rank > best[:2]):
-            best = (*rank, other)
+        can_be_declared = setting(other.quantity, other.method) is not None
+        rank = (can_be_declared and good == len(spots), good, can_be_declared)
+        if good and (best is None or rank > best[0]):
+            best = (rank, other)
     if best is None:
         return "nothing: more patients"
-    good, _, other = best
+    (_, good, _), other = best
     declared = setting(other.quantity, other.method)
     how = f"`{declared}`" if declared else f"{other.method} (in Python)"
-    return how if good == len(spots) else f"{how} (suitable in {good} of {len(spots)} sizes)"
+    return how if good == len(spots) else f"{how} (suitable in {good} of {len(spots)} such designs)"
