@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from evalsuite.errors import EvalsuiteError, IntegrityError
+from evalsuite.errors import IntegrityError
 from evalsuite.protocol.load import parse_protocol, protocol_digest
 from evalsuite.record import ledger
 from evalsuite.record.canonical import canonical_json, parse_json, read_json
 from evalsuite.record.digest import sha256_bytes, sha256_file
 from evalsuite.record.seal import LEDGER_NAME, SEAL_NAME
 from evalsuite.record.trust import Check, CheckStatus
+from evalsuite.spine.verification_parts import checked
 
 _ATTACHED = ("evidence.json", "verdict.json", "protocol.yaml")
-
-
-def checked(name: str, work: Callable[[], tuple[CheckStatus, str]]) -> Check:
-    """One check; a sealed file that no longer parses is broken, not an error of ours."""
-    try:
-        status, detail = work()
-    except EvalsuiteError as error:
-        return Check(name=name, status="broken", detail=error.message)
-    except OSError as error:
-        return Check(name=name, status="broken", detail=f"cannot be read ({error.strerror})")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return Check(
-            name=name, status="broken", detail=f"does not have the form it was written in ({type(error).__name__})"
-        )
-    return Check(name=name, status=status, detail=detail)
 
 
 def check_report(path: Path) -> list[Check]:

@@ -86,6 +86,7 @@ def test_a_signed_study_verifies_and_names_its_keys(run: Signed, cli: Cli) -> No
             ("seal", "seal signature", "files", "ledger", "ledger head", "lock", "lock signature", "freeze"), "holds"
         ),
         **dict.fromkeys(("freeze signature", "protocol", "predictions", "evidence", "verdict", "report"), "holds"),
+        "report file": "holds",
         "timestamp": "absent",
         "test set": "holds",
     }
@@ -329,3 +330,70 @@ def quick(folder: Path) -> list[Check]:
     from evalsuite.record.seal import check_seal
 
     return list(check_seal(folder))
+
+
+def test_a_report_is_checked_beside_its_run_and_away_from_it(run: Signed, cli: Cli) -> None:
+    s = run.study
+    done = cli("verify", s.run / "report.pdf", *run.trusted, "--json")
+    assert done.code == 0, done.out
+    assert states(done) == {"report": "holds", "report file": "holds", "seal": "holds", "seal signature": "holds"}
+    away = s.folder / "sent.pdf"
+    shutil.copy(s.run / "report.pdf", away)
+    done = cli("verify", away, "--json")
+    assert done.code == 0
+    assert states(done) == {"report": "holds", "report file": "not checked"}
+    data = away.read_bytes()
+    (s.run / "report.pdf").write_bytes(data + b"\n")
+    done = cli("verify", s.run / "report.pdf", "--json")
+    assert done.code == 3
+    assert "not the one that was sealed" in details(done)
+    away.write_bytes(data[: len(data) // 2])
+    assert cli("verify", away).code == 3
+
+
+@pytest.mark.parametrize("change", ["evidence", "verdict", "protocol", "nothing attached"])
+def test_a_report_whose_attachments_do_not_belong_together(run: Signed, cli: Cli, change: str) -> None:
+    import pikepdf
+
+    away = run.study.folder / "sent.pdf"
+    with pikepdf.open(run.study.run / "report.pdf") as pdf:
+        for name in list(pdf.attachments):
+            data = pdf.attachments[name].get_file().read_bytes()
+            if change == "nothing attached" and name == "evidence.json":
+                del pdf.attachments[name]
+                continue
+            if name.startswith(change):
+                old, new = {
+                    "evidence": (b'"n":120', b'"n":121'),
+                    "verdict": (b'"outcome":"met"', b'"outcome":"not_met"'),
+                    "protocol": (b"value: 0.7", b"value: 0.6"),
+                }[change]
+                assert old in data
+                del pdf.attachments[name]
+                pdf.attachments[name] = pikepdf.AttachedFileSpec(pdf, data.replace(old, new, 1), filename=name)
+        pdf.save(away)
+    done = cli("verify", away, "--json")
+    assert done.code == 3, done.out
+    assert states(done)["report"] == "broken"
+
+
+def test_a_file_of_a_run_or_freeze_stands_for_its_folder(run: Signed, cli: Cli) -> None:
+    s = run.study
+    assert cli("verify", s.run / "SEAL.json", "--json").json()["kind"] == "run"
+    assert cli("verify", s.run / "testset.lock.json", "--json").json()["kind"] == "run"
+    assert cli("verify", s.frozen / "freeze.json", "--json").json()["kind"] == "frozen protocol"
+    assert cli("verify", s.testset / "testset.lock.json", "--json").json()["kind"] == "test set"
+    (s.frozen / "freeze.json").unlink()
+    assert cli("verify", s.frozen).code == 3
+    (s.testset / "testset.lock.json").unlink()
+    assert cli("verify", s.testset).code == 3
+    assert cli("verify", s.cases).code == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["SEAL.json", "record.json", "verdict.json", "evidence.json", "protocol.yaml", "ledger.jsonl"]
+)
+def test_a_sealed_file_that_no_longer_parses_is_broken_not_an_input_error(run: Signed, cli: Cli, name: str) -> None:
+    for content in (b"", b"{", b"\xff\xfe", b"[1]"):
+        (run.study.run / name).write_bytes(content)
+        assert cli("verify", run.study.run).code == 3, content
