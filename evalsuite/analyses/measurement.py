@@ -31,6 +31,7 @@ from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.repeats import design_of, reproducibility
 from evalsuite.analyses.resampling import Resampling, with_level
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.analyses.tipping_several import tipping_of_errors
 from evalsuite.errors import InputError
 from evalsuite.protocol.schema import Analyses, Endpoint, StudyProtocol
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
@@ -83,7 +84,7 @@ def evaluate_measurement(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
-        extra=study.responses,
+        extra=study.beside,
         notes=(*_notes(population), *(() if study.pairs is None else study.pairs.notes)),
         on_step=on_step,
     )
@@ -169,11 +170,40 @@ class _Study:
     def at(self, level: float) -> _Study:
         return with_level(self, level)
 
-    def responses(self, cells: Sequence[Cell]) -> Iterator[Finding]:
-        """The table of response categories, where changes are cut into categories."""
+    def beside(self, cells: Sequence[Cell]) -> Iterator[Finding]:
+        """The table of response categories, and the errors of unresolved cases at which criteria fail."""
         asked = self.protocol.analyses.change
         if asked is not None and self.pairs is not None:
             yield from response_table(asked, self.pairs, self.level)
+        p = self.population
+        if self.protocol.missing_reference.primary == "tipping_point" and not p.has_reference.all():
+            yield from tipping_of_errors(
+                self.protocol,
+                cells,
+                [e for e in self.protocol.endpoints if e.metric in OF_ERRORS],
+                lambda cell: int((cell.mask & p.has_output & ~p.has_reference).sum()),
+                self._with_error,
+                self._typical_error,
+                self._no_tipping,
+            )
+
+    def _with_error(self, e: Endpoint, cell: Cell, size: float) -> Estimate:
+        """The estimate with this error of every case that lacks a reference."""
+        outputs: OutputPolicy = self.protocol.missing_outputs.primary
+        return self._one(e.model_copy(update={"maximum": size}), cell, outputs, "worst_case")
+
+    def _typical_error(self, cell: Cell) -> float | None:
+        mask = cell.mask & self.population.both
+        return float(np.abs(self.population.device - self.population.reference)[mask].mean()) if mask.any() else None
+
+    def _no_tipping(self, e: Endpoint, cell: Cell) -> str | None:
+        if e.maximum is None:
+            return "the protocol declares no largest error (maximum) for this endpoint"
+        if e.interval in ("percentile", "basic", "bca") or (self.clustered and e.metric in _INDEPENDENT):
+            return "no tipping point is searched for with a bootstrap interval"
+        if self.protocol.missing_outputs.primary == "worst_case" and (cell.mask & ~self.population.has_output).any():
+            return "cases lack an output too, and their error is taken as the largest"
+        return None
 
     def answer(
         self,

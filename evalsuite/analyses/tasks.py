@@ -18,6 +18,7 @@ from evalsuite.analyses.performance import evaluate_binary
 from evalsuite.analyses.population import Population, build_population
 from evalsuite.analyses.repeats import spread_of_repeats
 from evalsuite.analyses.tipping import tipping_points
+from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
 from evalsuite.protocol.schema import StudyProtocol
@@ -69,6 +70,9 @@ def evaluate_task(
         results = _with_the_others(
             results, protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
         )
+    if protocol.task.kind != "binary":
+        more_findings = tipping_of_shares(protocol, results.findings)
+        results = replace(results, findings=(*results.findings, *more_findings))
     if protocol.task.kind in ("binary", "regression") and _sources_asked(protocol):
         build = build_population if protocol.task.kind == "binary" else build_measurement_population
         population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)

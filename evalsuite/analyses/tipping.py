@@ -13,7 +13,7 @@ from evalsuite.analyses.views import primary_view
 from evalsuite.protocol.schema import AurocInterval, BootstrapInterval, Criterion, Endpoint, StudyProtocol
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.stats.tipping_point import Goal, Metric, auroc_tipping_point, proportion_tipping_point
-from evalsuite.types import Estimate, Finding
+from evalsuite.types import Estimate, Finding, Stratum
 
 ANALYSIS = "tipping_point"
 #: Findings of this metric hold a number of cases, not a performance.
@@ -53,16 +53,17 @@ def tipping_points(protocol: StudyProtocol, population: Population, cells: Seque
             if criterion is None or criterion.placeholder:
                 continue
             for cell in cells:
-                if _judged(protocol, endpoint, cell):
+                if judged_in(protocol, endpoint, cell.stratum):
                     findings += _findings(protocol, population, endpoint, criterion, cell)
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=(), notes=())
 
 
-def _judged(protocol: StudyProtocol, endpoint: Endpoint, cell: Cell) -> bool:
+def judged_in(protocol: StudyProtocol, endpoint: Endpoint, stratum: Stratum) -> bool:
+    """Whether the endpoint's criterion is judged in this group."""
     if endpoint.each is not None:
         spec = protocol.stratum(endpoint.each)
-        return set(cell.stratum) == set(spec.cross or [spec.name])
-    return dict(cell.stratum) == dict(endpoint.stratum)
+        return set(stratum) == set(spec.cross or [spec.name])
+    return dict(stratum) == dict(endpoint.stratum)
 
 
 def _findings(

@@ -8,6 +8,7 @@ from evalsuite.report.format import (
     format_count,
     format_fraction,
     format_interval,
+    format_number,
     format_stratum,
     format_value,
     not_estimable,
@@ -159,6 +160,12 @@ def _tipping_table(material: Material) -> Table | None:
         "Expected: as often wrong as on cases with a reference and the same call. Cases without an output: as in "
         "the primary analysis.",
     ]
+    if any(f.metric == "error_to_fail" for _, f in found):
+        notes.append(
+            "Errors of measurements: all right is no error in these cases, all wrong the largest that the protocol "
+            "declares; the size is that which every one of them would have to have, to the worst side. Expected: the "
+            "mean absolute error of cases with a reference."
+        )
     if any(f.metric == "auroc" for _, f in found):
         notes.append(
             "AUROC: all right and all wrong are the largest and the smallest area possible; the number is how many of "
@@ -184,7 +191,9 @@ def _tipping_table(material: Material) -> Table | None:
 
 def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, several: bool) -> Row:
     index, right = parts["all_right"]
-    wrong, tipping, expected = (parts[key][1] for key in ("all_wrong", "cases_wrong_to_fail", "cases_wrong_expected"))
+    of_size = "error_to_fail" in parts
+    keys = ("error_to_fail", "error_expected") if of_size else ("cases_wrong_to_fail", "cases_wrong_expected")
+    wrong, tipping, expected = (parts[key][1] for key in ("all_wrong", *keys))
     title = Cell(text=_judged_title(right, several=several), sub=clean(right.endpoint, longest=80))
     cases = Cell(text=format_count(tipping.estimate.n), kind="number")
     if right.estimate.value is None:
@@ -195,7 +204,10 @@ def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, s
     ]
     t = tipping.estimate
     if t.value is None:
-        text = Cell(text="never", sub="holds under every division", kind="number")
+        sub = "holds up to the largest error" if of_size else "holds under every division"
+        text = Cell(text="never", sub=sub, kind="number")
+    elif of_size:
+        text = Cell(text=f"error of {format_number(t.value)}", sub="in every one of them", kind="number")
     elif right.metric == "auroc":
         text = Cell(text=f"{format_count(t.numerator)} of {format_count(t.denominator)} numbers", kind="number")
     elif t.value == 0:
@@ -203,8 +215,9 @@ def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, s
     else:
         text = Cell(text=f"{format_count(t.value)} of {format_count(t.denominator)} wrong", kind="number")
     e = expected.estimate.value
+    usual = "–" if e is None else format_number(e) if of_size else f"{e:.1f}"
     return Row(
-        cells=(title, cases, *ends, text, Cell(text="–" if e is None else f"{e:.1f}", kind="number")),
+        cells=(title, cases, *ends, text, Cell(text=usual, kind="number")),
         anchor=anchor(index),
     )
 

@@ -201,3 +201,23 @@ def test_contradictions_are_told_before_the_run(tmp_path, cli, changes, said):
     done = cli("inspect", tmp_path / "protocol.yaml")
     assert done.code == 2
     assert said in " ".join((done.err + done.out).split())
+
+
+def test_tipping_points_of_errors_and_shares_are_printed(tmp_path, cli):
+    within = {
+        "name": "within 10 ml",
+        "metric": "coverage_probability",
+        "tolerance": 10,
+        "criterion": {"bound": "lower", "op": ">", "value": 0.85},
+    }
+    endpoints = [*PROTOCOL["endpoints"][:2], within]
+    _write(tmp_path, unresolved=9, endpoints=endpoints, missing_reference={"primary": "tipping_point"})
+    _, evidence = _run(tmp_path, cli)
+    tipping = [f for f in evidence["findings"] if f["analysis"] == "tipping_point"]
+    found = {(f["endpoint"], f["metric"]): f["estimate"] for f in tipping}
+    assert 0 < found["upper limit", "error_to_fail"]["value"] < 30
+    assert found["within 10 ml", "cases_wrong_to_fail"]["n"] == 9
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Tipping points: cases without a reference standard" in page
+    assert "in every one of them" in page
+    assert "Errors of measurements" in page
