@@ -17,6 +17,7 @@ _own = threading.local()
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = TypeVar("P", str, Path)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -29,7 +30,7 @@ def digest_json(obj: Any) -> str:
     return sha256_bytes(canonical_json(obj))
 
 
-def sha256_file(path: Path, *, on_bytes: Callable[[int], None] | None = None, copy_to: Path | None = None) -> str:
+def sha256_file(path: str | Path, *, on_bytes: Callable[[int], None] | None = None, copy_to: Path | None = None) -> str:
     """SHA-256 of a file's contents, read in steps of 1 MiB; with `copy_to` the same bytes are written there.
 
     Raises
@@ -108,12 +109,12 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], *, workers: int | Non
 
 
 def hash_files(
-    paths: Iterable[Path],
+    paths: Iterable[P],
     *,
     workers: int | None = None,
     on_bytes: Callable[[int], None] | None = None,
-    on_error: Callable[[Path, OSError], None] | None = None,
-) -> dict[Path, str]:
+    on_error: Callable[[P, OSError], None] | None = None,
+) -> dict[P, str]:
     """SHA-256 of many files, hashed by as many threads as there are processors (hashing releases Python's lock).
 
     Parameters
@@ -136,7 +137,7 @@ def hash_files(
             with lock:
                 on_bytes(n)
 
-    def one(path: Path) -> str | None:
+    def one(path: P) -> str | None:
         try:
             return sha256_file(path, on_bytes=report if on_bytes is not None else None)
         except OSError as e:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +51,8 @@ def _names_files(column: pd.Series[str], folder: Path) -> bool:
     sample = list(counts.items())[::step]
     hits = 0
     for cell, n in sample:
-        path = folder / _relative(str(cell), folder)
-        hits += _is_file(path) or (n == 1 and _is_folder(path))
+        kind = _kind(os.path.join(folder, _relative(str(cell), folder)))
+        hits += kind == "file" or (n == 1 and kind == "folder")
     return hits > 0 and 2 * hits >= len(sample)
 
 
@@ -71,17 +72,19 @@ def resolve(cells: Sequence[str], case_ids: Sequence[str], column: str, folder: 
 
 def _resolve_cell(cell: str, folder: Path) -> tuple[str, str]:
     relative = _relative(cell, folder)
-    path = folder / relative
-    if not _is_file(path) and not _is_folder(path) and "\\" in cell:
+    path = os.path.join(folder, relative)  # texts, not Path: a table may name a million files
+    kind = _kind(path)
+    if kind == "" and "\\" in cell:
         # a table written on Windows
         relative = _relative(cell.replace("\\", "/"), folder)
-        path = folder / relative
-    if _is_folder(path):
+        path = os.path.join(folder, relative)
+        kind = _kind(path)
+    if kind == "folder":
         try:
-            return relative, "" if walk_files(path) else "the folder is empty"
+            return relative, "" if walk_files(Path(path)) else "the folder is empty"
         except OSError as e:
             return relative, f"the folder cannot be read ({e.strerror})"
-    if not _is_file(path):
+    if kind != "file":
         return relative, "no such file"
     return relative, "" if os.access(path, os.R_OK) else "no permission to read it"
 
@@ -91,28 +94,25 @@ def _relative(cell: str, folder: Path) -> str:
     return text.replace(os.sep, "/")
 
 
-def _is_file(path: Path) -> bool:
+def _kind(path: str) -> str:
+    """ "file", "folder", or "" for what is neither, or not there."""
     try:
-        return os.path.isfile(path)
-    except ValueError:  # a text with a null character
-        return False
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: a text with a null character
+        return ""
+    return "file" if stat.S_ISREG(mode) else ("folder" if stat.S_ISDIR(mode) else "")
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return os.path.isdir(path)
-    except ValueError:
-        return False
-
-
-def expand(paths: Iterable[str], locate: Callable[[str], Path]) -> dict[str, tuple[str, ...]]:
-    """Files each path stands for: itself, or all files inside the folder, sorted by name."""
+def expand(paths: Iterable[str], root: Path) -> dict[str, tuple[str, ...]]:
+    """Files each path below `root` stands for: itself, or all files inside the folder, sorted by name."""
     found: dict[str, tuple[str, ...]] = {}
     for path in paths:
         if path and path not in found:
-            place = locate(path)
+            place = os.path.join(root, path)
             found[path] = (
-                tuple(os.path.normpath(f"{path}/{name}") for name in walk_files(place)) if place.is_dir() else (path,)
+                tuple(os.path.normpath(f"{path}/{name}") for name in walk_files(Path(place)))
+                if os.path.isdir(place)
+                else (path,)
             )
     return found
 

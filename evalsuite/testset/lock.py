@@ -139,7 +139,7 @@ def lock_testset(
         _require_rows(frame, wanted, cases)
         frame, drawn = draw_cases(frame, draw, case_column=wanted.case, patient_column=wanted.patient, table=cases)
     frame, roles = _checked(frame, folder, wanted, cases)
-    members = expand(_path_cells(frame, roles), lambda p: folder / p)
+    members = expand(_path_cells(frame, roles), folder)
     _require_outside(out, folder, members)
 
     staging = _stage(out)

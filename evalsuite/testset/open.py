@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -318,22 +319,25 @@ def _image_root(path: Path) -> tuple[Path | None, list[Problem]]:
     return Path(os.path.normpath(os.path.realpath(path) + os.sep + root)), []
 
 
-def _locator(root: Path, lock: Mapping[str, Any]) -> Callable[[str], Path]:
+def _locator(root: Path, lock: Mapping[str, Any]) -> Callable[[str], str]:
     if lock["copied"]:
-        return lambda name: root / stored_name(name)
-    return lambda name: root / name
+        return lambda name: os.path.join(root, stored_name(name))
+    return lambda name: os.path.join(root, name)
 
 
 def _compare_files(
-    lock: Mapping[str, Any], place: Callable[[str], Path], hash_images: bool, on_progress: OnProgress | None
+    lock: Mapping[str, Any], place: Callable[[str], str], hash_images: bool, on_progress: OnProgress | None
 ) -> list[Problem]:
     problems: dict[str, Problem] = {}
-    to_hash: dict[Path, str] = {}
+    to_hash: dict[str, str] = {}  # texts, not Path: a set may hold a million files
     expected = {f["path"]: f for f in lock["files"]}
     for name, entry in expected.items():
         path = place(name)
         try:
-            size = path.stat().st_size if path.is_file() else None
+            found = os.stat(path)
+            size = found.st_size if stat.S_ISREG(found.st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            size = None
         except OSError as e:
             problems[name] = Problem(what=f"{name} cannot be read ({e.strerror})")
             continue
@@ -354,7 +358,7 @@ def _compare_files(
             if on_progress is not None:
                 on_progress(min(done, total), total)
 
-    def failed(path: Path, cause: OSError) -> None:
+    def failed(path: str, cause: OSError) -> None:
         problems[to_hash[path]] = Problem(what=f"{to_hash[path]} cannot be read ({cause.strerror})")
 
     for path, digest in hash_files(to_hash, on_bytes=report, on_error=failed).items():
@@ -381,7 +385,7 @@ def _extra_in_set(path: Path, lock: Mapping[str, Any]) -> list[Problem]:
     return _unknown(path, lambda names: [name for name in names if name not in known])
 
 
-def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callable[[str], Path]) -> list[Problem]:
+def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callable[[str], str]) -> list[Problem]:
     if lock["copied"]:
         return []  # the set's own folder was searched as a whole
     files = {f["path"] for f in lock["files"]}
@@ -392,8 +396,8 @@ def _extra_in_series(lock: Mapping[str, Any], cases: pd.DataFrame, place: Callab
         def unlocked(names: list[str], folder: str = folder) -> list[str]:
             return [path for name in names if (path := os.path.normpath(f"{folder}/{name}")) not in files]
 
-        if place(folder).is_dir():
-            found.update(dict.fromkeys(_unknown(place(folder), unlocked)))
+        if os.path.isdir(place(folder)):
+            found.update(dict.fromkeys(_unknown(Path(place(folder)), unlocked)))
     return list(found)
 
 
@@ -443,7 +447,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
     image_cells = {c: frame[c].tolist() for c in columns["image"]}
     named = (cell for cells in image_cells.values() for cell in cells)
     members = files_of(named, [f["path"] for f in lock["files"]])
-    paths = {cell: tuple(place(name) for name in _in_order(names, lock, cell)) for cell, names in members.items()}
+    paths = {cell: tuple(Path(place(name)) for name in _in_order(names, lock, cell)) for cell, names in members.items()}
     cases = tuple(
         Case(
             case_id=case_id,

@@ -20,6 +20,7 @@ LookAt = Callable[[str, bytes, bool], Look]
 
 _WHOLE = 2 << 30  # larger files are hashed in steps; of them only the header is looked at
 _HEADER = 64 << 20
+_SMALL = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +97,11 @@ def read_files(
                 copy_to.parent.mkdir(parents=True, exist_ok=True)
         source = os.path.join(folder, name)
         try:
-            wanted = name in images and (name in decode or _has_mark(source))
-            if wanted and sizes[name] <= _WHOLE:
-                size, digest, data = _whole(source, copy_to)
+            wanted, data = name in decode, b""
+            if not wanted and name in images:
+                wanted, data = _is_dicom(source, sizes[name])
+            if (wanted or data) and sizes[name] <= _WHOLE:
+                size, digest, data = _whole(source, copy_to, data)
                 report(size)
             else:
                 size, digest = _in_steps(source, copy_to, report)
@@ -121,9 +124,10 @@ def read_files(
     return FilesRead(entries=[e for e in entries if e is not None], looks=looks)
 
 
-def _whole(source: str, copy_to: Path | None) -> tuple[int, str, bytes]:
-    with open(source, "rb", buffering=0) as file:
-        data = file.readall()
+def _whole(source: str, copy_to: Path | None, data: bytes = b"") -> tuple[int, str, bytes]:
+    if not data:
+        with open(source, "rb", buffering=0) as file:
+            data = file.readall()
     if copy_to is not None:
         copy_to.write_bytes(data)
     return len(data), sha256_bytes(data), data
@@ -137,7 +141,7 @@ def _in_steps(source: str, copy_to: Path | None, report: Callable[[int], None]) 
         size += n
         report(n)
 
-    digest = sha256_file(Path(source), on_bytes=count, copy_to=copy_to)
+    digest = sha256_file(source, on_bytes=count, copy_to=copy_to)
     return size, digest
 
 
@@ -146,11 +150,15 @@ def _start(source: str) -> bytes:
         return file.read(_HEADER)
 
 
-def _has_mark(source: str) -> bool:
-    """Whether a file has DICOM's mark after its preamble."""
+def _is_dicom(source: str, size: int) -> tuple[bool, bytes]:
+    """Whether a file has DICOM's mark after its preamble; small files come with their bytes, to be read only once."""
     descriptor = os.open(source, os.O_RDONLY)
     try:
-        return os.pread(descriptor, 4, 128) == b"DICM"
+        if 0 < size < _SMALL:
+            data = os.read(descriptor, _SMALL)
+            # a file that grew or came in part is read again
+            return data[128:132] == b"DICM", data if len(data) == size else b""
+        return os.pread(descriptor, 4, 128) == b"DICM", b""
     finally:
         os.close(descriptor)
 

@@ -368,10 +368,10 @@ def test_an_unreadable_image_is_named(table, tmp_path, monkeypatch):
 
     real = reading._whole
 
-    def refuse(source, copy_to):
+    def refuse(source, *rest):
         if source.endswith("a.png"):
             raise PermissionError(errno.EACCES, "Permission denied")
-        return real(source, copy_to)
+        return real(source, *rest)
 
     monkeypatch.setattr(reading, "_whole", refuse)
     with pytest.raises(CaseTableError, match=r"images/a\.png: Permission denied"):
