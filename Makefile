@@ -43,6 +43,7 @@ samples: setup
 
 bench: setup
 	$(PY) -P benchmarks/lock.py | tee benchmarks/results/lock.md
+	$(PY) -P benchmarks/ledger.py | tee benchmarks/results/ledger.md
 	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -80,8 +81,6 @@ def append(
 ) -> Entry:
     """Add an entry, after checking the whole chain, under an exclusive lock; on disk (fsync) before it returns.
 
-    A process that appends again to a file nobody touched since (size and times) does not check it a second time.
-
     Raises
     ------
     LedgerError
@@ -92,8 +91,7 @@ def append(
         If `action` or `utc` is empty.
     """
     draft = Draft(action=action, actor=actor, role=role, utc=utc, reason=reason, objects=objects)
-    with _locked(Path(path)) as descriptor:
-        return _add(descriptor, Path(path), _last(descriptor, Path(path).name), draft)
+    return append_decided(path, lambda _: draft)[-1]
 
 
 def append_decided(path: Path, decide: Decide, *, on_entry: OnEntry | None = None) -> tuple[Entry, ...]:
@@ -102,14 +100,18 @@ def append_decided(path: Path, decide: Decide, *, on_entry: OnEntry | None = Non
     Nobody can add between what `decide` read and what is written: of two callers who both find one use left, one gets
     it. `on_entry` is called while the ledger is still locked, so that heads are signed in their order. Returns the
     chain, the new entry (where there is one) last.
+
+    A process that comes back to the ledger it wrote last hashes it, and parses it only where the bytes are others.
     """
+    global _written
     with _locked(Path(path)) as descriptor:
-        with open(descriptor, "rb", closefd=False) as file:
-            entries = tuple(_entry(line) for line, _ in _verified(file, Path(path).name))
+        entries, hasher = _chain(descriptor, Path(path).name)
         draft = decide(entries)
         if draft is None:
             return entries
         entries = (*entries, _add(descriptor, Path(path), head_of(entries), draft))
+        hasher.update(line_of(entries[-1]))
+        _written = (hasher.digest(), entries)
         if on_entry is not None:
             on_entry(entries)
     return entries
@@ -134,7 +136,6 @@ def _add(descriptor: int, path: Path, last: LedgerHead, draft: Draft) -> Entry:
         _write_or_take_back(descriptor, line_of(entry), os.fstat(descriptor).st_size)
         if last.count == 0:
             sync_folder(path.parent)
-    _checked[_file_id(descriptor)] = (_state(descriptor), LedgerHead(count=entry.seq, digest=entry.digest))
     return entry
 
 
@@ -158,30 +159,26 @@ def line_of(entry: Entry) -> bytes:
     return canonical_json({name: getattr(entry, name) for name in (*_TEXTS, "seq", "objects")}) + b"\n"
 
 
-# Heads of the ledgers this process has checked or written, each with the file's state then.
-_checked: dict[tuple[int, int], tuple[tuple[int, int, int], LedgerHead]] = {}
+# The ledger this process wrote last: SHA-256 of its bytes, and its entries. One, so that memory does not grow.
+_written: tuple[bytes, tuple[Entry, ...]] | None = None
 
 
-def _file_id(descriptor: int) -> tuple[int, int]:
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino
-
-
-def _state(descriptor: int) -> tuple[int, int, int]:
-    found = os.fstat(descriptor)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _last(descriptor: int, name: str) -> LedgerHead:
-    """Head of the ledger that is open and locked, after checking its chain. LedgerError if that does not hold."""
-    state, known = _checked.get(_file_id(descriptor), (None, None))
-    if known is not None and state == _state(descriptor):
-        return known
-    found = LedgerHead(count=0, digest=FIRST_PREV)
+def _chain(descriptor: int, name: str) -> tuple[tuple[Entry, ...], hashlib._Hash]:
+    """Entries of the ledger that is open and locked, its chain verified, and the running hash of its bytes."""
     with open(descriptor, "rb", closefd=False) as file:
-        for count, (_, digest) in enumerate(_verified(file, name), start=1):
-            found = LedgerHead(count=count, digest=digest)
-    return found
+        if _written is not None:
+            hasher = hashlib.file_digest(file, "sha256")
+            if hasher.digest() == _written[0]:
+                return _written[1], hasher
+            file.seek(0)
+        hasher = hashlib.sha256()
+        return tuple(_entry(line) for line, _ in _verified(_hashing(file, hasher), name)), hasher
+
+
+def _hashing(lines: Iterable[bytes], hasher: hashlib._Hash) -> Iterator[bytes]:
+    for line in lines:
+        hasher.update(line)
+        yield line
 
 
 def _write_or_take_back(descriptor: int, line: bytes, size: int) -> None:
@@ -324,6 +321,8 @@ def _plain(line: bytes, match: re.Match[bytes]) -> bool:
     names = _OBJECT_NAME.findall(match[4])
     if names != sorted(set(names)) or match[4].count(b'","') + bool(names) != len(names) or match[4].endswith(b",}"):
         return False
+    if line.isascii():
+        return True
     try:
         line.decode()
     except UnicodeDecodeError:
