@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
@@ -10,14 +10,19 @@ import numpy as np
 
 from evalsuite.analyses.common import Results
 from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.paired import Cutoff
 from evalsuite.analyses.population import Bools, Floats, Population
 from evalsuite.analyses.views import primary_view
+from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import AurocInterval, BootstrapInterval, Endpoint, Generalisation, StudyProtocol
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.generalisation import (
+    Scale,
     SiteEffect,
     SiteHeterogeneity,
     auroc_effects,
+    effects_of_estimates,
+    effects_of_shares,
     leave_one_site_out,
     proportion_effects,
     site_heterogeneity,
@@ -43,12 +48,16 @@ class _Cases:
     patient: np.ndarray
 
 
-def generalise(protocol: StudyProtocol, population: Population, labels: dict[str, StratumLabels]) -> Results:
+#: Each site's figure as it enters the model, and the scale of the model.
+EffectsOf = Callable[[Endpoint, StratumLabels], tuple[tuple[SiteEffect, ...], Scale]]
+
+
+def generalise(protocol: StudyProtocol, labels: Mapping[str, StratumLabels], effects_of: EffectsOf) -> Results:
     """Random effects over sites for every endpoint that `analyses.generalisation` names; nothing where it is absent.
 
     Findings, all of the whole set: the average of sites ("average_site"), the prediction interval for a site not in the
     study ("new_site"), the share of variation that is more than chance (metric "heterogeneity_i2") and the standard
-    deviation between sites on the logit scale (metric "heterogeneity_tau"); each site's own figure ("site", in its
+    deviation between sites on the model's scale (metric "heterogeneity_tau"); each site's own figure ("site", in its
     stratum) and the average of the others ("leave_out=SITE"). Missing data are treated within each site as in the
     primary analysis. Cases whose site is not recorded do not enter.
     """
@@ -65,10 +74,8 @@ def generalise(protocol: StudyProtocol, population: Population, labels: dict[str
     by_name = {e.name: e for e in protocol.endpoints}
     for name in asked.endpoints:
         endpoint = by_name[name]
-        effects = _effects(protocol, endpoint, _cases(protocol, population, endpoint, group))
-        model = site_heterogeneity(
-            effects, scale=asked.scale, level=two_sided_level(protocol.confidence), endpoint=name
-        )
+        effects, scale = effects_of(endpoint, group)
+        model = site_heterogeneity(effects, scale=scale, level=two_sided_level(protocol.confidence), endpoint=name)
         findings += _of_model(protocol, endpoint, model)
         tests.append(_named(model.test, endpoint, asked))
         findings += [
@@ -79,26 +86,54 @@ def generalise(protocol: StudyProtocol, population: Population, labels: dict[str
             for site, why in model.left_out.items()
         ]
         if asked.leave_one_out:
-            made, said = _left_out(protocol, endpoint, effects, asked)
+            made, said = _left_out(protocol, endpoint, effects, asked, scale)
             findings += made
             notes += said
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=tuple(tests), notes=tuple(notes))
 
 
-def _cases(protocol: StudyProtocol, population: Population, endpoint: Endpoint, group: StratumLabels) -> _Cases:
+def effects_of_one_question(
+    protocol: StudyProtocol, population: Population, endpoint: Endpoint, group: StratumLabels, cutoff: Cutoff | None
+) -> tuple[tuple[SiteEffect, ...], Scale]:
+    """Sites' figures of a yes/no question: the task's, a label's, a class's against the rest (called by `cutoff`)."""
+    return _effects(protocol, endpoint, _cases(protocol, population, endpoint, group, cutoff)), _scale(protocol)
+
+
+def effects_of_figure(
+    protocol: StudyProtocol, endpoint: Endpoint, estimates: Mapping[str, Estimate]
+) -> tuple[tuple[SiteEffect, ...], Scale]:
+    """Sites' figures of a whole task from each site's estimate: shares by their counts, others by their intervals.
+
+    Figures that lie between 0 and 1 are modelled on the scale the protocol names, all others as they are.
+    """
+    info = METRICS[endpoint.metric]
+    if all(e.numerator is not None and e.design_effect is not None for e in estimates.values() if e.value is not None):
+        return effects_of_shares(estimates, scale=_scale(protocol)), _scale(protocol)
+    scale: Scale = _scale(protocol) if (info.lower, info.upper) == (0.0, 1.0) else "identity"
+    return effects_of_estimates(estimates, scale=scale), scale
+
+
+def sites_of(group: StratumLabels) -> Iterator[tuple[str, Bools]]:
+    """Name and cases of every site that is recorded."""
+    for i, level in enumerate(group.levels):
+        if level != (_MISSING,) and group.mask(i).any():
+            yield level[0], group.mask(i)
+
+
+def _cases(
+    protocol: StudyProtocol, population: Population, endpoint: Endpoint, group: StratumLabels, cutoff: Cutoff | None
+) -> _Cases:
     """Every site's cases under its own primary scenario: the worst case is looked for within the site, as in strata."""
     parts: list[_Cases] = []
-    for i, level in enumerate(group.levels):
-        if level == (_MISSING,) or not group.mask(i).any():
-            continue
-        view = primary_view(protocol, population, endpoint.metric, endpoint.at, within=group.mask(i))
-        m = view.include & group.mask(i)
+    for site, here in sites_of(group):
+        view = primary_view(protocol, population, endpoint.metric, endpoint.at, within=here, cutoff=cutoff)
+        m = view.include & here
         parts.append(
             _Cases(
                 reference=view.reference[m],
                 score=view.score[m],
                 call=None if view.call is None else view.call[m],
-                site=np.full(int(m.sum()), level[0], dtype=object),
+                site=np.full(int(m.sum()), site, dtype=object),
                 patient=population.patient_index[m],
             )
         )
@@ -156,8 +191,8 @@ def _area(cases: _Cases, here: Bools, level: float, method: AurocInterval) -> Es
 
 
 def _of_model(protocol: StudyProtocol, endpoint: Endpoint, model: SiteHeterogeneity) -> Iterator[Finding]:
-    yield _finding(protocol, endpoint, _within(model.average), "average_site")
-    yield _finding(protocol, endpoint, _within(model.prediction), "new_site")
+    yield _finding(protocol, endpoint, _within(model.average, endpoint), "average_site")
+    yield _finding(protocol, endpoint, _within(model.prediction, endpoint), "new_site")
     yield _finding(protocol, endpoint, model.i2, "between_sites", metric="heterogeneity_i2")
     yield _finding(protocol, endpoint, model.tau, "between_sites", metric="heterogeneity_tau")
 
@@ -167,20 +202,23 @@ def _scale(protocol: StudyProtocol) -> Literal["logit", "identity"]:
     return "logit" if asked is None else asked.scale
 
 
-def _within(e: Estimate) -> Estimate:
+def _within(e: Estimate, endpoint: Endpoint) -> Estimate:
     """Limits on the identity scale may leave 0 to 1, which no proportion or area can: cut off, and it is said."""
+    info = METRICS[endpoint.metric]
+    if (info.lower, info.upper) != (0.0, 1.0):
+        return e
     if e.value is None or e.low is None or e.high is None or (e.low >= 0.0 and e.high <= 1.0):
         return e
     return replace(e, low=max(0.0, e.low), high=min(1.0, e.high), method=f"{e.method}, cut off at 0 and 1")
 
 
 def _left_out(
-    protocol: StudyProtocol, endpoint: Endpoint, effects: tuple[SiteEffect, ...], asked: Generalisation
+    protocol: StudyProtocol, endpoint: Endpoint, effects: tuple[SiteEffect, ...], asked: Generalisation, scale: Scale
 ) -> tuple[list[Finding], list[str]]:
     findings: list[Finding] = []
     notes: list[str] = []
-    for left in leave_one_site_out(effects, scale=asked.scale, level=two_sided_level(protocol.confidence)):
-        findings.append(_finding(protocol, endpoint, _within(left.others), f"leave_out={left.site}"))
+    for left in leave_one_site_out(effects, scale=scale, level=two_sided_level(protocol.confidence)):
+        findings.append(_finding(protocol, endpoint, _within(left.others, endpoint), f"leave_out={left.site}"))
         if left.within_prediction is False:
             notes.append(
                 f"{endpoint.name}: {asked.site} '{left.site}' lies outside what the other sites predict for it, its "
@@ -214,7 +252,7 @@ def _finding(
         endpoint=endpoint.name,
         metric=metric or endpoint.metric,
         role="descriptive",
-        target=str(protocol.task.reference),
+        target=str(protocol.task.reference) if protocol.task.kind == "binary" else endpoint.target,
         operating_point=endpoint.at,
         stratum=stratum or {},
         condition=condition,

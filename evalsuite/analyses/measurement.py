@@ -29,7 +29,7 @@ from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.monitoring import OF_CHANGE, OF_RESPONSE, pairs_of_visits, response, response_table
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.repeats import design_of, reproducibility
-from evalsuite.analyses.resampling import Resampling, with_level
+from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
 from evalsuite.analyses.tipping_several import tipping_of_errors
 from evalsuite.errors import InputError
@@ -166,6 +166,9 @@ class _Study:
     def undefined_changes(self) -> bool:
         """Whether some pair of visits has outputs from which no change can be formed."""
         return self.pairs is not None and not self.pairs.changes.has_output.all()
+
+    def whatever_size(self) -> _Study:
+        return with_small_groups(self)
 
     def at(self, level: float) -> _Study:
         return with_level(self, level)

@@ -21,8 +21,8 @@ from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
 from evalsuite.analyses.paired import Cutoff
 from evalsuite.analyses.paired_classes import paired_class_figures
-from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
-from evalsuite.analyses.resampling import Resampling, with_level
+from evalsuite.analyses.population import Bools, Floats, OutputPolicy, Population, ReferencePolicy
+from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import (
     class_counts,
     enough,
@@ -75,6 +75,7 @@ def evaluate_multiclass(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
+        one_of=study.one_of,
         of_targets=dict(zip(population.names, study.ranked, strict=True)),
         both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
         notes=tuple(class_notes(protocol, population)),
@@ -184,8 +185,18 @@ class _Study:
         self.ranked = tuple(p.against_rest(c, called=False) for c in range(p.k))
         self.figures = ClassFigures(p)
 
+    def whatever_size(self) -> _Study:
+        return with_small_groups(self)
+
     def at(self, level: float) -> _Study:
         return with_level(self, level)
+
+    def one_of(self, metric: str, at: str | None, target: str) -> tuple[Population, Cutoff | None]:
+        """One class against the rest as a metric sees it, and how its cases are called."""
+        i = self.population.names.index(target)
+        if is_called(metric):
+            return self.called[i], Cutoff(value=CALLED.value, strict=CALLED.strict)
+        return self.ranked[i], None
 
     @property
     def members(self) -> Members:
@@ -251,14 +262,12 @@ def _both(study: _Study, baseline: ClassPopulation, cells: tuple[Cell, ...]) -> 
     def pair(asked: Comparison) -> Paired:
         endpoint = as_endpoint(asked)
         if asked.target is not None:
-            called = is_called(endpoint.metric)
-            target = candidate.names.index(asked.target)
-            cut = Cutoff(value=CALLED.value, strict=CALLED.strict) if called else None
+            mine, cut = study.one_of(endpoint.metric, None, asked.target)
             return BinaryPair(
                 protocol=protocol,
                 comparison=asked,
-                candidate=(study.called if called else study.ranked)[target],
-                baseline=(other.called if called else other.ranked)[target],
+                candidate=mine,
+                baseline=other.one_of(endpoint.metric, None, asked.target)[0],
                 cutoffs=(cut, cut),
                 cells=cells,
                 resampling=kept,

@@ -15,7 +15,7 @@ from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.comparison import Both, Paired
 from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.metrics import COMPUTABLE
-from evalsuite.analyses.paired import cutoff
+from evalsuite.analyses.paired import Cutoff, cutoff
 from evalsuite.analyses.population import (
     Ints,
     OutputPolicy,
@@ -23,7 +23,7 @@ from evalsuite.analyses.population import (
     ReferencePolicy,
     build_population,
 )
-from evalsuite.analyses.resampling import Resampling, with_level
+from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import evaluate_several, with_standard_table
 from evalsuite.protocol.comparisons import as_endpoint
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
@@ -53,6 +53,7 @@ class LabelCases:
     """What has become of each case, over all its labels."""
 
     n: int
+    case_id: tuple[str, ...]
     patient_index: Ints
     status: tuple[CaseStatus, ...]
     reference_class: tuple[ReferenceClass, ...]
@@ -110,6 +111,7 @@ def evaluate_multilabel(
         missing_outputs=not all(p.has_output.all() for p in labels),
         missing_references=not all(p.has_reference.all() for p in labels),
         output_policies=_POLICIES,
+        one_of=study.one_of,
         of_targets=dict(zip(names, labels, strict=True)),
         both=None if baseline is None else lambda cells: _both(study, built(baseline), cells),
         notes=tuple(_notes(protocol, names, labels)),
@@ -139,6 +141,7 @@ def _cases(labels: Sequence[Population]) -> LabelCases:
         classes.append(reference)
     return LabelCases(
         n=labels[0].n,
+        case_id=labels[0].case_id,
         patient_index=labels[0].patient_index,
         status=tuple(status),
         reference_class=tuple(classes),
@@ -205,8 +208,15 @@ class _Study:
             p.name: Threshold(value=p.threshold, strict=p.comparison == ">") for p in protocol.operating_points
         }
 
+    def one_of(self, metric: str, at: str | None, target: str) -> tuple[Population, Cutoff | None]:
+        """One label's cases, and how they are called."""
+        return self.labels[self.names.index(target)], cutoff(self.protocol, at)
+
     def members(self, labels: tuple[Population, ...]) -> Members:
         return Members(names=self.names, kind="label", called=labels, ranked=labels)
+
+    def whatever_size(self) -> _Study:
+        return with_small_groups(self)
 
     def at(self, level: float) -> _Study:
         return with_level(self, level)

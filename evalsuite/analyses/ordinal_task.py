@@ -20,7 +20,7 @@ from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.paired_classes import paired_class_figures
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
-from evalsuite.analyses.resampling import Resampling, with_level
+from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import (
     class_counts,
     enough,
@@ -220,6 +220,9 @@ class _Study:
         self.protocol, self.population = protocol, population
         self.resampling = Resampling.of(protocol, population.patient_index)
         self.figures = GradeFigures(population)
+
+    def whatever_size(self) -> _Study:
+        return with_small_groups(self)
 
     def at(self, level: float) -> _Study:
         return with_level(self, level)

@@ -59,6 +59,14 @@ class Levelled(Protocol):
 Study = TypeVar("Study", bound=Levelled)
 
 
+def with_small_groups(study: Study) -> Study:
+    """The same study with an estimate in every group, however small."""
+    again = copy.copy(study)
+    small = study.protocol.small_strata.model_copy(update={"suppress_below": 1})
+    again.protocol = study.protocol.model_copy(update={"small_strata": small})
+    return again
+
+
 def with_level(study: Study, level: float) -> Study:
     """The same study at another two-sided level; its replicates are made once and kept from one level to the next."""
     again = copy.copy(study)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
 from evalsuite.analyses.common import OnStep, Results, cells_of
-from evalsuite.analyses.generalisation import generalise
+from evalsuite.analyses.generalisation import effects_of_one_question, generalise
 from evalsuite.analyses.linear import linear_range
 from evalsuite.analyses.measurement_population import MeasurementPopulation, build_measurement_population
 from evalsuite.analyses.metrics import COMPUTABLE
@@ -126,7 +126,7 @@ def _with_the_others(
     cells = cells_of(labels, population.n)
     return _joined(
         results,
-        generalise(protocol, population, labels),
+        generalise(protocol, labels, lambda e, group: effects_of_one_question(protocol, population, e, group, None)),
         tipping_points(protocol, population, cells),
         weighted_figures(protocol, population, cells, frame, results.findings),
         corrected_figures(protocol, population, frame),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,7 +10,8 @@ import pandas as pd
 
 from evalsuite.analyses.common import Cell, Results
 from evalsuite.analyses.metrics import COMPUTABLE, cut, two_sided_level
-from evalsuite.analyses.population import Population
+from evalsuite.analyses.paired import Cutoff, cutoff
+from evalsuite.analyses.population import Accountable, Population
 from evalsuite.analyses.views import primary_view
 from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.schema import StudyProtocol
@@ -26,20 +27,24 @@ from evalsuite.types import Estimate, Finding
 
 ANALYSIS = "weighting"
 WEIGHT = "sample_weight"
+#: As `several.OneOf`.
+OneOf = Callable[[str, str | None, str], tuple[Population, Cutoff | None]]
 WEIGHTED = ("auroc", "sensitivity", "specificity", "ppv", "npv", "brier")
 
 
 def weighted_figures(
     protocol: StudyProtocol,
-    population: Population,
+    population: Accountable,
     cells: Sequence[Cell],
     frame: pd.DataFrame,
     unweighted: Sequence[Finding],
+    one_of: OneOf | None = None,
 ) -> Results:
     """Weighted AUROC, sensitivity, specificity, predictive values and Brier score, in the whole set and every group.
 
     A finding has the endpoint's name of its unweighted counterpart among `unweighted` (the primary analysis), the
-    condition "weighted", and the same assumptions about missing data. Nothing where the protocol does not ask.
+    condition "weighted", and the same assumptions about missing data. Nothing where the protocol does not ask. With
+    several classes or labels the figures are of each of them: `one_of` says who is asked, and called how.
 
     Raises
     ------
@@ -56,12 +61,19 @@ def weighted_figures(
         )
     weight = np.array([float(str(w)) for w in frame[WEIGHT]], dtype=np.float64)
     drawn_from = _sampling_strata(protocol.analyses.weighting.stratum, population, frame)
-    names: dict[tuple[str, str | None], Finding] = {}
+    names: dict[tuple[str, str | None, str | None], Finding] = {}
     declared = {e.name for e in protocol.endpoints if e.prevalence is not None}
     for f in unweighted:
         plain = f.condition is None and not f.stratum and f.analysis in ("performance", "calibration")
-        if plain and f.metric in WEIGHTED and f.endpoint not in declared:
-            names.setdefault((f.metric, f.operating_point), f)
+        weighable = f.metric in WEIGHTED and (one_of is None or f.target is not None)
+        if plain and weighable and f.endpoint not in declared:
+            names.setdefault((f.metric, f.operating_point, f.target), f)
+
+    def asked(metric: str, at: str | None, target: str | None) -> tuple[Population, Cutoff | None]:
+        if one_of is None or target is None:
+            return cast(Population, population), cutoff(protocol, at)
+        return one_of(metric, at, target)
+
     findings = [
         Finding(
             analysis=ANALYSIS,
@@ -72,9 +84,9 @@ def weighted_figures(
             operating_point=at,
             stratum=dict(cell.stratum),
             condition="weighted",
-            estimate=_estimate(protocol, population, cell, metric, at, weight, drawn_from),
+            estimate=_estimate(protocol, *asked(metric, at, target), cell, metric, weight, drawn_from),
         )
-        for (metric, at), beside in names.items()
+        for (metric, at, target), beside in names.items()
         for cell in cells
     ]
     effective = kish_effective_n(weight)
@@ -88,7 +100,7 @@ def weighted_figures(
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=(), notes=notes)
 
 
-def _sampling_strata(column: str | None, population: Population, frame: pd.DataFrame) -> np.ndarray | None:
+def _sampling_strata(column: str | None, population: Accountable, frame: pd.DataFrame) -> np.ndarray | None:
     """The sampling stratum of each case (n,); None where the protocol names no column."""
     if column is None:
         return None
@@ -119,14 +131,14 @@ def _sampling_strata(column: str | None, population: Population, frame: pd.DataF
 def _estimate(
     protocol: StudyProtocol,
     population: Population,
+    called: Cutoff | None,
     cell: Cell,
     metric: str,
-    at: str | None,
     weight: np.ndarray,
     drawn_from: np.ndarray | None,
 ) -> Estimate:
     level = two_sided_level(protocol.confidence)
-    view = primary_view(protocol, population, metric, at, within=cell.mask)
+    view = primary_view(protocol, population, metric, None, within=cell.mask, cutoff=called)
     c = cut(view, cell.mask, population.patient_index, protocol.confidence)
     w = weight[cell.mask & view.include]
     s = None if drawn_from is None else drawn_from[cell.mask & view.include]

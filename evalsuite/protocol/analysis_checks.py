@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evalsuite.errors import Problem
-from evalsuite.protocol.schema import Generalisation, StudyProtocol
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import Endpoint, Generalisation, StudyProtocol
 
 #: Metrics that a random-effects model over sites is made of.
 OVER_SITES = ("sensitivity", "specificity", "accuracy", "ppv", "npv", "auroc")
 
 
 def analysis_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
-    """Every contradiction in `analyses.generalisation` and `analyses.verification` of a binary task."""
-    if protocol.task.kind != "binary":
-        return  # not carried out for other tasks, which is said elsewhere
+    """Every contradiction in `analyses.generalisation` and `analyses.verification`."""
     if protocol.analyses.generalisation is not None:
         yield from _site(protocol, protocol.analyses.generalisation, unreadable)
         yield from _endpoints(protocol, protocol.analyses.generalisation, unreadable)
     verification = protocol.analyses.verification
-    if verification is None:
-        return
+    if verification is None or protocol.task.kind != "binary":
+        return  # for other tasks there is none, which is said elsewhere
     path = "analyses.verification"
     if verification.verified in (protocol.task.reference, protocol.unit.case, protocol.unit.cluster):
         yield Problem(
@@ -30,6 +29,14 @@ def analysis_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Prob
         )
     if not protocol.operating_points:
         yield Problem("a correction for partial verification needs a call", path, "declare one under operating_points")
+
+
+def _over_sites(protocol: StudyProtocol, endpoint: Endpoint) -> bool:
+    """Whether a site has an estimate with a sampling variance of its own."""
+    info = METRICS.get(endpoint.metric)
+    if protocol.task.kind == "binary" or endpoint.target is not None or info is None:
+        return endpoint.metric in OVER_SITES
+    return not endpoint.metric.endswith("_ece") and "repeats" not in info.requires
 
 
 def _site(protocol: StudyProtocol, asked: Generalisation, unreadable: str) -> Iterator[Problem]:
@@ -59,10 +66,11 @@ def _endpoints(protocol: StudyProtocol, asked: Generalisation, unreadable: str) 
                 yield Problem(f"unknown endpoint '{name}'", path, did_you_mean(name, by_name))
         elif name in asked.endpoints[:i]:
             yield Problem(f"endpoint '{name}' named twice", path)
-        elif endpoint.metric not in OVER_SITES and endpoint.metric != unreadable:
-            yield Problem(
-                f"no model over sites is made of '{endpoint.metric}'", path, f"it is of: {', '.join(OVER_SITES)}"
-            )
+        elif endpoint.metric != unreadable and not _over_sites(protocol, endpoint):
+            hint = f"it is of: {', '.join(OVER_SITES)}"
+            if protocol.task.kind != "binary" and endpoint.target is None:
+                hint = "resampling inflates calibration errors, and repeats are no cases of a site; name another"
+            yield Problem(f"no model over sites is made of '{endpoint.metric}'", path, hint)
         elif endpoint.prevalence is not None:
             yield Problem(
                 f"endpoint '{name}' is at a declared prevalence, sites have their own", path, "take it out of the list"

@@ -45,14 +45,7 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         # Calibration metrics are endpoints; no setting of this block is read, so none may seem to be.
         hint = "set bins on the endpoint" if key == "bins" else "declare calibration metrics as endpoints"
         yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
-    if protocol.analyses.utility is not None and protocol.task.kind != "binary":
-        yield Problem(
-            f"a decision curve in a {protocol.task.kind} task is {not_yet}", "analyses.utility", "remove the block"
-        )
-    for name in ("generalisation", "weighting", "verification"):
-        if getattr(protocol.analyses, name) is not None and protocol.task.kind != "binary":
-            what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
-            yield Problem(what, f"analyses.{name}", "remove the block")
+    yield from _without_a_definition(protocol)
     for name in _OF_ONE_NUMBER:
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
@@ -61,3 +54,32 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         yield Problem(f"another precision than the package's is {not_yet}", "inference.precision", "use package")
     if protocol.inference.backend != "package":
         yield Problem(f"another backend than the package's is {not_yet}", "inference.backend", "use package")
+
+
+def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:
+    """Analyses that have no sound definition in this kind of task, and why."""
+    kind, analyses = protocol.task.kind, protocol.analyses
+    if kind == "binary":
+        return
+    if analyses.utility is not None:
+        yield Problem(
+            f"a decision curve weighs one action against none at one threshold, and a {kind} task has no such action",
+            "analyses.utility",
+            "declare net_benefit endpoints on the labels that lead to an action"
+            if kind == "multilabel"
+            else "remove the block",
+        )
+    if analyses.verification is not None:
+        yield Problem(
+            "the correction for partial verification rests on verification depending on one yes/no call; in a "
+            f"{kind} task it may depend on any of several answers",
+            "analyses.verification",
+            "evaluate the question that decided who was verified as a binary task",
+        )
+    if analyses.weighting is not None and kind not in ("multiclass", "multilabel"):
+        yield Problem(
+            "weighted figures are shares of cases and areas of one class against the rest; agreement of "
+            f"{'grades' if kind == 'ordinal' else 'measurements'} has no weighted interval that was shown to hold",
+            "analyses.weighting",
+            "remove the block",
+        )

@@ -53,20 +53,20 @@ def _sites(material: Material) -> list[Block]:
     blocks: list[Block] = [
         Heading(text="Other sites", id="other-sites"),
         Prose(paragraphs=(text,)),
-        _model_table(material, found, site, asked.scale),
+        _model_table(material, found, site),
     ]
     left = _left_out_table(material, found, site)
     return blocks if left is None else [*blocks, left]
 
 
-def _model_table(material: Material, found: list[Numbered], site: str, scale: str) -> Table:
+def _model_table(material: Material, found: list[Numbered], site: str) -> Table:
     rows: list[Row] = []
     shown: list[Finding] = []
     words = {
         "average_site": f"Average {site}",
         "new_site": f"A new {site} (prediction interval)",
         "heterogeneity_i2": "I²",
-        "heterogeneity_tau": "Standard deviation between them" + (", logit scale" if scale == "logit" else ""),
+        "heterogeneity_tau": "Standard deviation between them",
     }
     name = ""
     for index, f in found:
@@ -77,7 +77,8 @@ def _model_table(material: Material, found: list[Numbered], site: str, scale: st
             name = f.endpoint
             rows.append(_group(material, f))
         shown.append(f)
-        rows.append(_row(material, index, f, words[key]))
+        logit = ", logit scale" if key == "heterogeneity_tau" and "logit scale" in f.estimate.method else ""
+        rows.append(_row(material, index, f, words[key] + logit))
         if key == "heterogeneity_tau":
             rows += [_test_row(t, site) for t in _tests(material, name)]
     return _table(material, f"How much results differ by {site}, and what to expect at a new one", rows, shown)

@@ -90,20 +90,36 @@ def proportion_effects(
     made = []
     for i, name in enumerate(names):
         here = index == i
-        e = clustered_proportion(y[here], patients[here], level=level, unit=unit)
-        if e.design_effect is None:
-            why = e.interval_undefined or "variation between patients cannot be seen"
-            made.append(SiteEffect(site=name, estimate=e, effect=None, variance=None, left_out=why))
-            continue
-        yes, no = (count / e.design_effect for count in (float(y[here].sum()), float((~y[here]).sum())))
-        if yes == 0 or no == 0:
-            yes, no = yes + 0.5, no + 0.5
-        total = yes + no
-        effect, variance = (
-            (math.log(yes / no), 1.0 / yes + 1.0 / no) if scale == "logit" else (yes / total, yes * no / total**3)
-        )
-        made.append(SiteEffect(site=name, estimate=e, effect=effect, variance=variance))
+        made.append(_of_share(name, clustered_proportion(y[here], patients[here], level=level, unit=unit), scale))
     return tuple(made)
+
+
+def effects_of_shares(
+    estimates: Mapping[str, Estimate], *, scale: Literal["logit", "identity"] = "logit"
+) -> tuple[SiteEffect, ...]:
+    """As `proportion_effects`, from each site's estimated share with its counts and design effect.
+
+    A site without an estimate is left out with its reason. ValueError for an estimate that holds no counts.
+    """
+    if scale not in ("logit", "identity"):
+        raise ValueError(f"scale is logit or identity, got {scale!r}")
+    return tuple(_of_share(site, e, scale) for site, e in estimates.items())
+
+
+def _of_share(site: str, e: Estimate, scale: str) -> SiteEffect:
+    if e.value is None or e.design_effect is None:
+        why = e.undefined or e.interval_undefined or "variation between patients cannot be seen"
+        return SiteEffect(site=site, estimate=e, effect=None, variance=None, left_out=why)
+    if e.numerator is None or e.denominator is None:
+        raise ValueError(f"site {site!r}: a share needs its counts")
+    yes, no = (count / e.design_effect for count in (e.numerator, e.denominator - e.numerator))
+    if yes == 0 or no == 0:
+        yes, no = yes + 0.5, no + 0.5
+    total = yes + no
+    effect, variance = (
+        (math.log(yes / no), 1.0 / yes + 1.0 / no) if scale == "logit" else (yes / total, yes * no / total**3)
+    )
+    return SiteEffect(site=site, estimate=e, effect=effect, variance=variance)
 
 
 def auroc_effects(

@@ -34,6 +34,7 @@ from evalsuite.stats._site_effects import (
     auroc_effects,
     check_scale,
     effects_of_estimates,
+    effects_of_shares,
     proportion_effects,
     site_index,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Tau2Method",
     "auroc_effects",
     "effects_of_estimates",
+    "effects_of_shares",
     "leave_one_group_out",
     "leave_one_site_out",
     "proportion_effects",

@@ -120,9 +120,9 @@ def test_a_correction_needs_a_call():
     assert found.where == "analyses.verification"
 
 
-@pytest.mark.parametrize("name", ["generalisation", "weighting", "verification", "truth_panel", "variance_components"])
+@pytest.mark.parametrize("name", ["verification", "truth_panel", "variance_components"])
 def test_other_tasks_say_that_they_cannot(name: str):
-    blocks = {**over(), "weighting": {}, "verification": {"verified": "checked"}, **panel()}
+    blocks = {"verification": {"verified": "checked"}, **panel()}
     blocks["variance_components"] = {"factors": ["camera"], "subject": "lesion"}
     task = {"kind": "multiclass", "reference": "truth", "classes": ["a", "b"], "score": ["p_a", "p_b"]}
     endpoints = [{**BASE["endpoints"][0], "metric": "macro_sensitivity"}]
