@@ -30,7 +30,7 @@ from evalsuite.analyses.monitoring import OF_CHANGE, OF_RESPONSE, pairs_of_visit
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.repeats import design_of, reproducibility
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
-from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.analyses.several import Studied, enough, evaluate_several, with_standard_table
 from evalsuite.analyses.tipping_several import tipping_of_errors
 from evalsuite.errors import InputError
 from evalsuite.protocol.schema import Analyses, Endpoint, StudyProtocol
@@ -97,6 +97,21 @@ def _standard(protocol: StudyProtocol) -> list[tuple[str, str | None, str | None
     change = protocol.analyses.change
     more = () if change is None else (*OF_CHANGE, *(OF_RESPONSE if change.thresholds else ()))
     return [(metric, None, None) for metric in (*STANDARD, *more)]
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    population = build_measurement_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    return Studied(study=_Study(protocol, population, frame), population=population, one_of=None)
 
 
 def _with_maximum(protocol: StudyProtocol, asked: Sequence[Question]) -> tuple[Question, ...]:

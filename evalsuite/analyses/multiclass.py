@@ -24,6 +24,7 @@ from evalsuite.analyses.paired_classes import paired_class_figures
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, Population, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import (
+    Studied,
     class_counts,
     enough,
     evaluate_several,
@@ -75,13 +76,28 @@ def evaluate_multiclass(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
-        one_of=study.one_of,
         of_targets=dict(zip(population.names, study.ranked, strict=True)),
         both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
         notes=tuple(class_notes(protocol, population)),
         on_step=on_step,
     )
     return replace(results, tests=(*results.tests, marginal_homogeneity(population)))
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    population = build_class_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    study = _Study(protocol, population)
+    return Studied(study=study, population=population, one_of=study.one_of)
 
 
 def is_called(metric: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from evalsuite.analyses.population import (
     build_population,
 )
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
-from evalsuite.analyses.several import evaluate_several, with_standard_table
+from evalsuite.analyses.several import Studied, evaluate_several, with_standard_table
 from evalsuite.protocol.comparisons import as_endpoint
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.protocol.several import outputs as output_names
@@ -74,20 +75,8 @@ def evaluate_multilabel(
     Each label is a binary task of its own: column, output, `positive` and `negative` values, operating points.
     """
     names = targets(protocol)
-
-    def built(table: pd.DataFrame) -> tuple[Population, ...]:
-        return tuple(
-            build_population(
-                _of_one_label(protocol, name, output),
-                case_id=case_id,
-                patient_id=patient_id,
-                frame=frame,
-                predictions=table,
-            )
-            for name, output in zip(names, output_names(protocol), strict=True)
-        )
-
-    labels = built(predictions)
+    built = partial(_labels, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    labels = built(predictions=predictions)
     study = _Study(protocol, names, labels)
     rows: list[tuple[str, str | None, str | None]] = []
     for point in protocol.operating_points:
@@ -111,11 +100,45 @@ def evaluate_multilabel(
         missing_outputs=not all(p.has_output.all() for p in labels),
         missing_references=not all(p.has_reference.all() for p in labels),
         output_policies=_POLICIES,
-        one_of=study.one_of,
         of_targets=dict(zip(names, labels, strict=True)),
-        both=None if baseline is None else lambda cells: _both(study, built(baseline), cells),
+        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
         notes=tuple(_notes(protocol, names, labels)),
         on_step=on_step,
+    )
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    labels = _labels(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
+    study = _Study(protocol, targets(protocol), labels)
+    return Studied(study=study, population=_cases(labels), one_of=study.one_of)
+
+
+def _labels(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> tuple[Population, ...]:
+    """A population per label, in the protocol's order."""
+    return tuple(
+        build_population(
+            _of_one_label(protocol, name, output),
+            case_id=case_id,
+            patient_id=patient_id,
+            frame=frame,
+            predictions=predictions,
+        )
+        for name, output in zip(targets(protocol), output_names(protocol), strict=True)
     )
 
 

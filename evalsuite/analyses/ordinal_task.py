@@ -22,6 +22,7 @@ from evalsuite.analyses.paired_classes import paired_class_figures
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import (
+    Studied,
     class_counts,
     enough,
     evaluate_several,
@@ -80,6 +81,21 @@ def evaluate_ordinal(
         on_step=on_step,
     )
     return replace(results, tests=(*results.tests, marginal_homogeneity(population)))
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    population = build_class_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    return Studied(study=_Study(protocol, population), population=population, one_of=None)
 
 
 def _notes(protocol: StudyProtocol, p: ClassPopulation) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Self, cast
 
 import numpy as np
@@ -25,13 +25,6 @@ from evalsuite.analyses.common import (
 )
 from evalsuite.analyses.comparison import Both, compare, either
 from evalsuite.analyses.curves import curves_of_targets
-from evalsuite.analyses.generalisation import (
-    EffectsOf,
-    effects_of_figure,
-    effects_of_one_question,
-    generalise,
-    sites_of,
-)
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import AtLevel, adjusted_findings
 from evalsuite.analyses.paired import Cutoff
@@ -44,13 +37,11 @@ from evalsuite.analyses.population import (
     ReferencePolicy,
     accounting,
 )
-from evalsuite.analyses.weighting import weighted_figures
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.generalisation import Scale, SiteEffect
 from evalsuite.stats.proportions import ProportionMethod
-from evalsuite.testset.strata import StratumLabels, assign_strata
+from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Account, Estimate, Finding
 
 Found = Mapping[tuple[str, int], Estimate]
@@ -80,6 +71,16 @@ class Study(typing.Protocol):
 
 #: Who is asked for a metric of one class or label, at an operating point where there is one, and how they are called.
 OneOf = Callable[[str, str | None, str], tuple[Population, Cutoff | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studied:
+    """A population with its study, for analyses that stand beside performance; `one_of` where there are targets."""
+
+    study: Study
+    population: Accountable
+    one_of: OneOf | None
+
 
 #: Cases in one metric group: a confusion matrix's "no usable output" column.
 NO_OUTPUT = "(no usable output)"
@@ -121,13 +122,12 @@ def evaluate_several(
     extra: Callable[[Sequence[Cell]], Iterator[Finding]] | None = None,
     both: Callable[[tuple[Cell, ...]], Both] | None = None,
     of_targets: Mapping[str, Population] | None = None,
-    one_of: OneOf | None = None,
     notes: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of such a protocol. `extra` adds findings that are no endpoint's, `both` is the
     candidate beside a baseline, where the protocol compares them; `of_targets` are classes or labels against the rest,
-    whose curves are drawn, and `one_of` says who is asked, and called how, for an endpoint on one of them."""
+    whose curves are drawn."""
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, population.n)
     outputs: OutputPolicy = protocol.missing_outputs.primary
@@ -167,44 +167,19 @@ def evaluate_several(
         said += compared.notes
         again = either(again, compared.at_level)
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
-    sites = generalise(protocol, labels, _effects_of(protocol, study, one_of))
-    weighted = weighted_figures(protocol, population, cells, frame, findings, one_of)
     return Results(
-        findings=(*findings, *adjusted, *sites.findings, *weighted.findings),
+        findings=(*findings, *adjusted),
         curves=curves_of_targets(protocol, of_targets or {}, cells[0]),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=people)
             for s, r, cell, n, people in accounting(population, labels)
         ),
-        tests=(*tests, *adjusted_tests, *sites.tests),
+        tests=(*tests, *adjusted_tests),
         notes=(
             *said,
             *common_notes(population.n, n_patients, labels, frame, weighted=protocol.analyses.weighting is not None),
-            *sites.notes,
-            *weighted.notes,
         ),
     )
-
-
-def _effects_of(protocol: StudyProtocol, study: Study, one_of: OneOf | None) -> EffectsOf:
-    """Sites' figures: of one class or label as in a task of one question, of the whole task from its own estimates.
-
-    A site is not a group to be reported on its own, so however small it is it takes part with its own uncertainty.
-    """
-    outputs, references = policies(protocol, None)
-
-    def effects(endpoint: Endpoint, group: StratumLabels) -> tuple[tuple[SiteEffect, ...], Scale]:
-        if endpoint.target is not None:
-            assert one_of is not None, "the protocol's loader requires a task with targets"
-            population, cutoff = one_of(endpoint.metric, endpoint.at, endpoint.target)
-            return effects_of_one_question(protocol, population, endpoint, group, cutoff)
-        sites = list(sites_of(group))
-        cells = [Cell(stratum={group.keys[0]: site}, mask=mask) for site, mask in sites]
-        found = study.whatever_size().answer([endpoint], cells, outputs, references)
-        estimates = {site: found[endpoint.name, i] for i, (site, _) in enumerate(sites)}
-        return effects_of_figure(protocol, endpoint, estimates)
-
-    return effects
 
 
 def _at_level(protocol: StudyProtocol, study: Study, cells: Sequence[Cell]) -> AtLevel:

@@ -8,8 +8,14 @@ from dataclasses import replace
 import pandas as pd
 
 from evalsuite.analyses import measurement, multiclass, multilabel, ordinal_task
-from evalsuite.analyses.common import OnStep, Results, cells_of
-from evalsuite.analyses.generalisation import effects_of_one_question, generalise
+from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, policies
+from evalsuite.analyses.generalisation import (
+    EffectsOf,
+    effects_of_figure,
+    effects_of_one_question,
+    generalise,
+    sites_of,
+)
 from evalsuite.analyses.linear import linear_range
 from evalsuite.analyses.measurement_population import MeasurementPopulation, build_measurement_population
 from evalsuite.analyses.metrics import COMPUTABLE
@@ -17,12 +23,14 @@ from evalsuite.analyses.panel import panel_of_readers
 from evalsuite.analyses.performance import evaluate_binary
 from evalsuite.analyses.population import Population, build_population
 from evalsuite.analyses.repeats import spread_of_repeats
+from evalsuite.analyses.several import Studied
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
-from evalsuite.protocol.schema import StudyProtocol
-from evalsuite.testset.strata import assign_strata
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats.generalisation import Scale, SiteEffect
+from evalsuite.testset.strata import StratumLabels, assign_strata
 
 
 def computable() -> frozenset[str]:
@@ -66,6 +74,11 @@ def evaluate_task(
     results = analyses[protocol.task.kind](
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions, on_step=on_step, **more
     )
+    several = protocol.analyses.generalisation is not None or protocol.analyses.weighting is not None
+    if protocol.task.kind != "binary" and several:
+        make = _STUDIED[protocol.task.kind]
+        made = make(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
+        results = _beside_several(results, protocol, frame, made)
     if protocol.task.kind == "binary" and _beside(protocol):
         results = _with_the_others(
             results, protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
@@ -78,6 +91,43 @@ def evaluate_task(
         population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
         results = _joined(results, *_sources(protocol, population, frame))
     return results
+
+
+_STUDIED: dict[str, Callable[..., Studied]] = {
+    "multiclass": multiclass.studied,
+    "multilabel": multilabel.studied,
+    "ordinal": ordinal_task.studied,
+    "regression": measurement.studied,
+}
+
+
+def _beside_several(results: Results, protocol: StudyProtocol, frame: pd.DataFrame, asked: Studied) -> Results:
+    """The results of a task with classes, labels, grades or measurements, with what sites and weights add."""
+    labels = assign_strata(frame, protocol.strata)
+    cells = cells_of(labels, asked.population.n)
+    weighted = weighted_figures(protocol, asked.population, cells, frame, results.findings, asked.one_of)
+    return _joined(results, generalise(protocol, labels, _effects_of(protocol, asked)), weighted)
+
+
+def _effects_of(protocol: StudyProtocol, asked: Studied) -> EffectsOf:
+    """Sites' figures: of one class or label as in a task of one question, of the whole task from its own estimates.
+
+    A site is not a group to be reported on its own, so however small it is it takes part with its own uncertainty.
+    """
+    outputs, references = policies(protocol, None)
+
+    def effects(endpoint: Endpoint, group: StratumLabels) -> tuple[tuple[SiteEffect, ...], Scale]:
+        if endpoint.target is not None:
+            assert asked.one_of is not None, "the protocol's loader requires a task with targets"
+            population, cutoff = asked.one_of(endpoint.metric, endpoint.at, endpoint.target)
+            return effects_of_one_question(protocol, population, endpoint, group, cutoff)
+        sites = list(sites_of(group))
+        cells = [Cell(stratum={group.keys[0]: site}, mask=mask) for site, mask in sites]
+        found = asked.study.whatever_size().answer([endpoint], cells, outputs, references)
+        estimates = {site: found[endpoint.name, i] for i, (site, _) in enumerate(sites)}
+        return effects_of_figure(protocol, endpoint, estimates)
+
+    return effects
 
 
 def _sources_asked(protocol: StudyProtocol) -> bool:

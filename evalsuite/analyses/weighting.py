@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from evalsuite.analyses.common import Cell, Results
 from evalsuite.analyses.metrics import COMPUTABLE, cut, two_sided_level
 from evalsuite.analyses.paired import Cutoff, cutoff
 from evalsuite.analyses.population import Accountable, Population
+from evalsuite.analyses.several import OneOf
 from evalsuite.analyses.views import primary_view
 from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.schema import StudyProtocol
@@ -27,8 +28,6 @@ from evalsuite.types import Estimate, Finding
 
 ANALYSIS = "weighting"
 WEIGHT = "sample_weight"
-#: As `several.OneOf`.
-OneOf = Callable[[str, str | None, str], tuple[Population, Cutoff | None]]
 WEIGHTED = ("auroc", "sensitivity", "specificity", "ppv", "npv", "brier")
 
 
