@@ -6,6 +6,7 @@ import csv
 import io
 
 from evalsuite.protocol.schema import StratumSpec, StudyProtocol, Task
+from evalsuite.protocol.source_checks import analysis_columns
 
 _EXAMPLES = {"sex": ("female", "male"), "site": ("site A", "site B"), "age": ("52", "67")}
 
@@ -27,6 +28,13 @@ def case_table_template(protocol: StudyProtocol) -> str:
     for spec in protocol.strata:
         if spec.column is not None and not spec.column.startswith("dicom:"):
             columns.setdefault(spec.column, _stratum_values(spec))
+    for endpoint in protocol.endpoints:
+        if endpoint.repeats is not None:
+            columns.setdefault(endpoint.repeats, ("A", "A"))
+    if protocol.analyses.weighting is not None:
+        columns.setdefault("sample_weight", ("1", "1"))
+    for name in analysis_columns(protocol):
+        columns.setdefault(name, _analysis_values(protocol, name))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -45,6 +53,17 @@ def _reference_values(task: Task) -> tuple[str, str]:
     taken = {str(value) for value in given}
     negative = next(word for word in ("0", "1", "2", "negative", "absent") if word not in taken)
     return str(positive), "negative" if isinstance(positive, str) and "negative" not in taken else negative
+
+
+def _analysis_values(protocol: StudyProtocol, name: str) -> tuple[str, str]:
+    a = protocol.analyses
+    if a.truth_panel is not None and name in a.truth_panel.readers:
+        return _reference_values(protocol.task)
+    if a.verification is not None and name == a.verification.verified:
+        return "1", "1"
+    if a.change is not None and name == a.change.visit:
+        return str(a.change.before), str(a.change.after)
+    return _EXAMPLES.get(name, ("A", "B"))
 
 
 def _stratum_values(spec: StratumSpec) -> tuple[str, str]:

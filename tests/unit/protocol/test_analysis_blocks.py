@@ -11,6 +11,8 @@ import yaml
 from evalsuite.errors import Problem, ProtocolError
 from evalsuite.protocol.load import dump_protocol, parse_protocol, unsupported
 from evalsuite.protocol.schema import StudyProtocol, Verification, Weighting
+from evalsuite.protocol.source_checks import analysis_columns
+from evalsuite.protocol.template import case_table_template
 
 BASE: dict[str, Any] = {
     "schema": "evalsuite/protocol/1",
@@ -128,3 +130,18 @@ def test_other_tasks_say_that_they_cannot(name: str):
     endpoints = [{**BASE["endpoints"][0], "metric": "macro_sensitivity"}]
     study = parse({name: blocks[name]}, task=task, operating_points=[], endpoints=endpoints)
     assert f"analyses.{name}" in {p.where for p in unsupported(study, {"macro_sensitivity"})}
+
+
+def test_the_case_table_template_has_every_column_an_analysis_names():
+    blocks: dict[str, Any] = {
+        **panel(),
+        "weighting": {"stratum": "drawn"},
+        "verification": {"verified": "checked", "covariates": ["sex"]},
+        "variance_components": {"factors": ["camera"], "subject": "lesion"},
+    }
+    study = parse(blocks)
+    header, first, _ = case_table_template(study).splitlines()
+    wanted = {"reader_1", "reader_2", "drawn", "checked", "camera", "lesion", "sample_weight"}
+    assert wanted <= set(header.split(","))
+    assert dict(zip(header.split(","), first.split(","), strict=True))["reader_1"] == "1"
+    assert set(analysis_columns(study)) == wanted - {"sample_weight"} | {"sex"}
