@@ -258,16 +258,21 @@ class Outline:
 
 def outline(path: Path, *, at: int, having: str) -> Outline:
     """Verify the chain of a ledger of any length, line by line. Raises `LedgerError` as `read` does."""
-    head, entry_at, last_with = LedgerHead(count=0, digest=FIRST_PREV), None, None
-    named = b'"%b":"' % having.encode()
+    count, digest, line_at, last_line = 0, FIRST_PREV, b"", b""
+    named = b'"%b":"' % having.encode()  # inside a text every quotation mark is escaped: this is the object's name
     with _opened(path) as file:
-        for count, (line, digest) in enumerate(_verified(file, Path(path).name), start=1):
+        for verified in _verified(file, Path(path).name):
+            line, digest = verified
+            count += 1
             if count == at:
-                entry_at = _entry(line)
-            if named in line and having in (entry := _entry(line)).objects:
-                last_with = entry
-            head = LedgerHead(count=count, digest=digest)
-    return Outline(head=head, at=entry_at, last_with=last_with)
+                line_at = line
+            if named in line:
+                last_line = line
+    return Outline(
+        head=LedgerHead(count=count, digest=digest),
+        at=_entry(line_at) if line_at else None,
+        last_with=_entry(last_line) if last_line else None,
+    )
 
 
 def outline_of(entries: Sequence[Entry], *, at: int, having: str) -> Outline:
@@ -281,12 +286,12 @@ def outline_of(entries: Sequence[Entry], *, at: int, having: str) -> Outline:
 
 # An entry as `append` writes it. Lines with an escaped character do not match, and are read in full instead.
 _TEXT = rb'"([^"\\\x00-\x1f]*)"'
+_PAIR = rb'"[^"\\\x00-\x1f]*":"[^"\\\x00-\x1f]*"'
 _LINE = re.compile(
     rb'\{"action":' + _TEXT + rb',"actor":' + _TEXT + rb',"digest":"([0-9a-f]{64})","objects":'
-    rb'(\{(?:"[^"\\\x00-\x1f]*":"[^"\\\x00-\x1f]*",?)*\}),"prev":' + _TEXT + rb',"reason":' + _TEXT + rb',"role":'
+    rb'(\{(?:' + _PAIR + rb'(?:,' + _PAIR + rb')*)?\}),"prev":' + _TEXT + rb',"reason":' + _TEXT + rb',"role":'
     + _TEXT + rb',"seq":(0|[1-9][0-9]{0,15}),"utc":' + _TEXT + rb"\}"
 )  # fmt: skip
-_OBJECT_NAME = re.compile(rb'"([^"]*)":')
 
 
 def _verified(lines: Iterable[bytes], name: str) -> Iterator[tuple[bytes, str]]:
@@ -317,9 +322,9 @@ def _verified(lines: Iterable[bytes], name: str) -> Iterator[tuple[bytes, str]]:
 
 
 def _plain(line: bytes, match: re.Match[bytes]) -> bool:
-    """Whether a matching line is canonical: object names in order and once, no comma too many, valid UTF-8."""
-    names = _OBJECT_NAME.findall(match[4])
-    if names != sorted(set(names)) or match[4].count(b'","') + bool(names) != len(names) or match[4].endswith(b",}"):
+    """Whether a matching line is canonical: object names in order and once, valid UTF-8."""
+    names = [pair.partition(b'":"')[0] for pair in match[4][2:-2].split(b'","')]
+    if len(names) > 1 and names != sorted(set(names)):
         return False
     if line.isascii():
         return True
