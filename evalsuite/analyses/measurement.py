@@ -14,6 +14,7 @@ import pandas as pd
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.equivalence import bias_tests
 from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.linear import bent
 from evalsuite.analyses.measured_figures import OF_ERRORS, MeasuredFigures, paired_measurements, replicates
@@ -89,7 +90,11 @@ def evaluate_measurement(
         on_step=on_step,
     )
     labels = assign_strata(frame, protocol.strata)
-    return replace(results, curves=agreement_curves(protocol, population, labels))
+    return replace(
+        results,
+        curves=agreement_curves(protocol, population, labels),
+        tests=(*results.tests, *bias_tests(protocol, population)),
+    )
 
 
 def _standard(protocol: StudyProtocol) -> list[tuple[str, str | None, str | None]]:

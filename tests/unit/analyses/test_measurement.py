@@ -154,3 +154,21 @@ def test_copied_outputs_are_noticed():
     assert any("equals its reference exactly" in note for note in results.notes)
     assert _value(results, "mae").interval_undefined
     assert _value(results, "loa_upper").undefined
+
+
+def test_criteria_on_both_sides_of_the_bias_are_two_one_sided_tests():
+    """scipy's t tests; the 90 % interval inside the margins and p below 5 % are the same."""
+    from scipy import stats
+
+    both = [
+        {**_bias("lower", ">"), "criterion": {"bound": "lower", "op": ">", "value": -2.0}},
+        {**_bias("upper", "<"), "name": "upper bias", "criterion": {"bound": "upper", "op": "<", "value": 2.0}},
+    ]
+    tests = {t.name: t for t in _results(both).tests}
+    p = [stats.ttest_1samp(DEVICE - TRUTH, m, alternative=a).pvalue for m, a in ((-2.0, "greater"), (2.0, "less"))]
+    assert tests["bias > -2"].p_value == pytest.approx(p[0], abs=1e-12)
+    assert tests["upper bias < 2"].p_value == pytest.approx(p[1], abs=1e-12)
+    assert tests["upper bias: -2 to 2"].p_value == pytest.approx(max(p), abs=1e-12)
+    lost = [t for t in _results(both, lost=(0,)).tests if t.endpoint == "bias"]
+    assert lost
+    assert all("without an output" in str(t.undefined) for t in lost)
