@@ -94,3 +94,12 @@ def test_run_without_ledger(tmp_path):
     (tmp_path / "a").write_text("a")
     write_seal(tmp_path)
     assert status(tmp_path) == {"seal": "holds", "seal signature": "absent", "files": "holds", "ledger": "absent"}
+
+
+def test_every_changed_bit_of_the_seal_is_seen(run):
+    data = (run / "SEAL.json").read_bytes()
+    for i in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[i // 8] ^= 1 << (i % 8)
+        (run / "SEAL.json").write_bytes(bytes(changed))
+        assert "broken" in status(run).values(), (i, bytes(changed))
