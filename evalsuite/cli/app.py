@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalsuite.cli import keys, show
+from evalsuite.cli import keys, process, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.lock import lock
-from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Store, who_is
+from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -86,6 +86,9 @@ def keygen(
 
 
 app.command(name="lock")(lock)
+app.command(name="export")(process.export)
+app.command(name="void")(process.void)
+app.command(name="waive")(process.waive)
 
 
 @app.command()
@@ -125,6 +128,7 @@ def freeze(
     ] = None,
     tsa_cert: TsaCertificate = None,
     actor: Actor = "",
+    role: Role = None,
     reason: Reason = "",
     store: Store = None,
     as_json: Json = False,
@@ -141,7 +145,7 @@ def freeze(
             contract=contract,
             baseline_path=baseline,
             baseline_contract=baseline_contract,
-            who=who_is(actor, reason, "author", key),
+            who=who_is(actor, reason, role or "author", key),
             store=store,
             tsa=tsa,
             tsa_roots=keys.certificates(tsa_cert),
@@ -160,12 +164,14 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
     contract: Contract = None,
     limit: Limit = None,
+    waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
+    role: Role = None,
     reason: Reason = "",
     store: Store = None,
     as_json: Json = False,
@@ -182,8 +188,9 @@ def run(
                 out=out,
                 contract=contract,
                 limit=limit,
+                waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
-                who=who_is(actor, reason, key=key),
+                who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
                 on_stage=on_stage,
@@ -204,12 +211,14 @@ def compare(
     contract: Contract = None,
     baseline_contract: BaselineContract = None,
     limit: Limit = None,
+    waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
+    role: Role = None,
     reason: Reason = "",
     store: Store = None,
     as_json: Json = False,
@@ -228,8 +237,9 @@ def compare(
                 baseline_path=baseline,
                 baseline_contract=baseline_contract,
                 limit=limit,
+                waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
-                who=who_is(actor, reason, key=key),
+                who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
                 on_stage=on_stage,
@@ -246,11 +256,13 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="run folder")],
     contract: Contract = None,
     limit: Limit = None,
+    waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
     key: Key = None,
     actor: Actor = "",
+    role: Role = None,
     reason: Reason = "",
     store: Store = None,
     as_json: Json = False,
@@ -267,8 +279,9 @@ def predict(
                 out=out,
                 contract=contract,
                 limit=limit,
+                waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
-                who=who_is(actor, reason, key=key),
+                who=who_is(actor, reason, role, key),
                 store=store,
                 on_stage=on_stage,
                 should_stop=should_stop,
@@ -286,6 +299,7 @@ def score(
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
+    role: Role = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +311,7 @@ def score(
             result = score_stage(
                 run_folder,
                 testset_path=testset,
-                who=who_is(actor, "", "statistician", key),
+                who=who_is(actor, "", role or "statistician", key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
                 on_stage=on_stage,

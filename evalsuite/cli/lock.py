@@ -9,7 +9,7 @@ import typer
 
 from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
-from evalsuite.cli.options import Actor, Json, Key, ReferenceKeyFile, Store, who_is
+from evalsuite.cli.options import Actor, Json, Key, ReferenceKeyFile, Role, Store, who_is
 from evalsuite.errors import InputError
 
 _FILE = "a CSV or Parquet table"
@@ -57,6 +57,7 @@ def lock(
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
+    role: Role = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -85,7 +86,7 @@ def lock(
             draw=drawn,
             retire=retire,
             supersedes=supersedes,
-            who=who_is(actor, "", role="custodian", key=key),
+            who=who_is(actor, "", role=role or "custodian", key=key),
             reference_key=keys.reference_key_to_lock(reference_key, wanted=encrypt_reference),
             store=store,
             on_progress=lambda done, total: on_stage("lock", done, total),

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
 Actor = Annotated[str, typer.Option("--actor", envvar="EVALSUITE_ACTOR", help="who does this, for the ledger")]
+Role = Annotated[
+    str | None, typer.Option("--role", help="in which role: author, custodian, operator, statistician, reviewer, qa")
+]
+Waiver = Annotated[
+    Path | None, typer.Option("--waiver", help="the custodian's signed permission to exceed the reuse limit")
+]
 Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
 Store = Annotated[
     str | None,
@@ -49,11 +55,17 @@ def _default_actor() -> str:
         return f"account {os.getuid()}"
 
 
-def who_is(actor: str, reason: str, role: str = "operator", key: Path | None = None) -> Who:
+def who_is(actor: str, reason: str, role: str | None = "operator", key: Path | None = None) -> Who:
     """Who acts, in which role and why, for the ledger; with a key, who can sign."""
     from evalsuite.spine import Who
+    from evalsuite.spine.roles import role_of
 
     command = " ".join(["evalsuite", *sys.argv[1:]])
     return Who(
-        actor=actor or _default_actor(), role=role, now=now, reason=reason, command=command, signer=keys.signer(key)
+        actor=actor or _default_actor(),
+        role=role_of(role or "operator"),
+        now=now,
+        reason=reason,
+        command=command,
+        signer=keys.signer(key),
     )

@@ -49,11 +49,12 @@ def run_facts(result: RunResult) -> dict[str, Any]:
         "run": str(result.folder.path),
         "report": str(result.folder.pdf) if result.folder.pdf.exists() else None,
         "evidence_digest": verdict.evidence_digest,
+        "flags": list(result.flags),
         "already_done": result.already_done,
     }
 
 
-def _facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     console = stdout()
     console.print(Text(title, style="bold"))
     width = max(len(name) for name, _ in rows)
@@ -69,26 +70,26 @@ def _next(*commands: str) -> None:
 
 
 def scaffolded(directory: Path, made: Sequence[Path]) -> None:
-    _facts(f"Study scaffolded in {directory}", [(p.name, "written") for p in made])
+    facts(f"Study scaffolded in {directory}", [(p.name, "written") for p in made])
     _next(f"open {directory / 'README.md'} and follow its six steps")
 
 
 def key_made(found: Mapping[str, Any]) -> None:
-    _facts(f"A new key is in {found['private']}", [("key id", str(found["keyid"])), ("keep", str(found["keep"]))])
+    facts(f"A new key is in {found['private']}", [("key id", str(found["keyid"])), ("keep", str(found["keep"]))])
     _next(*found["next"])
 
 
 def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) -> None:
-    facts = testset_facts(testset)
+    found = testset_facts(testset)
     size = sum(int(f["size"]) for f in testset.lock.get("files", []))
-    _facts(
-        f"Test set {facts['set_id']}, version {facts['version']}, is locked in {out}",
+    facts(
+        f"Test set {found['set_id']}, version {found['version']}, is locked in {out}",
         [
-            ("cases", f"{facts['n_cases']} of {facts['n_patients']} patients"),
-            ("files", f"{facts['n_files']}, {size / 1e6:.1f} MB"),
-            ("identity", facts["root"]),
-            ("signature", f"signed by key {facts['signed_by']}" if facts["signed"] else "unsigned"),
-            ("reference", "encrypted" if facts["encrypted"] else "sealed, in the clear"),
+            ("cases", f"{found['n_cases']} of {found['n_patients']} patients"),
+            ("files", f"{found['n_files']}, {size / 1e6:.1f} MB"),
+            ("identity", found["root"]),
+            ("signature", f"signed by key {found['signed_by']}" if found["signed"] else "unsigned"),
+            ("reference", "encrypted" if found["encrypted"] else "sealed, in the clear"),
             *show_set.version_facts(testset.lock),
         ],
     )
@@ -101,7 +102,7 @@ def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) 
 def frozen(
     found: Mapping[str, Any], out: Path, testset: Path, model: Path, contract: Path | None, baseline: Path | None
 ) -> None:
-    _facts(
+    facts(
         f"Protocol {found['protocol']} is frozen in {out}",
         [
             ("protocol", str(found["protocol_digest"])),
@@ -120,7 +121,7 @@ def frozen(
 
 
 def predicted(path: Path) -> None:
-    _facts(f"Predictions are sealed in {path}", [("reference", "still closed")])
+    facts(f"Predictions are sealed in {path}", [("reference", "still closed")])
     _next(f"evalsuite score {path}", f"evalsuite report {path}")
 
 
@@ -190,13 +191,13 @@ def verdict(result: RunResult) -> None:
     console.print(Text(f"  {found.reason}"))
     if not found.evidence:
         console.print(Text("  NOT EVIDENCE: " + "; ".join(found.not_evidence_because), style="bold yellow"))
-    for flag in found.flags:
+    for flag in dict.fromkeys((*result.flags, *found.flags)):
         console.print(Text(f"  Note: {flag}"))
     folder = result.folder
     rows = [("run folder", str(folder.path)), ("evidence", str(folder.evidence))]
     if folder.pdf.exists():
         rows[:0] = [("report", str(folder.pdf)), ("web page", str(folder.html))]
-    _facts("Where everything is", rows)
+    facts("Where everything is", rows)
     if folder.pdf.exists():
         _next(f"evalsuite verify {folder.path}")
     else:

@@ -265,6 +265,27 @@ class ReusePolicy(Block):
     on_excess: Literal["warn", "refuse"] = Field(default="warn", description="what happens beyond")
 
 
+class Roles(Block):
+    """Who holds which role, by the names the ledger has for them; a person named author must not be named QA."""
+
+    author: list[str] = Field(default_factory=list, description="writes and freezes the protocol")
+    custodian: list[str] = Field(default_factory=list, description="keeps and locks the test set; no developer")
+    operator: list[str] = Field(default_factory=list, description="runs the device")
+    statistician: list[str] = Field(default_factory=list, description="scores with the reference standard open")
+    reviewer: list[str] = Field(default_factory=list, description="reviews the report")
+    qa: list[str] = Field(default_factory=list, description="approves it; not who wrote the protocol")
+    developer: list[str] = Field(default_factory=list, description="made the device; must not keep the test set")
+    enforce: bool = Field(default=False, description="true: a violation means that the run is not evidence")
+
+
+class Amendment(Block):
+    """Why this version differs from one that was frozen before on the same test set."""
+
+    of: str = Field(min_length=1, description="the version that was frozen before")
+    kind: Literal["major", "minor"] = Field(description="major: it can change what is concluded")
+    reason: str = Field(min_length=10, description="what changed, and why")
+
+
 class Plan(Block):
     """Smallest counts the study was planned for; the test set is compared with them when it is locked."""
 
@@ -385,6 +406,8 @@ class StudyProtocol(Block):
     missing_outputs: MissingOutputs = Field(default=MissingOutputs(), description="cases without a usable output")
     missing_reference: MissingReference = Field(default=MissingReference(), description="cases without a reference")
     reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
+    roles: Roles | None = Field(default=None, description="who may act in which role, by name")
+    amendment: Amendment | None = Field(default=None, description="for a version that changes one frozen before")
     plan: Plan | None = Field(default=None, description="planned smallest counts, compared when a set is locked")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")
     inference: Inference = Field(default=Inference(), description="how the model runs")

@@ -22,6 +22,7 @@ from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
+from evalsuite.report.sections_reuse import first_page_items
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -157,6 +158,7 @@ def _cover(m: Material, identifier: str) -> Cover:
             name="Responsible",
             value=clean(f"{m.text('run.actor')}, {m.text('run.role', 'role not recorded')}", longest=100),
         ),
+        *first_page_items(m),
         Item(name="Software", value=f"evalsuite {m.text('software.evalsuite')}"),
         Item(name="Evidence SHA-256", value=m.verdict.evidence_digest, mono=True),
     )

@@ -9,6 +9,7 @@ from evalsuite.report.format import format_bytes, format_count, format_level_nam
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_intake import intake_blocks
+from evalsuite.report.sections_reuse import reuse_table, use_words
 from evalsuite.report.signatures import lock_signature
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
@@ -48,12 +49,8 @@ def test_set(material: Material) -> Section:
     digest = m.evidence.testset.get("digest") or m.recorded("testset.digest")
     if digest:
         items.insert(2, Item(name="Lock SHA-256", value=clean(digest), mono=True))
-    uses = m.recorded("testset.uses")
-    if isinstance(uses, int):
-        words = f"{format_count(uses)} with this run; the protocol's limit is "
-        words += (
-            f"{format_count(m.recorded('use.max_uses_per_case', m.protocol.reuse_policy.max_uses_per_case))} per case"
-        )
+    words = use_words(m)
+    if words is not None:
         items.append(Item(name="Uses", value=words))
     items.append(Item(name="Reference standard", value=_reference_words(m)))
     if m.recorded("testset.encrypted", False):
@@ -61,6 +58,9 @@ def test_set(material: Material) -> Section:
     blocks: list[Block] = [Facts(items=tuple(items))]
     if m.evidence.accounting:
         blocks.append(_mix(material))
+    by_use = reuse_table(m)
+    if by_use is not None:
+        blocks.append(by_use)
     blocks += intake_blocks(m)
     return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
 

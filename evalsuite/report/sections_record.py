@@ -61,7 +61,7 @@ def limitation_statements(material: Material) -> list[str]:
     said += _groups(m)
     if len({a.stratum.get("site") for a in m.evidence.accounting if "site" in a.stratum}) == 1:
         said.append("All cases come from one site: results may not carry over to others.")
-    elif not any("site" in a.stratum for a in m.evidence.accounting):
+    elif m.recorded("view") is None and not any("site" in a.stratum for a in m.evidence.accounting):
         said.append("Performance by site was not examined: the protocol declares no stratum named site.")
     prevalence = next((f.estimate for _, f in m.findings(overall=True) if f.metric == "prevalence"), None)
     if is_measurement(m):

@@ -47,6 +47,8 @@ def strata(material: Material) -> Section:
     inside = list(material.findings(overall=False))
     if not inside:
         text = "The protocol declares no strata; performance in groups of patients was not examined."
+        if material.recorded("view") is not None:
+            text = "Figures of groups are withheld in this view."
         return Section(id="strata", number="", title="Groups", code="R14", blocks=(Prose(paragraphs=(text,)),))
     blocks: list[Block] = [
         Prose(

@@ -184,6 +184,7 @@ def pre_specification(material: Material) -> Section:
         Item(name="Design", value=f"{p.kind.replace('_', ' ')}, {p.task.kind}"),
         Item(name="Decision rule", value=sentence(RULES.get(p.decision_rule, p.decision_rule))),
         *_multiplicity(material),
+        *_amendment(material),
     ]
     if isinstance(frozen, Mapping):
         sequence = frozen.get("ledger_seq")
@@ -215,6 +216,15 @@ def pre_specification(material: Material) -> Section:
     if sources:
         blocks += [Heading(text="Sources of the goals", id="sources"), Bullets(items=sources)]
     return Section(id="protocol", number="", title="Protocol and pre-specification", code="R04", blocks=tuple(blocks))
+
+
+def _amendment(material: Material) -> list[Item]:
+    """What this version changes of one that was frozen before, where it says so."""
+    amendment = material.protocol.amendment
+    if amendment is None:
+        return []
+    words = f"{amendment.kind} amendment of version {clean(amendment.of, longest=24)}: {clean(amendment.reason)}"
+    return [Item(name="Amendment", value=sentence(words))]
 
 
 def _multiplicity(material: Material) -> list[Item]:

@@ -72,6 +72,28 @@ def step(
     )
 
 
+def amendment(found: Sequence[ledger.Entry], protocol: StudyProtocol) -> dict[str, str]:
+    """What the entry of a freeze says where the same protocol was frozen before with other contents; else nothing.
+
+    `amendment` is `major` or `minor` where the new version says which and why, and `unclassified` where it does not, or
+    names another version than the one it changes, or kept its version number.
+    """
+    digest = protocol_digest(protocol)
+    frozen = [e for e in found if e.action == "frozen" and e.objects.get("protocol_id") == protocol.id]
+    earlier = [e for e in frozen if e.objects.get("protocol") != digest]
+    if not earlier or frozen[-1].objects.get("protocol") == digest:
+        return {}
+    last = earlier[-1].objects
+    declared = protocol.amendment
+    classified = (
+        declared is not None
+        and last.get("protocol_version") in (None, declared.of)
+        and protocol.version != last.get("protocol_version")
+    )
+    kind = declared.kind if declared is not None and classified else "unclassified"
+    return {"amendment": kind, "amends": last["protocol"]}
+
+
 def evidence_status(
     found: Sequence[ledger.Entry],
     *,
@@ -103,6 +125,13 @@ def evidence_status(
     )
     if frozen is None:
         reasons.append("the protocol was not frozen for this model and test set before the run")
+    if frozen is not None and frozen.objects.get("amendment") == "unclassified":
+        reasons.append(
+            "the protocol was changed after it had been frozen, without a new version that says how (major or minor) "
+            f"and why (ledger entry {frozen.seq})"
+        )
+    elif frozen is not None and "amendment" in frozen.objects:
+        flags.append(f"this is a {frozen.objects['amendment']} amendment of a protocol frozen before")
     before = frozen.seq if frozen is not None else len(found) + 1
     # The same question put to the same model with other settings after the answers had been seen is post hoc.
     changed = [

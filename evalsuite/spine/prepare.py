@@ -101,6 +101,7 @@ def lock(
         set_id=set_id,
         set_version=version,
         actor=who.actor,
+        role=who.role,
         utc=who.now(),
         signer=who.signer,
         reference_key=reference_key,
@@ -150,6 +151,8 @@ def freeze(
     testset = open_testset(testset_path, store=store)
     require_columns(study, testset)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
+    kept = history.open_ledger(testset_path, store)
+    amended = history.amendment(kept.entries(), study)
     baseline = None
     if baseline_path is not None:
         require_baseline(study, given=True)
@@ -169,16 +172,18 @@ def freeze(
         tsa_roots=tsa_roots,
     )
     entry = history.add(
-        history.open_ledger(testset_path, store),
+        kept,
         "frozen",
         who,
         {
             "protocol": protocol_digest(study),
             "protocol_id": study.id,
+            "protocol_version": study.version,
             "testset": testset.root,
             "model": model.digest,
             "freeze": frozen.digest,
             **({} if baseline is None else {"baseline": baseline}),
+            **amended,
             **_timestamp_objects(frozen),
         },
         reason=who.reason or "protocol frozen before unblinding",
@@ -190,6 +195,7 @@ def freeze(
         "model_digest": frozen.model_digest,
         **({} if baseline is None else {"baseline_digest": baseline}),
         "digest": frozen.digest,
+        **({} if not amended else {"amendment": amended["amendment"]}),
         "ledger_entry": entry.seq,
         "utc": frozen.utc,
         "signed_by": frozen.keyid,

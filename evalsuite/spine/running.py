@@ -18,6 +18,7 @@ from evalsuite.spine.running_context import (
     RunContext,
     RunResult,
     Who,
+    finished,
     nobody_watches,
     stoppable,
 )
@@ -44,11 +45,13 @@ def run(
     on_stage: OnStage = nobody_watches,
     should_stop: Callable[[], bool] | None = None,
     store: str | None = None,
+    waiver: Path | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
     made against it. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
+    `waiver` is the custodian's signed permission to use cases beyond the policy's limit.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def run(
         baseline=None if baseline_path is None else (Path(baseline_path), baseline_contract),
         limit=limit,
         overrides=overrides or {},
+        waiver=waiver,
         then_score=True,
     )
     folder = this.folder
@@ -82,7 +86,7 @@ def run(
         evaluate_and_judge(this)
         verdict = render_report(folder, this.on_stage)
         seal_report(this)
-    return RunResult(folder=folder, verdict=verdict)
+    return finished(folder, verdict)
 
 
 def predict_stage(
@@ -98,6 +102,7 @@ def predict_stage(
     on_stage: OnStage = nobody_watches,
     should_stop: Callable[[], bool] | None = None,
     store: str | None = None,
+    waiver: Path | None = None,
 ) -> RunFolder:
     """The first stage alone: predictions made and sealed, the reference standard still closed."""
     this = RunContext(
@@ -115,6 +120,7 @@ def predict_stage(
         contract=contract,
         limit=limit,
         overrides=overrides or {},
+        waiver=waiver,
     )
     with claimed(this.folder):
         if this.folder.seal.exists():
@@ -153,7 +159,7 @@ def score_stage(
         if folder.pdf.exists():
             render_report(folder, on_stage)
         seal_report(this)
-    return RunResult(folder=folder, verdict=verdict)
+    return finished(folder, verdict)
 
 
 def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches) -> RunResult:
@@ -166,4 +172,4 @@ def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches
                 f"{folder.path} has predictions but no verdict yet.", hint=f"First: evalsuite score {folder.path}"
             )
         verdict = render_again(folder, who, on_stage)
-    return RunResult(folder=folder, verdict=verdict)
+    return finished(folder, verdict)

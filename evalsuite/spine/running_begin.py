@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import InputError, OutputError
+from evalsuite.errors import EvalsuiteError, InputError, OutputError
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import write_json
@@ -16,6 +16,7 @@ from evalsuite.spine import history, reuse
 from evalsuite.spine.baseline import Baseline
 from evalsuite.spine.folder import clear_work, plan_of
 from evalsuite.spine.running_context import Request, RunContext, other_run
+from evalsuite.spine.waivers import WAIVER, Waiver, open_waiver
 
 if TYPE_CHECKING:
     from evalsuite.models.base import AnyModel
@@ -37,6 +38,7 @@ def begin_or_resume(
     InputError
         If the folder holds something else, or the cases have no use left and the policy refuses.
     """
+    waiver = None if ask.waiver is None else open_waiver(ask.waiver, testset.lock)
     identity = {
         "protocol": protocol_digest(protocol),
         "root": testset.root,
@@ -61,7 +63,7 @@ def begin_or_resume(
         write_json(run.folder.plan, plan)
         history.step(run.ledger, "run_resumed", run.who, plan["run_id"], {}, reason="the same use goes on")
         return plan
-    return _enter(run, ask, protocol, testset, dict(plan))
+    return _enter(run, ask, protocol, testset, dict(plan), waiver)
 
 
 def _new_plan(run: RunContext, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +89,12 @@ def _new_plan(run: RunContext, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _enter(
-    run: RunContext, ask: Request, protocol: StudyProtocol, testset: LockedTestSet, plan: dict[str, Any]
+    run: RunContext,
+    ask: Request,
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    plan: dict[str, Any],
+    waiver: Waiver | None,
 ) -> dict[str, Any]:
     """Write the access entry, and complete the plan with what the ledger said before it.
 
@@ -113,29 +120,35 @@ def _enter(
         if any(e.objects.get(RUN) == name for e in found):
             return None
         status, use = count(found)
-        reuse.refuse_excess(use)
+        waived = None
+        if waiver is not None and reuse.excess(use) is not None:
+            waiver.require_unspent(found, run.who.now()[:10])
+            waived = waiver
+        else:
+            reuse.refuse_excess(use)
         return Draft(
             action="run_started",
             actor=run.who.actor,
             role=run.who.role,
             utc=run.who.now(),
             reason=run.who.reason or "evaluation",
-            objects=_objects(protocol, plan, status, use),
+            objects=_objects(protocol, plan, status, use, waived),
         )
 
     try:
         entries = run.ledger.append(decide, signer=run.who.signer)
-    except InputError:
-        clear_work(run.folder)
+    except EvalsuiteError:
+        clear_work(run.folder)  # nothing was used, so nothing is left behind
         raise
-    before = entries[: next(e.seq for e in entries if e.objects.get(RUN) == name) - 1]
-    status, use = count(before)
+    entered = next(e for e in entries if e.objects.get(RUN) == name)
+    status, use = count(entries[: entered.seq - 1])
+    granted = waiver if waiver is not None and entered.objects.get(WAIVER) == waiver.digest else None
     said = reuse.excess(use)
     flags = [*status.flags, *([] if said is None else [said])]
     plan = {
         **plan,
         "status": {**status.to_json(), "flags": flags},
-        "use": use.to_json(),
+        "use": {**use.to_json(), "waiver": None if granted is None else granted.to_json()},
         "entered": True,
     }
     write_json(run.folder.plan, plan)
@@ -143,7 +156,11 @@ def _enter(
 
 
 def _objects(
-    protocol: StudyProtocol, plan: Mapping[str, Any], status: history.EvidenceStatus, use: reuse.Use
+    protocol: StudyProtocol,
+    plan: Mapping[str, Any],
+    status: history.EvidenceStatus,
+    use: reuse.Use,
+    waived: Waiver | None,
 ) -> dict[str, str]:
     """What the access entry binds: protocol, set, model, cases, earlier uses and what is left of the budget."""
     identity = plan["identity"]
@@ -157,5 +174,6 @@ def _objects(
         "uses_before": str(use.most),
         "uses_left": str(use.left),
         **({"baseline": identity["baseline"]} if "baseline" in identity else {}),
+        **({WAIVER: waived.digest} if waived is not None else {}),
         **({FREEZE: str(status.frozen["digest"])} if status.frozen is not None else {}),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted
+from evalsuite.record.canonical import read_json
 from evalsuite.record.signing import Signer
 from evalsuite.record.store import LedgerStore
 from evalsuite.spine.folder import RunFolder
@@ -37,11 +38,18 @@ class Who:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """A finished run: its folder, verdict and where the report is."""
+    """A finished run: its folder, verdict, where the report is, and what the record flags beside the verdict."""
 
     folder: RunFolder
     verdict: Verdict
+    flags: tuple[str, ...] = ()
     already_done: bool = False
+
+
+def finished(folder: RunFolder, verdict: Verdict, *, already_done: bool = False) -> RunResult:
+    """The result of the run in `folder`, with the flags its record carries."""
+    flags = tuple(str(f) for f in read_json(folder.record)["flags"])
+    return RunResult(folder=folder, verdict=verdict, flags=flags, already_done=already_done)
 
 
 def nobody_watches(stage: str, done: int, total: int) -> None:
@@ -68,8 +76,8 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a run was asked to be: protocol, model, baseline (path and contract), settings, and whether it goes on to
-    open the reference standard.
+    """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
+    open the reference standard, and a waiver of the reuse limit.
     """
 
     protocol_path: Path | str
@@ -79,6 +87,7 @@ class Request:
     limit: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     then_score: bool = False
+    waiver: Path | None = None
 
 
 def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:

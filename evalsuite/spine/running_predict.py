@@ -20,7 +20,7 @@ from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import require_intact
 from evalsuite.spine.running_begin import begin_or_resume
 from evalsuite.spine.running_close import keep_proofs
-from evalsuite.spine.running_context import Request, RunContext, RunResult, other_run
+from evalsuite.spine.running_context import Request, RunContext, RunResult, finished, other_run
 from evalsuite.spine.scoring import require_baseline, require_supported
 from evalsuite.types import Verdict
 
@@ -65,7 +65,7 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
     )
     if not same:
         raise other_run(folder)
-    return RunResult(folder=folder, verdict=Verdict.from_json(read_json(folder.verdict)), already_done=True)
+    return finished(folder, Verdict.from_json(read_json(folder.verdict)), already_done=True)
 
 
 def _digest_of(baseline: tuple[Path, Path | None] | None, testset: LockedTestSet, limit: int | None) -> str | None:

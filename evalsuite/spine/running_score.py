@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, IntegrityError
 from evalsuite.protocol.load import load_protocol
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.signed_head import KEY_OBJECT
-from evalsuite.spine import history, states
+from evalsuite.record.usage import intervals
+from evalsuite.spine import history, roles, states
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.running_context import RunContext
 from evalsuite.spine.scoring import evaluate
 from evalsuite.types import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from evalsuite.testset import LockedTestSet
 
 
 def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
@@ -42,7 +46,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
     name = record["run"]["id"]
     states.require_sealed(run.ledger.entries(), name, predictions.digest)
-    history.step(
+    opened = history.step(
         run.ledger,
         "unblinded",
         run.who,
@@ -56,12 +60,14 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         },
         reason="reference standard opened for scoring",
     )
+    roles.apply_to_record(record, protocol.roles, opened)
     run.on_stage("evaluate", 0, 1)
     evidence = evaluate(
         protocol,
         testset,
         predictions,
         baseline=baseline,
+        used_before=_used_before(record["use"], testset),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),
     )
     verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
@@ -90,6 +96,14 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     }
     write_json(folder.record, record)
     return evidence, verdict
+
+
+def _used_before(use: Mapping[str, Any], testset: LockedTestSet) -> tuple[str, ...]:
+    """Ids of the run's cases that earlier runs used, as the ledger had it when the run began."""
+    if not use["used_before"]:
+        return ()
+    found = intervals(use["used_before"], len(testset.cases))
+    return tuple(c.case_id for low, high in found for c in testset.cases[low - 1 : high])
 
 
 def remembered_set(record: Mapping[str, Any]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ProtocolError
@@ -91,11 +91,14 @@ def evaluate(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Evidence:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
     `baseline` holds the predictions, on the same cases, of what the protocol compares with.
+    `used_before` are the ids of cases that earlier runs used: where that is some and not all, the primary endpoints are
+    given for both groups.
 
     The reference standard is opened here (its digest is checked first). The same inputs give the same evidence, to the
     byte once written as canonical JSON.
@@ -114,6 +117,7 @@ def evaluate(
     import scipy
 
     import evalsuite
+    from evalsuite.analyses.reuse import by_use
     from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
 
@@ -141,6 +145,15 @@ def evaluate(
         predictions=device,
         baseline=compared,
         on_step=on_step,
+    )
+    split = by_use(
+        protocol,
+        case_id=case_id,
+        patient_id=patient_id,
+        frame=frame,
+        predictions=device,
+        used_before=used_before,
+        evaluate=evaluate_task,
     )
     notes = list(results.notes)
     if _each_case_alone(protocol, testset, frame):
@@ -170,7 +183,7 @@ def evaluate(
             **({} if baseline is None else {"baseline_digest": baseline.digest}),
         },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},
-        findings=results.findings,
+        findings=(*results.findings, *split),
         curves=results.curves,
         accounting=results.accounting,
         tests=results.tests,

@@ -62,6 +62,7 @@ def lock_testset(
     set_id: str | None = None,
     set_version: str = "1",
     actor: str,
+    role: str = "custodian",
     utc: str,
     signer: Signer | None = None,
     reference_key: ReferenceKey | None = None,
@@ -87,8 +88,8 @@ def lock_testset(
         Copy the files into `out/files`; otherwise they stay where they are.
     set_id
         Name of the set; by default the name of `out`.
-    actor, utc
-        Who locks, and the time, for lock file and ledger.
+    actor, role, utc
+        Who locks, in which role, and the time, for lock file and ledger.
     signer
         Signs the lock and the ledger's head; without it both are unsigned, which `verify` and every report say.
     reference_key
@@ -212,7 +213,7 @@ def lock_testset(
             objects |= {f"supersedes_{k}": changes["supersedes"][k] for k in ("root", "lock")}
         if store is not None:
             record_url(staging, store)
-        entry = ledger.Draft(action="locked", actor=actor, role="custodian", utc=utc, reason=said, objects=objects)
+        entry = ledger.Draft(action="locked", actor=actor, role=role, utc=utc, reason=said, objects=objects)
         ledger_of(staging, lock, store).append(lambda _: entry, signer=signer)
         _publish(staging, out)
     except BaseException:
@@ -222,7 +223,7 @@ def lock_testset(
         replaced = ledger.Draft(
             action="superseded",
             actor=actor,
-            role="custodian",
+            role=role,
             utc=utc,
             reason=f"superseded by version {set_version}: {versions.described(changes)}",
             objects={"superseded_by_lock": sha256_bytes(data), "superseded_by_root": lock["root"]},

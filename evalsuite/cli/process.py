@@ -1,0 +1,115 @@
+"""The verbs around a run: what may leave it, what ends it, and what excuses one use too many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from evalsuite.cli import show
+from evalsuite.cli.console import emit_json, errors_as_exit_codes
+from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")]
+MovedSet = Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")]
+
+
+def export(
+    run_folder: RunFolder,
+    view: Annotated[
+        Literal["developer", "assessor"],
+        typer.Option("--view", help="developer: verdict and whole-set estimates; assessor: everything"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder to make")],
+    testset: MovedSet = None,
+    key: Key = None,
+    actor: Actor = "",
+    role: Role = None,
+    reason: Reason = "",
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Copy of a run for developers (a summary, no cases) or assessors (everything); entered in the ledger."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine.views import export_view
+
+        done = export_view(
+            run_folder, view=view, out=out, who=who_is(actor, reason, role, key), testset_path=testset, store=store
+        )
+        if as_json:
+            emit_json({**done, "path": str(out), "exit_code": 0})
+        else:
+            show.facts(
+                f"The {view} view of run {done['run']} is in {out}",
+                [("files", f"{len(done['files'])}"), ("ledger", f"entry {done['ledger_entry']}")],
+            )
+
+
+def void(
+    run_folder: RunFolder,
+    reason: Annotated[str, typer.Option("--reason", help="why, for the ledger")],
+    superseded_by: Annotated[
+        Path | None, typer.Option("--superseded-by", metavar="RUN", help="the run that takes its place")
+    ] = None,
+    testset: MovedSet = None,
+    key: Key = None,
+    actor: Actor = "",
+    role: Role = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Declare a run void, or superseded by another, for good; what it did stays on record and counts as use."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine.ending import end_run
+
+        done = end_run(
+            run_folder,
+            who=who_is(actor, reason, role or "custodian", key),
+            superseded_by=superseded_by,
+            testset_path=testset,
+            store=store,
+        )
+        if as_json:
+            emit_json({**done, "exit_code": 0})
+        else:
+            show.facts(f"The run {done['run']} is {done['state']}", [("ledger", f"entry {done['ledger_entry']}")])
+
+
+def waive(
+    testset: Annotated[Path, typer.Argument(metavar="SET", help="the locked test set")],
+    reason: Annotated[str, typer.Option("--reason", help="why the cases are used once more than the policy allows")],
+    out: Annotated[Path, typer.Option("--out", help="waiver file to write, e.g. waiver.yaml")],
+    runs: Annotated[int | None, typer.Option("--runs", min=1, help="for how many runs")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="DATE", help="last day, UTC, e.g. 2026-12-31")] = None,
+    key: Key = None,
+    actor: Actor = "",
+    role: Role = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Grant a waiver of the reuse limit, signed with the custodian's key; `run --waiver` uses it."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine.ending import waive as grant
+
+        done = grant(
+            testset, out=out, who=who_is(actor, reason, role or "custodian", key), runs=runs, until=until, store=store
+        )
+        if as_json:
+            emit_json({**done.to_json(), "path": str(out), "exit_code": 0})
+        else:
+            show.facts(
+                f"Waiver written to {out}",
+                [
+                    ("reason", done.reason),
+                    ("by", f"{done.who}, {done.role}, key {done.keyid}"),
+                    ("allows", " ".join(_allows(done.runs, done.until))),
+                ],
+            )
+
+
+def _allows(runs: int | None, until: str | None) -> list[str]:
+    return [
+        *([f"{runs} run{'s' * (runs != 1)}"] if runs is not None else []),
+        *([f"until {until}"] if until is not None else []),
+    ]

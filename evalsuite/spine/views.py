@@ -1,0 +1,150 @@
+"""Copies of a finished run for others: a summary for developers, who see no case, and everything for assessors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from evalsuite.errors import InputError, OutputError
+from evalsuite.protocol.load import load_protocol
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.record.canonical import read_json, write_json
+from evalsuite.record.digest import digest_json
+from evalsuite.record.files import walk_files
+from evalsuite.record.ledger import Entry
+from evalsuite.spine import history, states
+from evalsuite.spine.folder import RunFolder, require_intact
+from evalsuite.spine.roles import ASSESSORS
+from evalsuite.spine.running_context import Who
+from evalsuite.spine.running_score import remembered_set
+from evalsuite.types import CriterionResult, Estimate, Evidence, Verdict
+
+View = Literal["developer", "assessor"]
+VIEW_SCHEMA = "evalsuite/developer-view/1"
+#: Analyses whose whole-set figures are summaries; the others list groups, cases or assumptions about single cases.
+_SUMMARIES = ("performance", "calibration", "comparison", "segmentation", "detection", "readers")
+_WITHHELD = "withheld: figures of groups are not part of the developers' view"
+
+
+def export_view(
+    run_path: Path, *, view: View, out: Path, who: Who, testset_path: Path | None = None, store: str | None = None
+) -> dict[str, Any]:
+    """Write a view of a run into the new folder `out`, and enter in the ledger who got which.
+
+    `developer` is summary.json and a report of it: verdict, estimates of the whole set with their intervals; no case,
+    no group, no curve. `assessor` is a copy of the whole run.
+
+    Raises
+    ------
+    InputError
+        If the run has no verdict, `out` holds something, or the role may not have this view (the ledger then says so).
+    IntegrityError
+        If the run is not as it was sealed, or the ledger does not know it.
+    """
+    folder = RunFolder(run_path)
+    require_intact(folder)
+    if not folder.verdict.exists():
+        raise InputError(f"{run_path} has no verdict yet.", hint=f"First: evalsuite score {run_path}")
+    record, protocol = read_json(folder.record), load_protocol(folder.protocol)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} already holds something.", hint="Choose a new or empty folder with --out.")
+    kept = history.open_ledger(testset_path or remembered_set(record), store)
+    name = record["run"]["id"]
+    refused = _refusal(view, who, protocol)
+    if refused is not None:
+
+        def known(found: tuple[Entry, ...]) -> None:
+            states.state_of(found, name)
+
+        history.add(kept, "export_refused", who, {"run": name, "view": view}, reason=refused, decide=known)
+        raise InputError(f"The {view} view is refused: {refused}.", hint=f"It is for: {', '.join(ASSESSORS)}.")
+    # The line is on disk before anything leaves the run.
+    chain = history.step(kept, "exported", who, name, {"view": view}, reason=who.reason or f"{view} view exported")
+    try:
+        if view == "assessor":
+            shutil.copytree(folder.path, out, dirs_exist_ok=True)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            _write_summary(folder, protocol, record, out)
+    except OSError as error:
+        raise OutputError(f"Cannot write {out}: {error.strerror}.", hint="Choose another --out.") from error
+    return {"run": name, "view": view, "files": walk_files(out), "ledger_entry": chain[-1].seq}
+
+
+def _refusal(view: View, who: Who, protocol: StudyProtocol) -> str | None:
+    if view == "developer":
+        return None
+    if who.role not in ASSESSORS:
+        return f"the role {who.role} gets summaries only"
+    if protocol.roles is not None and who.actor in protocol.roles.developer:
+        return f"{who.actor} is named a developer"
+    return None
+
+
+def _write_summary(folder: RunFolder, protocol: StudyProtocol, record: Mapping[str, Any], out: Path) -> None:
+    from evalsuite.report import write_report
+
+    evidence = summary_evidence(Evidence.from_json(read_json(folder.evidence)))
+    verdict = summary_verdict(Verdict.from_json(read_json(folder.verdict)), digest_json(evidence.to_json()))
+    shown = summary_record(record)
+    write_json(
+        out / "summary.json",
+        {
+            "schema": VIEW_SCHEMA,
+            "run": record["run"]["id"],
+            "protocol": {k: record["protocol"][k] for k in ("id", "version", "digest")},
+            "testset": {k: record["testset"][k] for k in ("set_id", "version", "root", "n_cases", "n_patients")},
+            "model": {k: record["model"].get(k) for k in ("name", "format", "digest")},
+            "run_evidence_digest": digest_json(read_json(folder.evidence)),
+            "verdict": verdict.to_json(),
+            "findings": [f.to_json() for f in evidence.findings],
+        },
+    )
+    write_report(
+        out / "report.pdf",
+        protocol=protocol,
+        evidence=evidence,
+        verdict=verdict,
+        record=shown,
+        html_path=out / "report.html",
+    )
+
+
+def summary_evidence(evidence: Evidence) -> Evidence:
+    """Whole-set estimates and counts; no group, no curve (its steps are cases), no note (it may name one)."""
+    return replace(
+        evidence,
+        findings=tuple(
+            f for f in evidence.findings if not f.stratum and f.analysis in _SUMMARIES and f.condition is None
+        ),
+        curves=(),
+        accounting=tuple(a for a in evidence.accounting if not a.stratum),
+        tests=(),
+        notes=("This is the developers' view: figures of groups, curves and cases are withheld.",),
+    )
+
+
+def summary_verdict(verdict: Verdict, evidence_digest: str) -> Verdict:
+    """The same verdict, without the figures of criteria that are judged in groups."""
+    return replace(
+        verdict, criteria=tuple(_bare(c) for c in verdict.criteria), flags=(), evidence_digest=evidence_digest
+    )
+
+
+def _bare(criterion: CriterionResult) -> CriterionResult:
+    if not criterion.stratum:
+        return criterion
+    hidden = Estimate.not_estimable(_WITHHELD, n=0, unit=criterion.estimate.unit, level=criterion.estimate.level)
+    return replace(criterion, estimate=hidden, reason=_WITHHELD)
+
+
+def summary_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without places, command and ledger: who ran what where is not the developers' to know."""
+    kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles")}
+    kept["view"] = "developers' view: a summary; figures of groups, curves and cases are withheld"
+    kept["run"] = {**record["run"], "command": "withheld in the developers' view"}
+    kept["testset"] = {k: v for k, v in record["testset"].items() if k != "attributes"}
+    return kept
