@@ -21,6 +21,10 @@ _MOST_ROWS = 80
 _HYPOTHESES = {"superiority": "superiority", "non_inferiority": "non-inferiority", "equivalence": "equivalence"}
 
 
+#: How the methods of tests begin that a criterion on an endpoint has beside its interval.
+_OF_GOALS = ("exact binomial", "two one-sided t tests", "one-sided t test")
+
+
 def comparison(material: Material) -> Section | None:
     """Differences in the whole set and in every group, with both devices' own values; None without a comparison."""
     found = list(material.findings(analysis="comparison"))
@@ -148,6 +152,18 @@ def adjustment(material: Material) -> list[Block]:
     return [
         Heading(text="Adjustment for several claims", id="multiplicity"),
         _test_table("p-values adjusted for multiplicity", tests, adjusted=True, material=material),
+    ]
+
+
+def tests_of_goals(material: Material) -> list[Block]:
+    """Tests of the endpoints' goals (exact binomial, t) beside the intervals that decide; nothing without any."""
+    names = {e.name for e in material.protocol.endpoints}
+    tests = [t for t in material.evidence.tests if t.endpoint in names and t.method.startswith(_OF_GOALS)]
+    if not tests:
+        return []
+    return [
+        Heading(text="Tests of the goals", id="tests-of-goals"),
+        _test_table("Tests of the goals; the intervals decide", tests, adjusted=False, material=material),
     ]
 
 

@@ -13,7 +13,7 @@ from evalsuite.report.format import (
 from evalsuite.report.judged import criteria_table, judgement, ranked
 from evalsuite.report.material import ROLE_ORDER, Material, anchor, finding_at, question
 from evalsuite.report.sections_classes import class_tables, has_several
-from evalsuite.report.sections_comparison import adjustment
+from evalsuite.report.sections_comparison import adjustment, tests_of_goals
 from evalsuite.report.text import clean, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Heading, Notice, Row, Section, Table
 from evalsuite.types import Finding
@@ -38,6 +38,7 @@ def primary_results(material: Material) -> Section:
     )
     if reasons:
         blocks += [Heading(text="Why each criterion is judged as it is", id="reasons"), Bullets(items=reasons)]
+    blocks += tests_of_goals(material)
     blocks += adjustment(material)
     if material.flags:
         blocks += [

@@ -99,7 +99,7 @@ def tost(
     if not lower < upper:
         raise ValueError(f"lower is below upper, got {lower!r} and {upper!r}")
     a, b = paired(device, reference)
-    label = "two one-sided t tests"
+    label = "two one-sided t tests" if math.isfinite(lower) and math.isfinite(upper) else "one-sided t test"
     undefined = "no cases" if a.size == 0 else None
     mean = clustered_mean(a - b, patient_index(patient, a.size)) if a.size else None
     if mean is not None and mean.standard_error is None:

@@ -114,3 +114,16 @@ def test_lines_are_cut_off_where_they_leave_the_drawing() -> None:
     )
     # The model's line, and treating all in two pieces: down to the edge, and up again from it.
     assert svg.count("<path") + svg.count("<polyline") == 3
+
+
+def test_the_exact_test_of_a_goal_stands_beside_its_verdict() -> None:
+    goal = {"bound": "lower", "op": ">", "value": 0.5}
+    study = protocol(*CLAIMS)
+    point = study.operating_points[0].name
+    asked = {"name": "found", "metric": "sensitivity", "at": point, "role": "primary", "criterion": goal}
+    study = StudyProtocol.model_validate({**study.model_dump(by_alias=True, exclude_unset=True), "endpoints": [asked]})
+    d, evidence = made(study)
+    (test,) = [t for t in evidence.tests if t.endpoint == "found" and t.method.startswith("exact binomial")]
+    table = tables(d, "primary-results")["Tests of the goals; the intervals decide"]
+    assert [row.cells[0].text for row in table.rows] == [test.name]
+    assert "exact binomial, one-sided" in table.notes[0]
