@@ -269,6 +269,7 @@ FAMILIES = (
         simulate=_clustered,
         cells=grid("clustered", n=SIZES, cases=(4, 8), settings=_ICC, keep=lambda c: c.n < 2000 or c.cases == 4),
         stage=1,
+        first=4,
     ),
     Family(
         name="gap",
@@ -284,6 +285,7 @@ FAMILIES = (
             ),
         ),
         stage=1,
+        first=4,
     ),
     Family(
         name="paired clustered",
@@ -291,5 +293,6 @@ FAMILIES = (
         simulate=_paired_clustered,
         cells=grid("paired clustered", n=(30, 100, 400), cases=(4, 8), settings=_clustered_pairs()),
         stage=1,
+        first=4,
     ),
 )

@@ -217,6 +217,7 @@ FAMILIES = (
         simulate=_raters,
         cells=grid("raters", n=(30, 100, 400, 2000), settings=tuple((("raters", k),) for k in (2, 5))),
         stage=1,
+        first=4,
     ),
     Family(name="repeats", page=PAGE, simulate=_repeats, cells=grid("repeats", n=(30, 100, 400, 2000)), stage=1),
     Family(

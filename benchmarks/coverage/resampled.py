@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coverage.designs import Population, Risks, patients, risk_population, risks, with_draws
-from benchmarks.coverage.study import LATER, Answer, Cell, Family, grid
+from benchmarks.coverage.study import Answer, Cell, Family, grid
 from evalsuite.stats import calibration_error, decision_curve, roc, roc_operating
 from evalsuite.stats.bootstrap import FOLDED, binary_replicates, difference_estimate, estimates
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
@@ -147,7 +147,7 @@ def _differences(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
         for k, metric in enumerate(COMPARED):
             for method, title in METHODS.items():
                 e = difference_estimate((tables[0], 0, k), (tables[1], 0, k), method=method)
-                yield Answer(f"difference of {NAMES[metric]}s, paired{_more(cell)}", title, a[metric] - b[metric], e)
+                yield Answer(f"difference of {NAMES[metric]}, paired{_more(cell)}", title, a[metric] - b[metric], e)
 
 
 READ: tuple[tuple[BootstrapMethod, bool], ...] = (("percentile", False), ("percentile", True), ("bca", False))
@@ -313,7 +313,8 @@ FAMILIES = (
         cells=grid("operating", n=(100, 400), prevalence=(0.1, 0.5), piece=20)
         + grid("operating", n=(30,), prevalence=(0.5,), piece=20)
         + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), piece=20),
-        stage=LATER + 1,
+        stage=6,
+        first=10,
     ),
     Family(
         name="benefit",
@@ -336,11 +337,12 @@ FAMILIES = (
         simulate=_smooth,
         cells=grid(
             "smooth",
-            n=(50, 100),
+            n=(50,),
             prevalence=(0.3,),
             settings=tuple((("model", m), ("resamples", 200)) for m in ("calibrated", "miscalibrated")),
             piece=10,
         ),
-        stage=LATER + 1,
+        stage=6,
+        first=10,
     ),
 )

@@ -304,8 +304,9 @@ FAMILIES = (
         cells=grid("ordinal", n=(30, 100, 400, 2000), settings=_GRADED)
         + grid("ordinal", n=(30, 100, 400), cases=(4, 8), settings=_GRADED),
         stage=1,
+        first=4,
     ),
-    Family(name="vus", page=PAGE, simulate=_vus, cells=grid("vus", n=(30, 100, 400, 2000)), stage=1),
+    Family(name="vus", page=PAGE, simulate=_vus, cells=grid("vus", n=(30, 100, 400, 2000)), stage=1, first=4),
     Family(
         name="ordinal bootstrap",
         page=PAGE,
