@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
@@ -33,6 +34,12 @@ _SETTINGS = (
     *("tolerance", "coverage", "variance_ratio", "repeats"),
 )
 _MAX_ALPHA = 0.025
+#: "Youden on the test set", "optimised on the locked set": said of the set that is to give the evidence.
+_SEARCHED = re.compile(
+    r"(?<!not )(?<!never )\b(optimi[sz]ed?|tuned|chosen|selected|searched|maximi[sz]ed?|youden)\b( [\w']+){0,3} "
+    r"(on|over|from|in) (the |this |our )?(locked|test|evaluation)([ -]?(test)?[ -]?(set|data))",
+    re.IGNORECASE,
+)
 #: Names that claim the truth to be known.
 _OF_A_REFERENCE = (
     *("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "youden", "lr_positive"),
@@ -110,6 +117,13 @@ def _task(protocol: StudyProtocol) -> Iterator[Problem]:
 
 
 def _operating_points(protocol: StudyProtocol) -> Iterator[Problem]:
+    for i, point in enumerate(protocol.operating_points):
+        if _SEARCHED.search(point.source):
+            yield Problem(
+                "an operating point searched on the test set is no operating point fixed beforehand",
+                f"operating_points[{i}].source",
+                "fix it on other data, and say on which",
+            )
     if protocol.task.kind in ("binary", "multilabel"):
         return
     for i, _ in enumerate(protocol.operating_points):

@@ -22,6 +22,8 @@ REACHED = {
 }
 #: Objects of `run_started`: the run, its cases (positions in the lock's rows, from 1), the freeze it rests on.
 RUN, CASES, FREEZE = "run", "cases", "freeze"
+#: Object of `locked`: uses that cases of a new version bring along from the version it supersedes, `2:1-60;1:61-80`.
+USED = "used"
 
 _SPANS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
@@ -80,13 +82,16 @@ def use_segments(entries: Sequence[Entry], n_cases: int) -> tuple[Segment, ...]:
     """How often each case was used, as segments that cover all `n_cases` cases in order.
 
     Every run that was started counts, whether or not it was finished, limited or exploratory; a resumed run is one use.
+    Cases of a new version of a set bring along the uses they had in the old one.
     """
     change: dict[int, int] = {1: 0}
-    for entry in entries:
-        if entry.action == "run_started":
-            for first, last in intervals(entry.objects.get(CASES, ""), n_cases):
-                change[first] = change.get(first, 0) + 1
-                change[last + 1] = change.get(last + 1, 0) - 1
+    counted = [(1, e.objects.get(CASES, "")) for e in entries if e.action == "run_started"]
+    inherited = next((e.objects[USED] for e in entries if e.action == "locked" and USED in e.objects), "")
+    counted += [(int(n), cases) for n, _, cases in (part.partition(":") for part in inherited.split(";") if part)]
+    for n, cases in counted:
+        for first, last in intervals(cases, n_cases):
+            change[first] = change.get(first, 0) + n
+            change[last + 1] = change.get(last + 1, 0) - n
     segments: list[Segment] = []
     uses = 0
     for first, after in itertools.pairwise([*sorted(p for p in change if p <= n_cases), n_cases + 1]):
@@ -96,6 +101,15 @@ def use_segments(entries: Sequence[Entry], n_cases: int) -> tuple[Segment, ...]:
         else:
             segments.append(Segment(first=first, last=after - 1, uses=uses))
     return tuple(segments)
+
+
+def inherited_uses(uses_of: Mapping[str, int], case_ids: Sequence[str]) -> str:
+    """The object USED for a set whose rows are `case_ids`, where the version before used its cases `uses_of` times."""
+    positions: dict[int, list[int]] = {}
+    for position, case_id in enumerate(case_ids, start=1):
+        if n := uses_of.get(case_id, 0):
+            positions.setdefault(n, []).append(position)
+    return ";".join(f"{n}:{spans(found)}" for n, found in sorted(positions.items(), reverse=True))
 
 
 def within(segments: Sequence[Segment], cases: str, n_cases: int) -> tuple[Segment, ...]:

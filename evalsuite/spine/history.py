@@ -163,6 +163,11 @@ def evidence_status(
                 "the baseline was exchanged after the reference standard had been opened for another one "
                 f"(ledger entry {swapped[-1].seq})"
             )
+    silent = [p.name for p in protocol.operating_points if not p.source]
+    if silent:
+        flags.append(
+            f"no source is stated for operating point {', '.join(silent)}: that it was fixed beforehand is unsaid"
+        )
     if limit is not None:
         reasons.append(f"only the first {limit} cases were run (--limit)")
     return EvidenceStatus(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
+from evalsuite.record.usage import inherited_uses, use_segments
 from evalsuite.testset.encryption import ReferenceKey
-from evalsuite.testset.open import open_record, open_reference, read_rows
+from evalsuite.testset.open import ledger_of, open_record, open_reference, read_rows
 from evalsuite.testset.selection import Retired
 from evalsuite.testset.types import LockedTestSet
 
@@ -115,6 +116,18 @@ def lineage(
         "columns_added": [c for c in now if c not in columns_before],
         "columns_removed": [c for c in columns_before if c not in now],
     }
+
+
+def uses_brought_along(old: Old, case_ids: Sequence[str]) -> str:
+    """How often each of `case_ids` was used in the old version, for the new ledger's first entry; "" for never.
+
+    A case is the same where its id is: a new version is no way to use it afresh.
+    """
+    kept = ledger_of(old.testset.path, old.testset.lock)
+    before = old.frame[old.testset.lock["columns"]["case"]].tolist()
+    segments = use_segments(kept.entries(), len(before))
+    uses_of = {before[i - 1]: s.uses for s in segments for i in range(s.first, s.last + 1)}
+    return inherited_uses(uses_of, case_ids)
 
 
 def described(found: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from evalsuite.record.envelope import declaration, sign_file
 from evalsuite.record.files import atomic_write, output_error, sync_folder, writing
 from evalsuite.record.signing import Signer
 from evalsuite.record.store import database, record_url
+from evalsuite.record.usage import USED
 from evalsuite.testset import lineage as versions
 from evalsuite.testset import manifest
 from evalsuite.testset.attributes import Attributes, attribute_problems
@@ -211,6 +212,8 @@ def lock_testset(
         objects = {"testset_lock": sha256_bytes(data), "testset_root": lock["root"]}
         if changes is not None:
             objects |= {f"supersedes_{k}": changes["supersedes"][k] for k in ("root", "lock")}
+        if old is not None and (used := versions.uses_brought_along(old, frame[roles.case].tolist())):
+            objects[USED] = used
         if store is not None:
             record_url(staging, store)
         entry = ledger.Draft(action="locked", actor=actor, role=role, utc=utc, reason=said, objects=objects)

@@ -465,3 +465,29 @@ def test_a_decision_curve_needs_a_probability_and_an_increasing_grid() -> None:
     assert unsupported(parse(data), {"auroc", "sensitivity", "brier"}) == []
     data["task"]["probability"] = False
     assert "needs a probability" in {p.where: p.what for p in problems(data)}["analyses.utility"]
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        ("Youden on the test set", True),
+        ("optimised on the locked set", True),
+        ("fixed on the tuning set", False),
+        ("fixed beforehand; not searched on the test set", False),
+        ("tuned on validation data, tested on the test set", False),
+    ],
+)
+def test_an_operating_point_is_not_searched_on_the_set_that_judges_it(source, refused):
+    data = changed("operating_points.0", {"name": "primary", "threshold": 0.5, "source": source})
+    if not refused:
+        parse(data)
+        return
+    with pytest.raises(ProtocolError) as caught:
+        parse(data)
+    assert [p.where for p in caught.value.problems] == ["operating_points[0].source"]
+
+
+def test_a_threshold_is_a_number_never_a_search():
+    with pytest.raises(ProtocolError) as caught:
+        parse(changed("operating_points.0", {"name": "primary", "threshold": "youden"}))
+    assert [p.where for p in caught.value.problems] == ["operating_points[0].threshold"]

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.record.ledger import Draft, Entry, LedgerHead, next_entry
-from evalsuite.record.usage import Segment, case_count, intervals, run_states, spans, summary, use_segments, within
+from evalsuite.record.usage import (
+    Segment,
+    case_count,
+    inherited_uses,
+    intervals,
+    run_states,
+    spans,
+    summary,
+    use_segments,
+    within,
+)
 
 
 def chain(*said: tuple[str, dict[str, str]]) -> list[Entry]:
@@ -75,3 +85,10 @@ def test_scoring_again_takes_no_run_back_and_void_is_for_good():
 def test_superseding_a_set_ends_no_run():
     said = [("run_started", {"run": "r"}), ("superseded", {"superseded_by_root": "x"})]
     assert run_states(chain(*said))["r"].state == "draft"
+
+
+def test_a_new_version_brings_the_uses_of_its_cases_along():
+    text = inherited_uses({"a": 2, "b": 2, "c": 1, "gone": 7, "d": 0}, ["new", "a", "b", "c", "d"])
+    assert text == "2:2-3;1:4"
+    found = use_segments(chain(("locked", {"used": text}), ("run_started", {"run": "r", "cases": "1-2"})), 5)
+    assert [s.uses for s in found for _ in range(s.first, s.last + 1)] == [1, 3, 2, 1, 0]

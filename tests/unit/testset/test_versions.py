@@ -102,6 +102,20 @@ def test_a_version_lists_what_changed_in_both_ledgers(first, tmp_path):
     assert [c.case_id for c in third.cases] == [c.case_id for c in new.cases], "a retired case stays retired"
 
 
+def test_a_new_version_does_not_make_its_cases_fresh(first, tmp_path):
+    table, _ = first
+    kept = tmp_path / "v1" / "ledger.jsonl"
+    for run, cases in (("a", "1-2"), ("b", "2-6")):
+        said = {"run": run, "cases": cases}
+        ledger.append(kept, action="run_started", actor="x", role="operator", utc="t", reason="", objects=said)
+    table.write_text(table.read_text().replace("c0,0.png,A,0\n", "") + "c9,0.png,A,1\n")
+    new = lock(table, tmp_path / "v2", supersedes=tmp_path / "v1")
+    assert [c.case_id for c in new.cases] == ["c1", "c2", "c3", "c4", "c5", "c9"]
+    assert ledger.read(tmp_path / "v2" / "ledger.jsonl")[0].objects["used"] == "2:1;1:2-5"
+    lock(table, tmp_path / "v3", supersedes=tmp_path / "v2")
+    assert ledger.read(tmp_path / "v3" / "ledger.jsonl")[0].objects["used"] == "2:1;1:2-5"
+
+
 def test_retired_cases_need_a_reason(first, tmp_path):
     table, _ = first
     bad = tmp_path / "r.csv"
