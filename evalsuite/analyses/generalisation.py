@@ -21,6 +21,7 @@ from evalsuite.stats.generalisation import (
     SiteEffect,
     SiteHeterogeneity,
     auroc_effects,
+    effects_by_delta,
     effects_of_estimates,
     effects_of_shares,
     leave_one_site_out,
@@ -110,6 +111,8 @@ def effects_of_figure(
     if all(e.numerator is not None and e.design_effect is not None for e in estimates.values() if e.value is not None):
         return effects_of_shares(estimates, scale=_scale(protocol)), _scale(protocol)
     scale: Scale = _scale(protocol) if (info.lower, info.upper) == (0.0, 1.0) else "identity"
+    if scale == "logit":
+        return effects_by_delta(estimates), scale
     return effects_of_estimates(estimates, scale=scale), scale
 
 

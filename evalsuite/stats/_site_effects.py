@@ -158,6 +158,23 @@ def auroc_effects(
     return tuple(made)
 
 
+def effects_by_delta(estimates: Mapping[str, Estimate]) -> tuple[SiteEffect, ...]:
+    """Logit effects of figures between 0 and 1, their variance read from the width of the interval itself.
+
+    It is carried to the logit scale by the delta method, so that an interval that reaches 1 is no obstacle. A figure of
+    0 or 1 is treated as `effects_of_estimates` treats it.
+    """
+    made: list[SiteEffect] = []
+    for site, e in estimates.items():
+        (plain,) = effects_of_estimates({site: e}, scale="identity")
+        if plain.effect is None or plain.variance is None or not 0.0 < plain.effect < 1.0:
+            made += effects_of_estimates({site: e}, scale="logit")
+            continue
+        slope = 1.0 / (plain.effect * (1.0 - plain.effect))
+        made.append(SiteEffect(site=site, estimate=e, effect=logit(plain.effect), variance=plain.variance * slope**2))
+    return tuple(made)
+
+
 def effects_of_estimates(estimates: Mapping[str, Estimate], *, scale: Scale) -> tuple[SiteEffect, ...]:
     """Site effects from estimates of any metric, the variance read back from the width of the interval on `scale`.
 

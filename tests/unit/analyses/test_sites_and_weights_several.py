@@ -124,6 +124,18 @@ def test_the_average_over_sites_of_an_accuracy_is_the_restricted_likelihood_s() 
         assert found(results, "mel", condition) == found(alone, "mel", condition)
 
 
+def test_an_average_over_classes_is_modelled_where_a_site_s_interval_reaches_one() -> None:
+    truth, p = classified()
+    asked = [{"name": "area", "metric": "macro_auroc", "interval": "percentile"}]
+    study = protocol(MULTICLASS, asked, generalisation={"site": "site", "endpoints": ["area"]})
+    results = run(study, {"truth": [CLASSES[t] for t in truth]}, {f"p_{c}": p[:, i] for i, c in enumerate(CLASSES)})
+    own = [found(results, "area", "site", site=s) for s in "abcde"]
+    y = np.array([e.value for e in own])
+    error = np.array([(e.high - e.low) / (2 * stats.norm.ppf(0.975)) for e in own]) / (y * (1 - y))
+    mean, _ = reml(np.log(y / (1 - y)), error**2)
+    assert found(results, "area", "average_site").value == pytest.approx(1 / (1 + np.exp(-mean)), abs=1e-4)
+
+
 def test_agreement_and_error_over_sites_come_from_each_site_s_interval() -> None:
     rng = np.random.default_rng(4)
     size = rng.gamma(5, 10, N)
