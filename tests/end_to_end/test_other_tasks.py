@@ -160,6 +160,7 @@ def test_a_device_is_compared_with_a_worse_one(kind, tmp_path, cli):
         comparisons=COMPARED[kind],
         decision_rule="any_primary",
         multiplicity={"method": "hommel"},
+        analyses={"generalisation": {"site": "sex", "endpoints": [TASKS[kind]["endpoints"][0]["name"]]}},
     )
     worse = pd.read_csv(tmp_path / "predictions.csv", dtype=str)
     columns = [c for c in worse.columns if c != "case_id"]
@@ -185,6 +186,9 @@ def test_a_device_is_compared_with_a_worse_one(kind, tmp_path, cli):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Candidate and baseline in the whole test set" in page
     assert "p-values adjusted for multiplicity" in page
+    assert "How much results differ by sex" in page
+    drawn = {"multiclass": CLASSES, "multilabel": LABELS, "ordinal": []}[kind]
+    assert all(f"ROC curve of {name}" in page and f"Reliability of {name}" in page for name in drawn)
 
 
 def test_cases_without_output_are_counted_as_wrong_and_said(tmp_path, cli):

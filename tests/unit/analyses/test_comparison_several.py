@@ -340,11 +340,14 @@ def test_a_measurement_that_is_missing_needs_a_largest_error() -> None:
         {"name": "agreement", "metric": "icc"},
         {"name": "high", "metric": "bias", "criterion": {"bound": "upper", "op": "<", "value": 1.0}, "maximum": 10.0},
         {"name": "either", "metric": "bias", "hypothesis": "equivalence", "margin": 1.0, "maximum": 10.0},
+        {"name": "near", "metric": "coverage_probability", "tolerance": 2.0},
     )
     results = run(study, {"size": [repr(float(v)) for v in size]}, {"mm": a}, {"mm": b})
     error = np.abs(a - size)
     error[:3] = 40.0
     assert difference(results, "bounded").value == pytest.approx(error.mean() - np.abs(b - size).mean())
+    near = [np.abs(d - size) <= 2.0 for d in (a, b)]  # a missing measurement is near nothing
+    assert difference(results, "near").value == pytest.approx(near[0].mean() - near[1].mean())
     assert "declares no largest error" in difference(results, "unbounded").undefined
     assert "no worst case" in difference(results, "agreement").undefined
     gap = np.where(np.arange(N) < 3, 10.0, a - size)
