@@ -170,6 +170,9 @@ def evidence_status(
         )
     if limit is not None:
         reasons.append(f"only the first {limit} cases were run (--limit)")
+    newer = next((e for e in reversed(found) if e.action == "testset_superseded"), None)
+    if newer is not None:
+        flags.append(f"the test set was superseded by a newer version on {newer.utc[:10]} (ledger entry {newer.seq})")
     return EvidenceStatus(
         frozen=None
         if frozen is None

@@ -157,6 +157,7 @@ def lock_testset(
             options=intake,
             today=date.fromisoformat(utc[:10]),
             target=staging / manifest.FILES_NAME if copy else None,
+            encrypted=reference_key is not None,
             on_progress=on_progress,
         )
         _require_attributes(frame, wanted, taken.attributes, cases)
@@ -224,7 +225,7 @@ def lock_testset(
         raise
     if old is not None and changes is not None:
         replaced = ledger.Draft(
-            action="superseded",
+            action="testset_superseded",
             actor=actor,
             role=role,
             utc=utc,

@@ -49,6 +49,7 @@ def take_in(
     options: IntakeOptions,
     today: date,
     target: Path | None,
+    encrypted: bool = False,
     on_progress: OnProgress | None,
 ) -> Taken:
     """Read, hash and check all files that a checked table names.
@@ -59,6 +60,8 @@ def take_in(
         Which files each path cell stands for.
     target
         Where the files are copied to, or None.
+    encrypted
+        Whether the reference standard will be: then the report tells no sums of it either.
 
     Raises
     ------
@@ -106,6 +109,7 @@ def take_in(
             development=options.development,
             decode=options.decode,
             today=today,
+            encrypted=encrypted,
         )
     )
     return Taken(

@@ -64,12 +64,13 @@ def identifiers_in_names(intake: Intake) -> CheckResult:
         parts.append(f"{plural(len(dated), 'file name')} with a date")
     if columns:
         parts.append(f"{plural(len(columns), 'column')} named like an identifier: {', '.join(columns)}")
+    searched = f"{plural(len(intake.digests), 'file name')} and {plural(len(intake.frame.columns), 'column name')}"
     certain = bool(by_header or persons)
     return CheckResult(
         check="names",
         title=title,
         outcome="problem" if certain else ("warning" if parts else "ok"),
-        summary="; ".join(parts) if parts else f"none in {plural(len(intake.digests), 'file name')}",
+        summary="; ".join(parts) if parts else f"none in {searched}",
         counts={
             "files": len(concerned),
             "header_value": len(by_header),

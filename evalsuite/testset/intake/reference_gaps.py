@@ -30,6 +30,14 @@ def reference_gaps(intake: Intake) -> CheckResult:
     if "reference_status" in intake.frame.columns:
         cells = intake.frame["reference_status"]
         status = {word: int((cells == word).sum()) for word in ("equivocal", "missing")}
+    if intake.encrypted:
+        return CheckResult(
+            check="reference_gaps",
+            title=_TITLE,
+            outcome="not_checked",
+            summary="the reference standard is encrypted: nothing of it is told, sums included",
+            why=_WHY,
+        )
     parts = [f"{c} empty in {k:,} of {n:,}" for c, k in gaps.items()]
     parts += [f"{plural(k, 'case')} {word}" for word, k in status.items() if k]
     return CheckResult(

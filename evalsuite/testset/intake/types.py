@@ -84,7 +84,8 @@ class Intake:
     """A test set on its way in: its table, its files with their digests, and what was seen in them.
 
     `images` holds per case the files of all its image columns; `series` the files of every folder that stands for a
-    series; `looks` one entry per file that was looked at. `today` is the day of locking: the checks read no clock.
+    series; `looks` one entry per file that was looked at. `today` is the day of locking: the checks read no clock. With
+    `encrypted` the reference standard is closed to whoever reads the report, sums included.
     """
 
     frame: pd.DataFrame
@@ -99,6 +100,7 @@ class Intake:
     development: Path | None
     decode: DecodeCheck
     today: date
+    encrypted: bool = False
 
     def cases_of(self, files: Sequence[str]) -> tuple[str, ...]:
         """Cases any of whose images is among `files`, in the order of the table."""

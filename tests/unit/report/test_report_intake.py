@@ -44,7 +44,7 @@ def test_every_check_is_a_row_and_findings_name_few_cases():
     rows = [row(), row(check="plan", outcome="not_checked", cases=[]), row(check="x", outcome="ok", cases=[])]
     heading, table, bullets = intake_blocks(material(intake={"rows": rows, "n_decoded": 5, "n_images": 7}))
     assert heading.text == "Intake checks"
-    assert [r.cells[1].text for r in table.rows] == ["PROBLEM", "not checked", "none found"]
+    assert [r.cells[1].text for r in table.rows] == ["PROBLEM", "not checked", "ok"]
     assert "5 of 7 image files were decoded" in table.notes[0]
     assert len(bullets.items) == 1
     assert bullets.items[0] == f"Images. Cases: {', '.join(f'c{i}' for i in range(12))} and 18 more. Fetch."

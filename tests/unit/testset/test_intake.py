@@ -255,3 +255,15 @@ def test_real_images_have_no_false_copies(shared_real, tmp_path):
     assert rows["near_duplicates"]["outcome"] == "ok"
     assert rows["decode"]["counts"] == {"files": 0, "looked_at": 128}
     assert rows["burned_in"]["counts"]["seen"] == 0
+
+
+def test_of_an_encrypted_reference_not_even_sums_are_told(odd, tmp_path):
+    from evalsuite.testset.encryption import write_reference_key
+
+    data, *_ = odd
+    key = write_reference_key(tmp_path / "reference.key")
+    plan = {"positives": 5, "negatives": 4}
+    rows = rows_of(lock(data / "cases.csv", tmp_path / "set", protocol=protocol(plan=plan), reference_key=key))
+    assert rows["plan"]["summary"] == "1 of 2 planned counts are not reached: positives below 5"
+    assert rows["plan"]["counts"] == {"positives planned": 5, "negatives planned": 4}
+    assert rows["reference_gaps"]["outcome"] == "not_checked"

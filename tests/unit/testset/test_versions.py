@@ -93,7 +93,7 @@ def test_a_version_lists_what_changed_in_both_ledgers(first, tmp_path):
     assert "c4" not in [c.case_id for c in new.cases]
     assert new.lock["retired"] == [{"case_id": "c4", "reason": "scanner withdrawn"}]
     entry = ledger.read(tmp_path / "v1" / "ledger.jsonl")[-1]
-    assert (entry.action, entry.objects["superseded_by_root"]) == ("superseded", new.root)
+    assert (entry.action, entry.objects["superseded_by_root"]) == ("testset_superseded", new.root)
     assert "1 added, 1 removed, 1 retired, 2 changed, 1 relabelled" in entry.reason
     assert ledger.read(tmp_path / "v2" / "ledger.jsonl")[0].objects["supersedes_root"] == old.root
     with pytest.raises(LockError, match=r"3\.png differs"):
