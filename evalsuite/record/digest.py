@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from evalsuite.record.canonical import canonical_json
 
 _CHUNK = 1 << 20  # larger reads leave the processor's cache between reading and hashing
+_SMALL = 1 << 18
 _own = threading.local()
 
 T = TypeVar("T")
@@ -74,6 +75,15 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def hashing_threads(n_files: int, n_bytes: int) -> int:
+    """How many threads hash best: all processors, but two where files are small.
+
+    For a small file Python's own work is most of it, which one thread does at a time: 4,000 files of 50 kB took 0.15 s
+    by two threads and 0.54 s by four that waited for each other.
+    """
+    return usable_cpus() if n_bytes >= n_files * _SMALL else min(2, usable_cpus())
 
 
 def in_threads(work: Callable[[T], R], items: Sequence[T], *, workers: int | None = None) -> list[R]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.errors import InputError, LedgerError, LockError, Problem
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
-from evalsuite.record.digest import hash_files, sha256_bytes
+from evalsuite.record.digest import hash_files, hashing_threads, sha256_bytes
 from evalsuite.record.files import walk_files
 from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.record.store import STORE_NAMES, LedgerStore, check_signed_head, open_store
@@ -361,7 +361,8 @@ def _compare_files(
     def failed(path: str, cause: OSError) -> None:
         problems[to_hash[path]] = Problem(what=f"{to_hash[path]} cannot be read ({cause.strerror})")
 
-    for path, digest in hash_files(to_hash, on_bytes=report, on_error=failed).items():
+    workers = hashing_threads(len(to_hash), total)
+    for path, digest in hash_files(to_hash, workers=workers, on_bytes=report, on_error=failed).items():
         name = to_hash[path]
         if digest != expected[name]["sha256"]:
             what = f"{name} differs from the locked copy: {_digests(expected[name]['sha256'], digest)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import CaseTableError, Problem
-from evalsuite.record.digest import in_threads, sha256_bytes, sha256_file
+from evalsuite.record.digest import hashing_threads, in_threads, sha256_bytes, sha256_file, usable_cpus
 from evalsuite.record.files import output_error, writing
 from evalsuite.testset.images import stored_name
 from evalsuite.testset.intake.types import Look
@@ -116,7 +116,9 @@ def read_files(
             looks[name] = look(name, data, name in decode and sizes[name] <= _WHOLE)
         return {"path": name, "size": size, "sha256": digest}
 
-    entries = in_threads(one, list(sizes))
+    # decoding leaves Python's lock free for long; hashing small files does not
+    workers = usable_cpus() if 2 * len(decode) > len(sizes) else hashing_threads(len(sizes), total)
+    entries = in_threads(one, list(sizes), workers=workers)
     _require_readable(unreadable, table)
     if target is not None:
         with writing(target):

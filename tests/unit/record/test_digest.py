@@ -103,3 +103,11 @@ def test_one_failure_stops_all_threads():
     with pytest.raises(KeyboardInterrupt):
         in_threads(work, range(100_000), workers=4)
     assert len(done) < 100_000
+
+
+def test_small_files_are_hashed_by_few_threads():
+    from evalsuite.record.digest import hashing_threads, usable_cpus
+
+    assert hashing_threads(4000, 4000 * 50_000) == min(2, usable_cpus())
+    assert hashing_threads(600, 600 * 8_000_000) == usable_cpus()
+    assert hashing_threads(0, 0) >= 1
