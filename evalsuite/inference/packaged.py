@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,51 +114,95 @@ def run_plan(
     done = sum(len(shard.reasons) for shard in found if shard is not None)
     n_resumed = sum(shard is not None for shard in found)
     todo = [i for i, shard in enumerate(found) if shard is None]
-    batches = [(i, batch) for i in todo for batch in plan.batches(i)]
     if on_case is not None and done:
         on_case(done, total)
+
+    def count(n: int) -> None:
+        nonlocal done
+        done += n
+        if on_case is not None:
+            on_case(done, total)
+
+    try:
+        computing = predict_shards(
+            plan, todo, model, hooks, device=device, n_decoders=n_decoders, clock=clock, outputs=outputs,
+            seed=seed, on_batch=count, should_stop=should_stop,
+        )  # fmt: skip
+        with _Writer(folder, clock) as writer, closing(computing):
+            for i, shard in computing:
+                found[i] = shard
+                writer.write(plan.keys[i], shard)
+    except KeyboardInterrupt:
+        raise stopped(plan, folder) from None
+    return [shard for shard in found if shard is not None], n_resumed
+
+
+def stopped(plan: Plan, folder: Path) -> Interrupted:
+    """The error of a run that was stopped, with the number of cases whose answers are stored."""
+    stored = [read_shard(folder, key, n=len(shard)) for key, shard in zip(plan.keys, plan.shards, strict=True)]
+    n_stored = sum(len(shard.reasons) for shard in stored if shard is not None)
+    total = sum(map(len, plan.shards))
+    return Interrupted(
+        f"stopped; {n_stored} of {total} cases are stored", hint="The same command goes on where it stopped."
+    )
+
+
+def predict_shards(
+    plan: Plan,
+    todo: Sequence[int],
+    model: Any,
+    hooks: Hooks,
+    *,
+    device: str,
+    n_decoders: int,
+    clock: Clock,
+    outputs: tuple[str, ...],
+    seed: int,
+    on_batch: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[tuple[int, Shard], None, None]:
+    """Compute the shards `todo` of the plan, one after the other, and hand each out as it is finished.
+
+    This is what a worker does, in this process or on another machine; nothing is stored here. `on_batch` is called with
+    the number of cases of every finished batch.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If `should_stop` said so, asked before every batch.
+    OutOfMemory
+        From `step.forward`.
+    """
+    batches = [(i, batch) for i in todo for batch in plan.batches(i)]
     names = list(outputs)
     stream = copy_stream(device)
-    try:
-        with (
-            _Writer(folder, clock) as writer,
-            Decoders(
-                [batch for _, batch in batches], hooks.read, n_threads=n_decoders, allocate=allocator(device)
-            ) as decoders,
-        ):
-            parts: list[Shard] = []
-            ahead: tuple[DecodedBatch, list[Upload]] | None = None
-            for k, (i, _) in enumerate(batches):
-                if should_stop is not None and should_stop():
-                    raise KeyboardInterrupt
-                decoded, uploads = ahead or _fetch(decoders, k, device, stream, clock)
-                ahead = None
-                if stream is not None and k + 1 < len(batches) and decoders.ready(k + 1):
-                    ahead = _fetch(decoders, k + 1, device, stream, clock)
-                started = time.perf_counter()
-                reseed(seed, batches[k][1][0].case_id)
-                part = predict_batch(model, hooks, decoded, uploads, device=device, names=names)
-                seconds = time.perf_counter() - started
-                clock.predict += seconds
-                clock.read_decode += float(decoded.seconds.sum())
-                clock.latency.append(decoded.seconds + seconds)
-                del uploads
-                decoders.release(k)
-                parts.append(part)
-                done += len(part.reasons)
-                if k + 1 == len(batches) or batches[k + 1][0] != i:
-                    found[i] = shard = join_parts(parts)
-                    parts = []
-                    writer.write(plan.keys[i], shard)
-                if on_case is not None:
-                    on_case(done, total)
-    except KeyboardInterrupt:
-        stored = [read_shard(folder, key, n=len(shard)) for key, shard in zip(plan.keys, plan.shards, strict=True)]
-        n_stored = sum(len(shard.reasons) for shard in stored if shard is not None)
-        raise Interrupted(
-            f"stopped; {n_stored} of {total} cases are stored", hint="The same command goes on where it stopped."
-        ) from None
-    return [shard for shard in found if shard is not None], n_resumed
+    with Decoders(
+        [batch for _, batch in batches], hooks.read, n_threads=n_decoders, allocate=allocator(device)
+    ) as decoders:
+        parts: list[Shard] = []
+        ahead: tuple[DecodedBatch, list[Upload]] | None = None
+        for k, (i, _) in enumerate(batches):
+            if should_stop is not None and should_stop():
+                raise KeyboardInterrupt
+            decoded, uploads = ahead or _fetch(decoders, k, device, stream, clock)
+            ahead = None
+            if stream is not None and k + 1 < len(batches) and decoders.ready(k + 1):
+                ahead = _fetch(decoders, k + 1, device, stream, clock)
+            started = time.perf_counter()
+            reseed(seed, batches[k][1][0].case_id)
+            part = predict_batch(model, hooks, decoded, uploads, device=device, names=names)
+            seconds = time.perf_counter() - started
+            clock.predict += seconds
+            clock.read_decode += float(decoded.seconds.sum())
+            clock.latency.append(decoded.seconds + seconds)
+            del uploads
+            decoders.release(k)
+            parts.append(part)
+            if k + 1 == len(batches) or batches[k + 1][0] != i:
+                yield i, join_parts(parts)
+                parts = []
+            if on_batch is not None:
+                on_batch(len(part.reasons))
 
 
 def predict_batch(
