@@ -22,7 +22,7 @@ demo: setup
 	@env -u OMP_NUM_THREADS $(PY) examples/chest_phantom/demo.py --out demo
 
 test: setup lint types layers
-	$(PY) -m pytest -q -n auto
+	$(PY) -m pytest -q -n auto --dist worksteal
 
 lint:
 	$(PY) -m ruff check .

@@ -29,6 +29,26 @@ class Outcome:
         return found
 
 
+@pytest.fixture(autouse=True)
+def _short_pdf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out only cover and summary of each PDF, with all its attachments, unless the test is marked `full_pdf`.
+
+    Layout is most of the time of a small run; what the other pages say is read in report.html, and how they look is
+    tested in tests/golden.
+    """
+    if "full_pdf" in request.keywords:
+        return
+    from evalsuite.report import write
+    from evalsuite.report.pdf import make_pdf
+
+    def short(html: str, **others: Any) -> bytes:
+        start, end = html.find('<section class="contents"'), html.rfind("</body>")
+        assert 0 < start < end
+        return make_pdf(html[:start] + html[end:], **others)
+
+    monkeypatch.setattr(write, "make_pdf", short)
+
+
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Outcome]:
     """Run a command; an exception that reaches the user as a traceback fails the test."""

@@ -25,7 +25,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from .conftest import Outcome, protocol_text
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # how the test makes a package
+pytestmark = [
+    pytest.mark.full_pdf,
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # how the test makes a package
+]
 
 IN_HEADERS = ("ZQHEADERNAME", "ZQPATIENTID", "ZQREFERRER", "ZQINSTITUTION", "ZQCOMMENT", "ZQPRIVATE", "19330217")
 IN_FILE_NAMES = ("ZQFILENAME",)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 
+import pytest
+
 from evalsuite.record.canonical import canonical_json
 
 
+@pytest.mark.full_pdf
 def test_a_frozen_study_ends_in_a_verdict_that_verifies(locked, cli):
     s = locked
     assert cli("freeze", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", s.frozen).code == 0
@@ -115,6 +118,7 @@ def test_another_model_in_the_same_run_folder_is_refused(locked, cli):
     assert "--out" in done.err
 
 
+@pytest.mark.full_pdf
 def test_report_again_gives_the_same_bytes_and_keeps_the_seal(locked, cli):
     s = locked
     cli("run", s.protocol, "--testset", s.testset, "--model", s.predictions, "--out", s.run)
