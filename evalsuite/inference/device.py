@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from evalsuite.errors import InputError
+from evalsuite.errors import InputError, ModelRunError
 from evalsuite.inference.settings import InferenceSettings
 
 # What decides the bits of an output besides the model and the images: whoever reads, resamples and multiplies.
@@ -45,6 +45,16 @@ def choose_device(wanted: str) -> str:
             hint="Set inference.device to 'auto' or 'cpu', or install a torch build for this machine's CUDA driver.",
         )
     return f"cuda:{index}"
+
+
+def place(model: Any, device: str, settings: InferenceSettings) -> tuple[Any, list[str]]:
+    """The model on the device; on the processor where "auto" chose a device that the package's backend cannot use."""
+    try:
+        return model.to(device), []
+    except ModelRunError as error:
+        if settings.device != "auto" or device == "cpu":
+            raise
+        return model.to("cpu"), [f"{device} is present but not used: {error.message}"]
 
 
 def device_name(device: str) -> str:

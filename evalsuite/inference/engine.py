@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evalsuite.errors import ContractError, InputError, Interrupted, ModelRunError
+from evalsuite.errors import InputError, Interrupted, ModelRunError
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
-from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions, to_frame
+from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
 from evalsuite.inference.settings import DEFAULT_BATCH, InferenceSettings
+from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
 
 if TYPE_CHECKING:
     from evalsuite.inference.packaged import Clock
@@ -159,7 +158,7 @@ def _run(
     from evalsuite.inference.probe import probe
     from evalsuite.inference.step import OutOfMemory
 
-    model, notes = _place(model, devices.choose_device(settings.device), settings)
+    model, notes = devices.place(model, devices.choose_device(settings.device), settings)
     device = str(model.device)
     on_cpu = not device.startswith("cuda")
     threads, n_decoders = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders)
@@ -173,7 +172,7 @@ def _run(
             outputs = probe(model, cases, hooks, device=device)
         except OutOfMemory:
             outputs = ()  # the run itself finds out which batch fits
-        _require_outputs(required, outputs or tuple(model.contract.columns))
+        require_outputs(required, outputs or tuple(model.contract.columns))
         seconds["probe_s"] = time.perf_counter() - started
         started = time.perf_counter()
         while True:
@@ -218,16 +217,7 @@ def _run(
             rerun = packaged.repeat_batch(plan, shards, model, hooks, device=device, seed=settings.seed, names=names)
         seconds["repeat_s"] = time.perf_counter() - started
 
-    table = to_frame(
-        {
-            "case_id": [case.case_id for case in cases],
-            "rater": [DEVICE] * len(cases),
-            "condition": [None] * len(cases),
-            "status": ["ok" if reason is None else "failed" for reason in joined.reasons],
-            "reason": list(joined.reasons),
-        },
-        joined.outputs,
-    )
+    table = answers_table(cases, joined)
     record = {
         "inference": {
             "kind": "packaged",
@@ -241,9 +231,9 @@ def _run(
             "decoders": n_decoders,
             "seed": settings.seed,
             "n_cases": len(cases),
-            **_failed(reasons),
+            **failures(reasons),
             "wall_s": wall_s,
-            **_rate_and_latency(clock, wall_s),
+            **rate_and_latency(clock.latency, wall_s),
             "stages": {**_stages(clock), **seconds},
             "resumed_shards": n_resumed,
             "shards": len(shards),
@@ -262,30 +252,6 @@ def _run(
     return make_predictions(table, outputs=names, model=identity, record=record)
 
 
-def _place(model: Any, device: str, settings: InferenceSettings) -> tuple[Any, list[str]]:
-    """The model on the device; on the processor where "auto" chose a device that the package's backend cannot use."""
-    try:
-        return model.to(device), []
-    except ModelRunError as error:
-        if settings.device != "auto" or device == "cpu":
-            raise
-        return model.to("cpu"), [f"{device} is present but not used: {error.message}"]
-
-
-def _require_outputs(required: Sequence[str] | None, outputs: Sequence[str]) -> None:
-    missing = [name for name in required or () if name not in outputs]
-    if missing:
-        raise ContractError(
-            f"the protocol's score needs {', '.join(missing)}; the model gives {', '.join(outputs)}",
-            hint="Name the model's outputs in task.score, or correct the classes in the model's contract.",
-        )
-
-
-def _failed(reasons: Sequence[str | None]) -> dict[str, Any]:
-    counts = Counter(reason for reason in reasons if reason is not None)
-    return {"n_failed": counts.total(), "failed_by_reason": dict(sorted(counts.items()))}
-
-
 def _stages(clock: Clock) -> dict[str, float]:
     return {
         "read_decode_s": clock.read_decode,
@@ -293,20 +259,4 @@ def _stages(clock: Clock) -> dict[str, float]:
         "copy_s": clock.copy,
         "predict_s": clock.predict,
         "store_s": clock.store,
-    }
-
-
-def _rate_and_latency(clock: Clock, wall_s: float) -> dict[str, Any]:
-    """Rate over the cases computed in this call (None where all were stored already), and a case's latency:
-
-    the time to read and decode it, plus the time its batch took in the model.
-    """
-    if not clock.latency:
-        return {"n_computed": 0, "cases_per_s": None, "latency_ms": None}
-    latency = np.concatenate(clock.latency) * 1e3
-    p50, p95, p99 = np.percentile(latency, [50, 95, 99])
-    return {
-        "n_computed": len(latency),
-        "cases_per_s": len(latency) / wall_s,
-        "latency_ms": {"p50": float(p50), "p95": float(p95), "p99": float(p99)},
     }
