@@ -100,10 +100,12 @@ def _raise_if_unreachable(error: Exception, case: Case) -> None:
 
 
 class Decoders:
-    """Reads `batches` in order on `n_threads` threads, at most `depth` batches ahead of the last release.
+    """Reads `batches` in order on `n_threads` threads into `depth` buffers.
 
     Use as a context manager: on leaving, for whatever reason, every thread is stopped and joined. `get` hands out batch
-    k, `release` gives its buffer back; both in order. An error in a thread is raised by `get`.
+    k, `release` gives its buffer back; several threads may take and release batches, each its own, in any order. An
+    error in a thread is raised by `get`. `ahead` is told of every batch `depth` batches before its turn, so that its
+    files can be asked of the disk meanwhile.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class Decoders:
         n_threads: int,
         depth: int = DEPTH,
         allocate: Allocate = np.empty,
+        ahead: Callable[[Sequence[Case]], None] | None = None,
     ) -> None:
         self._batches = batches
+        self._ahead = ahead
         self._read = read
         self._allocate = allocate
         self._depth = depth
@@ -125,7 +129,7 @@ class Decoders:
         self._changed = threading.Condition()
         self._batch = self._row = 0  # next row to decode
         self._begun = -1
-        self._released = 0
+        self._free = set(range(len(self._slots)))
         self._stop = False
         self._error: BaseException | None = None
         self._threads = [
@@ -139,12 +143,16 @@ class Decoders:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        with self._changed:
-            self._stop = True
-            self._changed.notify_all()
+        self.stop()
         for thread in self._threads:
             thread.join()
         self._slots.clear()
+
+    def stop(self) -> None:
+        """Read no more; who waits for a batch gets an error instead."""
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
 
     def ready(self, k: int) -> bool:
         """Whether `get(k)` would return at once."""
@@ -155,7 +163,7 @@ class Decoders:
         """Batch k, waiting for it where need be."""
         with self._changed:
             while self._error is None and not (self._begun >= k and self._slots[k % self._depth].left == 0):
-                if not any(thread.is_alive() for thread in self._threads):
+                if self._stop or not any(thread.is_alive() for thread in self._threads):
                     raise RuntimeError("the decoder threads ended early")
                 self._changed.wait(_POLL_S)
             if self._error is not None:
@@ -166,7 +174,7 @@ class Decoders:
     def release(self, k: int) -> None:
         """Give the buffer of batch k back."""
         with self._changed:
-            self._released = k + 1
+            self._free.add(k % self._depth)
             self._changed.notify_all()
 
     def _claim(self) -> tuple[int, range] | None:
@@ -174,11 +182,12 @@ class Decoders:
             while True:
                 if self._stop or self._batch >= len(self._batches):
                     return None
-                if self._batch < self._released + self._depth:
+                if self._begun == self._batch or self._batch % self._depth in self._free:
                     break
                 self._changed.wait(_POLL_S)
             k, n = self._batch, len(self._batches[self._batch])
             if self._begun < k:
+                self._free.discard(k % self._depth)
                 self._slots[k % self._depth].begin(n)
                 self._begun = k
             rows = range(self._row, min(n, self._row + self._chunk))
@@ -192,6 +201,8 @@ class Decoders:
             while (claimed := self._claim()) is not None:
                 k, rows = claimed
                 slot = self._slots[k % self._depth]
+                if self._ahead is not None and rows.start == 0 and k + self._depth < len(self._batches):
+                    self._ahead(self._batches[k + self._depth])
                 for row in rows:
                     if self._stop:
                         return

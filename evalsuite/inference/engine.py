@@ -155,6 +155,7 @@ def _run(
 ) -> Predictions:
     from evalsuite.inference import device as devices
     from evalsuite.inference import packaged
+    from evalsuite.inference.crew import Worker
     from evalsuite.inference.probe import probe
     from evalsuite.inference.step import OutOfMemory
 
@@ -189,8 +190,8 @@ def _run(
             )
             try:
                 shards, n_resumed = packaged.run_plan(
-                    plan, model, hooks, folder=work / "shards", device=device, n_decoders=n_decoders, clock=clock,
-                    outputs=outputs, seed=settings.seed, on_case=on_case, should_stop=should_stop,
+                    plan, [Worker(model=model, device=device)], hooks, folder=work / "shards", n_decoders=n_decoders,
+                    clock=clock, outputs=outputs, seed=settings.seed, on_case=on_case, should_stop=should_stop,
                 )  # fmt: skip
                 break
             except OutOfMemory as error:

@@ -21,11 +21,13 @@ class Hooks:
     """The two halves of preparing an input, split where the data goes to the device.
 
     `read` decodes a case on the host and keeps integers (name → (channel, *spatial)); `normalise` turns a batch of one
-    input, already on the device, into what the model's network expects.
+    input, already on the device, into what the model's network expects. `ahead` is told of cases some batches before
+    they are read.
     """
 
     read: Callable[[Case], Mapping[str, np.ndarray]]
     normalise: Callable[[str, torch.Tensor], torch.Tensor]
+    ahead: Callable[[Sequence[Case]], None] | None = None
 
 
 def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
@@ -59,6 +61,7 @@ def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
 def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
     """Hooks that read with `evalsuite.imaging` and prepare as the model's contract says."""
     from evalsuite.imaging import read_image
+    from evalsuite.inference.readahead import read_ahead
     from evalsuite.models.preprocess import normalise, prepare
 
     specs = {spec.name: spec for spec in model.contract.inputs}
@@ -75,4 +78,4 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
             found[name] = prepare(read_image(paths[0], spec=specs[name]), specs[name])
         return found
 
-    return Hooks(read=read, normalise=lambda name, tensor: normalise(tensor, specs[name]))
+    return Hooks(read=read, normalise=lambda name, tensor: normalise(tensor, specs[name]), ahead=read_ahead)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalsuite.errors import ContractError, Interrupted, ModelRunError
-from evalsuite.inference.decoders import DecodedBatch, Decoders
-from evalsuite.inference.device import Upload, allocator, copy_stream, reseed
+from evalsuite.errors import Interrupted, ModelRunError
+from evalsuite.inference.crew import Answer, Crew, Worker, predict_batch, require_same
+from evalsuite.inference.decoders import DEPTH, Decoders
+from evalsuite.inference.device import Upload, allocator, reseed
 from evalsuite.inference.hooks import Hooks
-from evalsuite.inference.predictions import NOT_FINITE
-from evalsuite.inference.step import forward
 from evalsuite.inference.store import Shard, read_shard, shard_key, write_shard
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _MAX_PENDING = 4
 
 @dataclass(slots=True, kw_only=True)
 class Clock:
-    """Where the time went, in seconds; `read_decode` adds up over the decoder threads."""
+    """Where the time went, in seconds: `read_decode` adds up over decoders; wait, copy and predict over workers."""
 
     read_decode: float = 0.0
     wait: float = 0.0
@@ -39,6 +38,14 @@ class Clock:
     predict: float = 0.0
     store: float = 0.0
     latency: list[np.ndarray] = field(default_factory=list)
+
+    def count(self, answer: Answer) -> None:
+        """Add what one batch took."""
+        self.read_decode += float(answer.decode.sum())
+        self.wait += answer.wait
+        self.copy += answer.copy
+        self.predict += answer.predict
+        self.latency.append(answer.decode + answer.predict)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -88,11 +95,10 @@ def make_plan(
 
 def run_plan(
     plan: Plan,
-    model: Any,
+    workers: Sequence[Worker],
     hooks: Hooks,
     *,
     folder: Path,
-    device: str,
     n_decoders: int,
     clock: Clock,
     outputs: tuple[str, ...],
@@ -100,7 +106,7 @@ def run_plan(
     on_case: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> tuple[list[Shard], int]:
-    """All shards in order, and how many of them were there already.
+    """All shards in order, and how many of them were there already; the bytes do not depend on the number of workers.
 
     Raises
     ------
@@ -125,7 +131,7 @@ def run_plan(
 
     try:
         computing = predict_shards(
-            plan, todo, model, hooks, device=device, n_decoders=n_decoders, clock=clock, outputs=outputs,
+            plan, todo, workers, hooks, n_decoders=n_decoders, clock=clock, outputs=outputs,
             seed=seed, on_batch=count, should_stop=should_stop,
         )  # fmt: skip
         with _Writer(folder, clock) as writer, closing(computing):
@@ -150,10 +156,9 @@ def stopped(plan: Plan, folder: Path) -> Interrupted:
 def predict_shards(
     plan: Plan,
     todo: Sequence[int],
-    model: Any,
+    workers: Sequence[Worker],
     hooks: Hooks,
     *,
-    device: str,
     n_decoders: int,
     clock: Clock,
     outputs: tuple[str, ...],
@@ -163,8 +168,8 @@ def predict_shards(
 ) -> Generator[tuple[int, Shard], None, None]:
     """Compute the shards `todo` of the plan, one after the other, and hand each out as it is finished.
 
-    This is what a worker does, in this process or on another machine; nothing is stored here. `on_batch` is called with
-    the number of cases of every finished batch.
+    This is what one machine does, this one or another, with its workers and one pool of decoders; nothing is stored
+    here. `on_batch` is called with the number of cases of every finished batch.
 
     Raises
     ------
@@ -174,64 +179,35 @@ def predict_shards(
         From `step.forward`.
     """
     batches = [(i, batch) for i in todo for batch in plan.batches(i)]
-    names = list(outputs)
-    stream = copy_stream(device)
-    with Decoders(
-        [batch for _, batch in batches], hooks.read, n_threads=n_decoders, allocate=allocator(device)
-    ) as decoders:
+    of_cases = [batch for _, batch in batches]
+    names = tuple(outputs)
+    with (
+        Decoders(
+            of_cases,
+            hooks.read,
+            n_threads=n_decoders,
+            depth=DEPTH + 2 * (len(workers) - 1),
+            allocate=allocator(workers[0].device),
+            ahead=hooks.ahead,
+        ) as decoders,
+        Crew(of_cases, workers, decoders, hooks, seed=seed, names=names) as crew,
+    ):
         parts: list[Shard] = []
-        ahead: tuple[DecodedBatch, list[Upload]] | None = None
+        answers = crew.answers()
         for k, (i, _) in enumerate(batches):
             if should_stop is not None and should_stop():
                 raise KeyboardInterrupt
-            decoded, uploads = ahead or _fetch(decoders, k, device, stream, clock)
-            ahead = None
-            if stream is not None and k + 1 < len(batches) and decoders.ready(k + 1):
-                ahead = _fetch(decoders, k + 1, device, stream, clock)
-            started = time.perf_counter()
-            reseed(seed, batches[k][1][0].case_id)
-            part = predict_batch(model, hooks, decoded, uploads, device=device, names=names)
-            seconds = time.perf_counter() - started
-            clock.predict += seconds
-            clock.read_decode += float(decoded.seconds.sum())
-            clock.latency.append(decoded.seconds + seconds)
-            del uploads
-            decoders.release(k)
-            parts.append(part)
+            answer = next(answers)
+            clock.count(answer)
+            if answer.part.outputs:
+                names = names or tuple(answer.part.outputs)
+                require_same(names, tuple(answer.part.outputs))
+            parts.append(answer.part)
             if k + 1 == len(batches) or batches[k + 1][0] != i:
                 yield i, join_parts(parts)
                 parts = []
             if on_batch is not None:
-                on_batch(len(part.reasons))
-
-
-def predict_batch(
-    model: Any, hooks: Hooks, decoded: DecodedBatch, uploads: Sequence[Upload], *, device: str, names: list[str]
-) -> Shard:
-    """Answers for one decoded batch: a row whose image was unreadable, or whose output is not finite, has a reason.
-
-    `names` is filled by the first outputs seen, and every later batch must give the same.
-    """
-    n = len(decoded.reasons)
-    reasons = list(decoded.reasons)
-    outputs = {name: np.full(n, np.nan) for name in names}
-    for group, upload in zip(decoded.groups, uploads, strict=True):
-        columns = forward(model, upload, hooks, device=device)
-        if not names:
-            names.extend(columns)
-            outputs = {name: np.full(n, np.nan) for name in names}
-        if list(columns) != names:
-            raise ContractError(
-                f"the model gave the outputs {', '.join(columns)} after {', '.join(names)}",
-                hint="A model gives the same outputs for every case; correct the package.",
-            )
-        rows = np.array(group.rows, dtype=np.intp)
-        finite = np.isfinite(np.stack(list(columns.values()))).all(axis=0)
-        for name, values in columns.items():
-            outputs[name][rows[finite]] = values[finite]
-        for row in rows[~finite]:
-            reasons[row] = NOT_FINITE
-    return Shard(reasons=tuple(reasons), outputs=outputs)
+                on_batch(len(answer.part.reasons))
 
 
 def join_parts(parts: Sequence[Shard]) -> Shard:
@@ -292,13 +268,6 @@ def require_some_output(reasons: Sequence[str | None], *, name: str) -> None:
         f"no case has a usable output from the model {name} ({len(reasons)} failed: {listed})",
         hint="Check that images and contract belong together: evalsuite inspect MODEL.",
     )
-
-
-def _fetch(decoders: Decoders, k: int, device: str, stream: Any, clock: Clock) -> tuple[DecodedBatch, list[Upload]]:
-    with clock.timed("wait"):
-        decoded = decoders.get(k)
-    with clock.timed("copy"):
-        return decoded, [Upload(group.inputs, device=device, stream=stream) for group in decoded.groups]
 
 
 class _Writer:

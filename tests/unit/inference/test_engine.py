@@ -110,14 +110,14 @@ def test_a_model_that_draws_random_numbers_resumes_with_the_same_bytes(tmp_path)
 
 def test_copying_ahead_of_the_model_mixes_up_no_batches(tmp_path, monkeypatch):
     # stands in for a CUDA stream: the copy is taken at once, used one batch later
-    from evalsuite.inference import packaged
+    from evalsuite.inference import crew
 
-    class Ahead(packaged.Upload):
+    class Ahead(crew.Upload):
         def __init__(self, inputs, *, device, stream):
             super().__init__({name: array.copy() for name, array in inputs.items()}, device=device)
 
-    monkeypatch.setattr(packaged, "copy_stream", lambda device: "a second stream")
-    monkeypatch.setattr(packaged, "Upload", Ahead)
+    monkeypatch.setattr(crew, "copy_stream", lambda device: "a second stream")
+    monkeypatch.setattr(crew, "Upload", Ahead)
     table = run(tmp_path, n=120, hooks=make_hooks(fail={50: "truncated"})).table
     expected = [np.nan if i == 50 else value_of(i) for i in range(120)]
     np.testing.assert_allclose(table["p_malignant"], expected, atol=1e-12)
