@@ -16,7 +16,8 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
     plan, inference = read_json(folder.plan), read_json(folder.work / "inference.json")
     lock, model = read_json(folder.lock), read_json(folder.model)
     protocol = load_protocol(folder.protocol)
-    surroundings = environment(torch=True)
+    # Recorded predictions were computed elsewhere: torch, slow to load, had no part in the run.
+    surroundings = environment(torch=model["format"] != "recorded")
     import evalsuite
 
     return {

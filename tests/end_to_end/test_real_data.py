@@ -25,7 +25,7 @@ DERM = {
     ],
     "disclose": [],
 }
-N_CASES = 160
+N_CASES = 60
 
 
 @pytest.fixture(scope="module")
