@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 
 from evalsuite.errors import ImageError
 from evalsuite.imaging.image import Image, Window
+from evalsuite.imaging.png_header import plain_png
 
 _GREY = {"1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I"}
 _COLOUR = {"RGB", "P"}
@@ -37,7 +38,8 @@ def decode(data: bytes, *, name: str, frame: int | None = None, window: Window =
     pixels = _pixels(data, index, name)
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         # a palette, or a colour file: OpenCV orders blue, green, red
-        array = np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+        array = np.empty((3, *pixels.shape[:2]), pixels.dtype)
+        cv2.split(pixels, [array[2], array[1], array[0]])
         photometric = "RGB"
     elif pixels.ndim == 2:
         array, photometric = pixels[np.newaxis], "MONOCHROME2"
@@ -56,6 +58,8 @@ def decode(data: bytes, *, name: str, frame: int | None = None, window: Window =
 
 
 def _header(data: bytes, name: str) -> tuple[str, int, bool]:
+    if (plain := plain_png(data)) is not None:
+        return plain, 1, False
     try:
         with Pillow.open(io.BytesIO(data)) as header:
             rotated = b"Exif" in data[:65536] and header.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
