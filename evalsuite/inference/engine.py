@@ -155,6 +155,7 @@ def _run(
 ) -> Predictions:
     from evalsuite.inference import device as devices
     from evalsuite.inference import packaged
+    from evalsuite.inference.cache import with_cache
     from evalsuite.inference.crew import Worker
     from evalsuite.inference.probe import probe
     from evalsuite.inference.step import OutOfMemory
@@ -166,6 +167,8 @@ def _run(
     model = model.with_threads(threads)
     batch_size = settings.batch_size or DEFAULT_BATCH["cpu" if on_cpu else "cuda"]
     clock = packaged.Clock()
+    from_files = hooks
+    hooks, cache = with_cache(hooks, testset, settings)
     seconds: dict[str, float] = {}
     with devices.deterministic(seed=settings.seed, threads=threads) as warned:
         started = time.perf_counter()
@@ -215,7 +218,9 @@ def _run(
         started = time.perf_counter()
         rerun = None
         if settings.repeat:
-            rerun = packaged.repeat_batch(plan, shards, model, hooks, device=device, seed=settings.seed, names=names)
+            rerun = packaged.repeat_batch(
+                plan, shards, model, from_files, device=device, seed=settings.seed, names=names
+            )
         seconds["repeat_s"] = time.perf_counter() - started
 
     table = answers_table(cases, joined)
@@ -237,6 +242,7 @@ def _run(
             **rate_and_latency(clock.latency, wall_s),
             "stages": {**_stages(clock), **seconds},
             "resumed_shards": n_resumed,
+            "cache": None if cache is None else cache.facts,
             "shards": len(shards),
             "rerun": rerun,
             "determinism": {

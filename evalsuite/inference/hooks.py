@@ -22,12 +22,14 @@ class Hooks:
 
     `read` decodes a case on the host and keeps integers (name → (channel, *spatial)); `normalise` turns a batch of one
     input, already on the device, into what the model's network expects. `ahead` is told of cases some batches before
-    they are read.
+    they are read. `decoding` names everything that decides what `read` gives for a file, so that it can be cached; None
+    where that is not known.
     """
 
     read: Callable[[Case], Mapping[str, np.ndarray]]
     normalise: Callable[[str, torch.Tensor], torch.Tensor]
     ahead: Callable[[Sequence[Case]], None] | None = None
+    decoding: Mapping[str, Any] | None = None
 
 
 def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
@@ -78,4 +80,10 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
             found[name] = prepare(read_image(paths[0], spec=specs[name]), specs[name])
         return found
 
-    return Hooks(read=read, normalise=lambda name, tensor: normalise(tensor, specs[name]), ahead=read_ahead)
+    decoding = {"binding": dict(binding), "inputs": {n: spec.model_dump(mode="json") for n, spec in specs.items()}}
+    return Hooks(
+        read=read,
+        normalise=lambda name, tensor: normalise(tensor, specs[name]),
+        ahead=read_ahead,
+        decoding=decoding,
+    )

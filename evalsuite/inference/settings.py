@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from evalsuite.errors import InputError
 
@@ -31,6 +32,10 @@ class InferenceSettings:
         Cases stored together; rounded up to a multiple of the batch size.
     repeat
         True: one batch is run a second time at the end, and the largest difference is recorded as the rerun tolerance.
+    cache
+        Folder in which decoded images are kept for further runs; None: none are kept. It changes no result.
+    cache_limit
+        Bytes the cache may take.
 
     Raises
     ------
@@ -47,6 +52,8 @@ class InferenceSettings:
     seed: int = 0
     shard_size: int = 256
     repeat: bool = True
+    cache: Path | None = None
+    cache_limit: int = 50 * 2**30
 
     def __post_init__(self) -> None:
         for name in ("precision", "backend"):
@@ -55,7 +62,7 @@ class InferenceSettings:
                     f"inference.{name} is {getattr(self, name)!r}; this version runs models as packaged only",
                     hint=f"Leave inference.{name} out, or set it to 'package'.",
                 )
-        for name in ("batch_size", "threads", "decoders", "shard_size"):
+        for name in ("batch_size", "threads", "decoders", "shard_size", "cache_limit"):
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise InputError(

@@ -484,6 +484,17 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
     )
 
 
+def locked_digests(testset: LockedTestSet) -> dict[str, str]:
+    """Where each image file of the set lies → the SHA-256 its lock states; empty for a set without files."""
+    if not testset.lock.get("files"):
+        return {}
+    root, problems = _image_root(testset.path)
+    if root is None:
+        raise LockError(problems[0].what, hint="Restore the file.")
+    place = _locator(root, testset.lock)
+    return {str(Path(place(f["path"]))): f["sha256"] for f in testset.lock["files"]}
+
+
 def _in_order(names: tuple[str, ...], lock: Mapping[str, Any], cell: str) -> tuple[str, ...]:
     """Files of a series in the order of their positions, where the lock found another than that of their names."""
     order = lock.get("series", {}).get(cell)
