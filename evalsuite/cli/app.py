@@ -96,6 +96,9 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="model package, test set, protocol, frozen protocol or run")],
     testset: Annotated[Path | None, typer.Option("--testset", help="say whether it fits this set")] = None,
     contract: Contract = None,
+    draft: Annotated[
+        Path | None, typer.Option("--draft", help="write a contract to complete here, for a model that has none")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -103,7 +106,7 @@ def inspect(
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine import inspect as inspect_path
 
-        found = inspect_path(path, testset=testset, contract=contract, store=store)
+        found = inspect_path(path, testset=testset, contract=contract, store=store, draft=draft)
         if as_json:
             emit_json({**found, "exit_code": 0})
         else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalsuite.errors import EvalsuiteError, ModelRunError
 from evalsuite.models.contract import Contract, InputSpec
+from evalsuite.models.folder_model import FolderModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,4 +248,4 @@ class RecordedPredictions:
         return self.contract.columns
 
 
-AnyModel: TypeAlias = Model | RecordedPredictions
+AnyModel: TypeAlias = Model | RecordedPredictions | FolderModel

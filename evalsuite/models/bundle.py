@@ -7,18 +7,26 @@ knows into its own preprocessing, and refuses what it does not know rather than 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
 from evalsuite.errors import ContractError, ModelLoadError, Problem
+from evalsuite.models.bundle_metadata import metadata_notes
 from evalsuite.models.bundle_transforms import Translated, translate_postprocessing, translate_preprocessing
 from evalsuite.models.contract import Contract, build_contract
+from evalsuite.models.formats import Loaded
 
 NETWORKS = ("models/model.ts", "models/model.pt2", "models/model.onnx")
 INFERENCE = ("inference.json", "inference.yaml", "inference.yml")
+_METADATA = "configs/metadata.json"
+_MOST_FILES, _MOST_BYTES = 10_000, 64 * 2**30
 _PLAIN_INFERERS = {"SimpleInferer"}
 
 
@@ -37,6 +45,58 @@ def network_file(bundle: Path) -> Path:
         f"bundle {bundle.name} has no models/model.ts: its network would have to be built by code in its configuration",
         hint="Export it once where you trust it: python -m monai.bundle ckpt_export … --filepath models/model.ts",
     )
+
+
+def load(folder: Path, *, translate: bool) -> Loaded:
+    """Open a bundle folder: its network file, and its contract unless another one was given.
+
+    Raises
+    ------
+    ModelLoadError
+        If it has weights only, or the network file is damaged.
+    ContractError
+        See `bundle_contract`.
+    """
+    from evalsuite.models.formats import formats
+    from evalsuite.models.package import locate
+
+    inner = locate(network_file(folder))
+    own, notes = bundle_contract(folder) if translate else (None, ())
+    loaded = formats()[inner.format].load(inner, False)
+    return replace(loaded, contract=own, notes=(*loaded.notes, *notes))
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A bundle's folder: itself, or that of a zip file, unpacked for the time of loading.
+
+    Raises
+    ------
+    ModelLoadError
+        If the archive holds several bundles, a path that leads out of it, more than 10,000 files or 64 GiB, or is
+        damaged.
+    """
+    if path.is_dir():
+        yield path
+        return
+    with TemporaryDirectory(prefix="evalsuite-bundle-") as scratch:
+        yield _unpack(path, Path(scratch))
+
+
+def _unpack(path: Path, target: Path) -> Path:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            roots = {m.filename.removesuffix(_METADATA) for m in members if m.filename.endswith(_METADATA)}
+            parts = [part for m in members for part in PurePosixPath(m.filename).parts]
+            if len(roots) != 1 or ".." in parts or "/" in parts or "\\" in "".join(parts):
+                raise ModelLoadError(f"{path.name} is not one bundle: several, or with paths that lead out of it")
+            if len(members) > _MOST_FILES or sum(m.file_size for m in members) > _MOST_BYTES:
+                raise ModelLoadError(f"{path.name} unpacks to more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GiB")
+            archive.extractall(target)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ModelLoadError(f"{path.name} cannot be unpacked ({type(error).__name__}): damaged") from None
+    return target / roots.pop()
 
 
 def bundle_contract(bundle: Path) -> tuple[Contract, tuple[str, ...]]:
@@ -74,7 +134,7 @@ def metadata_contract(
             hint="Add them, or give a contract with --contract FILE.",
         )
     problems: list[Problem] = []
-    notes: list[str] = []
+    notes: list[str] = list(metadata_notes(metadata))
     pre, post = Translated(), Translated()
     if inference is None:
         notes.append("The bundle has no inference configuration: pixels map linearly to the metadata's value_range.")

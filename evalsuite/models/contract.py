@@ -18,6 +18,8 @@ from evalsuite.record.digest import digest_json
 CONTRACT_SCHEMA = "evalsuite/model/1"
 CONTRACT_NAMES = ("evalsuite-model.yaml", "evalsuite-model.yml", "evalsuite-model.json", "MODEL.json")
 
+_RUNNERS = ("entry_point", "weights", "cmd", "container", "timeout_s", "cases_per_call")
+
 Normalise = Literal["linear", "minmax", "zscore", "none"]
 Range = tuple[float, float]
 
@@ -145,8 +147,29 @@ class OutputSpec(_Block):
         return self
 
 
+class ContainerSpec(_Block):
+    """A container that reads cases from a folder and writes predictions into another."""
+
+    image: str | None = Field(default=None, description="image by name, best with @sha256:…, as the runtime has it")
+    archive: str | None = Field(default=None, description="image saved to a file of the package (.tar, .sif)")
+    args: tuple[str, ...] = Field(default=(), description="arguments after the image; none by default")
+    input: str = Field(default="/input", pattern=r"^/[A-Za-z0-9._/-]+$")
+    output: str = Field(default="/output", pattern=r"^/[A-Za-z0-9._/-]+$")
+    memory_gb: float = Field(default=16.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ContainerSpec:
+        if (self.image is None) == (self.archive is None):
+            raise ValueError("a container is named by image or by archive, one of the two")
+        return self
+
+
 class Contract(_Block):
-    """Everything the suite must know about a model before it reads the first case."""
+    """Everything the suite must know about a model before it reads the first case.
+
+    `entry_point`, `cmd` and `container` say what runs a package that is Python source, a program or an image; every
+    other format has its network in the package.
+    """
 
     schema_: Literal["evalsuite/model/1"] = Field(default="evalsuite/model/1", alias="schema")
     name: str = ""
@@ -154,6 +177,20 @@ class Contract(_Block):
     task: str = ""
     inputs: tuple[InputSpec, ...] = ()
     outputs: tuple[OutputSpec, ...]
+    entry_point: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="module:function in the package's folder that makes the network",
+    )
+    weights: str | None = Field(default=None, description="safetensors file of the package, loaded into that network")
+    cmd: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="program and arguments; {input}, {output}, {package} are folders"
+    )
+    container: ContainerSpec | None = None
+    timeout_s: float | None = Field(
+        default=None, gt=0, description="longest time for one call of cmd or container, in seconds"
+    )
+    cases_per_call: int | None = Field(default=None, ge=1, description="cases handed to cmd or container at once")
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, populate_by_name=True)
 
@@ -172,14 +209,17 @@ class Contract(_Block):
             faults.append("outputs names at least one output")
         if len(set(self.columns)) != len(self.columns):
             faults.append("two outputs would share a column name")
+        if sum(x is not None for x in (self.entry_point, self.cmd, self.container)) > 1:
+            faults.append("entry_point, cmd and container are three kinds of package: keep one")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
 
 def contract_to_json(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON values, defaults written out."""
-    return contract.model_dump(mode="json", by_alias=True)
+    """The contract as plain JSON values, defaults written out; what runs a package only where it is stated."""
+    found = contract.model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in found.items() if value is not None or key not in _RUNNERS}
 
 
 def contract_digest(contract: Contract) -> str:

@@ -13,6 +13,7 @@ import torch
 from evalsuite.errors import ModelLoadError
 from evalsuite.models.base import tensors_of
 from evalsuite.models.code_guard import CodeRefused, no_code_from_files
+from evalsuite.models.formats import Signature
 from evalsuite.models.quiet import without_warnings
 
 CONTRACT_FILE = "evalsuite_contract.json"
@@ -40,14 +41,6 @@ class ExportedNetwork:
 
     def with_threads(self, threads: int) -> ExportedNetwork:
         return self
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """Names and shapes as the package states them, batch first; None where a size is free."""
-
-    inputs: Mapping[str, tuple[int | None, ...]]
-    outputs: Mapping[str, tuple[int | None, ...]]
 
 
 def load(path: Path) -> tuple[ExportedNetwork, Mapping[str, bytes], Signature]:

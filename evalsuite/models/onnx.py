@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from evalsuite.errors import ModelLoadError, ModelRunError
-from evalsuite.models.exported import Signature
+from evalsuite.models.formats import Signature
 
 CONTRACT_KEY = "evalsuite_contract"
 _MAX_BYTES = 2**31 - 1

@@ -14,7 +14,7 @@ from evalsuite.models.base import tensors_of
 from evalsuite.models.quiet import without_warnings
 
 NOTE = "TorchScript is deprecated upstream; torch.export (.pt2) and ONNX are its successors."
-EXTRA_FILES = ("evalsuite_contract.json", "metadata.json")
+EXTRA_FILES = ("evalsuite_contract.json", "metadata.json", "inference.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,6 @@ from evalsuite.errors import InputError
 from evalsuite.protocol.jsonschema import SCHEMAS, json_schema
 from evalsuite.protocol.load import load_protocol, shipped_protocols
 from evalsuite.protocol.metrics import METRICS
-
-_FORMATS = (
-    ("torchscript", ".ts, .pt", "torch", "TorchScript"),
-    ("exported", ".pt2", "torch", "torch.export program"),
-    ("onnx", ".onnx", "onnxruntime", "ONNX graph"),
-    ("bundle", "folder", "torch", "MONAI bundle"),
-    ("recorded", ".csv, .parquet", "pyarrow", "recorded predictions"),
-)
 
 
 def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
@@ -39,10 +32,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             if m.name in computable()
         ]
     if what == "models":
-        return "Model formats", [
-            {"format": name, "files": files, "what": text, "available": _has(package)}
-            for name, files, package, text in _FORMATS
-        ]
+        return "Model formats", _model_formats()
     if what == "analyses":
         return "Analyses", [
             {"name": "performance", "what": "binary index tests: discrimination, calls, predictive values"},
@@ -86,11 +76,31 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
     raise InputError(f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models or analyses.")
 
 
-def _has(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return f"no: install evalsuite[{'onnx' if package == 'onnxruntime' else package}]"
+def _model_formats() -> list[dict[str, Any]]:
+    """Every package format, the plugins' too; InputError where a plugin does not work."""
+    from evalsuite.models.formats import formats, origin_of
+
+    return [
+        {
+            "format": format.name,
+            "what": format.what,
+            "files": format.files,
+            "executes": format.executes,
+            "brought by": origin_of(format.name),
+            "available": _available(format.needs, format.extra),
+        }
+        for format in formats().values()
+    ]
+
+
+def _available(needs: Sequence[str], extra: str) -> str:
+    found = []
+    for package in needs:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            return f"no: install evalsuite[{extra}]" if extra else f"no: install {package}"
+    return ", ".join(found) or "yes"
 
 
 def schema_kinds() -> list[str]:

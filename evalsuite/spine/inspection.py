@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import EvalsuiteError
+import yaml
+
+from evalsuite.errors import EvalsuiteError, InputError
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
 from evalsuite.record.canonical import read_json
+from evalsuite.record.files import atomic_write
 from evalsuite.record.usage import RunState, intervals, summary
 from evalsuite.spine import history
 from evalsuite.spine.fit import column_problems
@@ -17,9 +21,38 @@ from evalsuite.spine.folder import RunFolder
 
 
 def inspect(
-    path: Path, *, testset: Path | None = None, contract: Path | None = None, store: str | None = None
+    path: Path,
+    *,
+    testset: Path | None = None,
+    contract: Path | None = None,
+    store: str | None = None,
+    draft: Path | None = None,
 ) -> dict[str, Any]:
-    """Facts about `path` as a mapping with a `kind`. Opens no reference standard and runs no model."""
+    """Facts about `path` as a mapping with a `kind`. Opens no reference standard and runs no model.
+
+    With `draft`, a contract to complete is written there for a model that has none.
+    """
+    if draft is not None and draft.exists():
+        raise InputError(f"{draft} exists already", hint="A draft never overwrites a contract: name another file.")
+    found = _facts(path, testset=testset, contract=contract, store=store)
+    if draft is None:
+        return found
+    if not found.get("draft"):
+        why = "states its contract already" if found["kind"] == "model" else "is no model"
+        raise InputError(f"{path} {why}: there is nothing to draft")
+    atomic_write(draft, _draft_text(found["draft"]).encode())
+    return {**found, "draft written to": str(draft)}
+
+
+def _draft_text(draft: Mapping[str, Any]) -> str:
+    head = (
+        "# A draft: names and shapes are the package's own where it states them.\n"
+        "# Check value_range, colour, normalise, meaning, activation and classes against the model's documentation.\n"
+    )
+    return head + yaml.safe_dump(dict(draft), sort_keys=False)
+
+
+def _facts(path: Path, *, testset: Path | None, contract: Path | None, store: str | None) -> dict[str, Any]:
     if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
         return _testset(path, store)
     if path.is_dir() and RunFolder(path).record.exists():

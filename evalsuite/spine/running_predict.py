@@ -78,6 +78,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     """Predictions of every case, written and entered in the ledger; an interrupted stage goes on where it stopped."""
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.predictions import write_predictions
+    from evalsuite.models.address import shown
     from evalsuite.models.open import open_model
     from evalsuite.testset import open_testset, read_intake
     from evalsuite.testset.encryption import require_reference_key
@@ -133,7 +134,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         **facts,
         **predictions.record,
         "testset_path": str(run.testset_path.resolve()),
-        "model_path": str(ask.model_path.resolve()),
+        "model_path": shown(ask.model_path),
         "intake": read_intake(testset),
         "files": {"n_files": len(testset.lock.get("files", [])), "n_bytes": _total_bytes(testset)},
     }

@@ -1,0 +1,42 @@
+"""A model that takes a folder of cases and fills a folder with predictions: a program, or a container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from evalsuite.models.contract import Contract
+
+
+class FolderRunner(Protocol):
+    """How such a model is run."""
+
+    @property
+    def isolation(self) -> str:
+        """What keeps it from everything but its two folders, for the record ("docker, no network"; "none")."""
+        ...
+
+    def run(self, cases: Path, predictions: Path, *, log: Path) -> None:
+        """Run once: `cases` is read, `predictions` is empty and filled, `log` gets what the program printed.
+
+        Raises
+        ------
+        ModelRunError
+            If it cannot be started, ends with an error, or takes longer than it may; nothing of it is left running.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderModel:
+    """A model run on folders; what goes into them is in docs/models.md. The facts are those of every model."""
+
+    name: str
+    format: str
+    digest: str
+    contract: Contract
+    contract_digest: str
+    notes: tuple[str, ...] = ()
+    size_bytes: int
+    runner: FolderRunner
