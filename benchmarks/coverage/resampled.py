@@ -241,16 +241,16 @@ def _smooth(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answ
     for _ in range(studies):
         d = risks(rng, patients(rng, cell.n, cell.cases), cell.prevalence, off=off)
         seed = int(rng.integers(2**31))
-        for statistic, title in SMOOTH.items():
-            e = calibration_error.smooth_error(
-                d.reference,
-                d.probability,
-                statistic,
-                replicates=int(cell.get("resamples")),
-                seed=seed,
-                cluster=d.patient,
-            )
-            yield Answer(title + _more(cell), FOLDED_NAME, truth[statistic], e)
+        made = calibration_error.smooth_errors(
+            d.reference,
+            d.probability,
+            tuple(SMOOTH),
+            replicates=int(cell.get("resamples")),
+            seed=seed,
+            cluster=d.patient,
+        )
+        for statistic, e in zip(SMOOTH, made, strict=True):
+            yield Answer(SMOOTH[statistic] + _more(cell), FOLDED_NAME, truth[statistic], e)
 
 
 _CALIBRATED = ((("model", "calibrated"),),)

@@ -346,3 +346,81 @@ def rank_counts(
                 called = true + float(negatives - np.int64(running[below[i]]))
                 term = float(drawn[positive_patient[i]])
                 terms[row, i] = term * (true / called) if called > 0.0 else 0.0
+
+
+# --- ROC polygons -----------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def corner_counts(counts: Counts, who: Index, positive: npt.NDArray[Any], closes: Index, x: Index, y: Index) -> None:
+    """Fill `x`, `y (r, k + 1)` with negatives and positives drawn up to each corner, for each row of `counts (r, p)`.
+
+    Cases `who`, `positive (n,)` come by falling score; `closes (n,)` is 1 at the last case of a distinct score.
+    """
+    for row in range(counts.shape[0]):
+        negatives, positives, corner = np.int64(0), np.int64(0), 0
+        x[row, 0] = y[row, 0] = 0
+        for i in range(who.size):
+            count = np.int64(counts[row, who[i]])
+            if positive[i]:
+                positives += count
+            else:
+                negatives += count
+            if closes[i]:
+                corner += 1
+                x[row, corner], y[row, corner] = negatives, positives
+
+
+@_compiled
+def cell_counts(counts: Counts, who: Index, cell: Index, out: Index) -> None:
+    """Add to `out (r, cells)` how many cases are drawn in each cell, for each row of `counts (r, p)`."""
+    for row in range(counts.shape[0]):
+        for i in range(who.size):
+            out[row, cell[i]] += np.int64(counts[row, who[i]])
+
+
+# --- Smooth curves ----------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def local_quadratics(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], at: npt.NDArray[Any], nearest: int, out: npt.NDArray[Any]
+) -> None:
+    """Loess of degree 2 at each rising `at`, over rising `x (n,)`; NaN where the points do not settle a parabola."""
+    n, first = x.size, 0
+    one, line, square = np.empty(nearest), np.empty(nearest), np.empty(nearest)
+    for k in range(at.size):
+        here = at[k]
+        while first + nearest < n and x[first + nearest] - here < here - x[first]:
+            first += 1
+        reach = max(here - x[first], x[first + nearest - 1] - here)
+        out[k] = np.nan
+        if reach <= 0.0:
+            continue
+        # Root of the tricube weights; of the three columns the constant is the one whose coefficient is wanted.
+        ll, ls, lo, ss, so, oo = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(nearest):
+            u = (x[first + i] - here) / reach
+            share = abs(u)
+            root = (1.0 - share * share * share) ** 1.5 if share < 1.0 else 0.0
+            one[i], line[i], square[i] = root, root * u, root * u * u
+            ll += line[i] * line[i]
+            ls += line[i] * square[i]
+            lo += line[i] * one[i]
+            ss += square[i] * square[i]
+            so += square[i] * one[i]
+            oo += one[i] * one[i]
+        if ll <= 0.0:
+            continue
+        a, b = ls / ll, lo / ll
+        left = ss - a * ls
+        if left <= 1e-6 * ss:
+            continue
+        c = (so - a * lo) / left
+        top, bottom = 0.0, 0.0
+        for i in range(nearest):
+            rest = one[i] - b * line[i] - c * (square[i] - a * line[i])
+            top += rest * one[i] * y[first + i]
+            bottom += rest * one[i]
+        if bottom > 1e-6 * oo:
+            out[k] = top / bottom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -197,12 +198,13 @@ def _smooth(sample: BinarySample, smoother: Smoother) -> FloatArray:
     return smooth
 
 
-def _summary(gaps: FloatArray, statistic: SmoothStatistic) -> float:
-    if statistic == "ici":
-        return float(gaps.mean())
-    if statistic == "emax":
-        return float(gaps.max())
-    return float(np.quantile(gaps, {"e50": 0.5, "e90": 0.9}[statistic]))
+_SHARES = {"e50": 0.5, "e90": 0.9, "emax": 1.0}
+
+
+def _summaries(gaps: FloatArray, statistics: Sequence[SmoothStatistic]) -> list[float]:
+    """Mean (`ici`) or quantile of the gaps, for each statistic."""
+    quantiles = iter(np.quantile(gaps, [_SHARES[s] for s in statistics if s != "ici"]).tolist())
+    return [float(gaps.mean()) if s == "ici" else next(quantiles) for s in statistics]
 
 
 def smooth_error_value(
@@ -220,7 +222,7 @@ def smooth_error_value(
     ----------
     Austin & Steyerberg, Stat Med 38:4051-4065 (2019). Harrell, Regression Modeling Strategies (2015), val.prob.
     """
-    return _summary(smooth_gaps(nonempty(reference, probability), smoother), statistic)
+    return _summaries(smooth_gaps(nonempty(reference, probability), smoother), (statistic,))[0]
 
 
 def ici_value(reference: npt.ArrayLike, probability: npt.ArrayLike, *, smoother: Smoother = "loess") -> float:
@@ -256,42 +258,70 @@ def smooth_error(
     the curve at the cases' probabilities; for E50 and E90, which are no norms, that is an approximation. Not estimable
     with one class only or equal probabilities.
     """
+    return smooth_errors(
+        reference,
+        probability,
+        (statistic,),
+        smoother=smoother,
+        level=level,
+        cluster=cluster,
+        unit=unit,
+        replicates=replicates,
+        seed=seed,
+    )[0]
+
+
+def smooth_errors(
+    reference: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    statistics: Sequence[SmoothStatistic] = ("ici", "e50", "e90"),
+    *,
+    smoother: Smoother = "loess",
+    level: float = 0.95,
+    cluster: npt.ArrayLike | None = None,
+    unit: Unit = "case",
+    replicates: int = 500,
+    seed: int = 0,
+) -> list[Estimate]:
+    """`smooth_error` of each statistic, all from the same curves of the same resamples."""
     level = check_level(level)
     sample = binary_sample(reference, probability, cluster=cluster, unit=unit, probability=True)
-    common: dict[str, Any] = {**sample.counts, "n": sample.n}
+    common: dict[str, Any] = {**sample.counts, "n": sample.n, "unit": unit, "level": level}
     title = f"{SMOOTHERS.get(smoother, smoother)}; {FOLDED_TITLE.format(replicates=replicates)}"
     reason = sample.one_class_reason()
     if reason is None and float(np.ptp(sample.score)) == 0.0:
         reason = "all probabilities are equal, so there is no curve"
     if reason is not None:
-        return Estimate.not_estimable(reason, unit=unit, level=level, method=title, **common)
+        return [Estimate.not_estimable(reason, method=title, **common) for _ in statistics]
     curve = _smooth(sample, smoother)
-    value = _summary(np.abs(curve - sample.score), statistic)
     draw = PatientDraw(sample.cluster if sample.cluster is not None else np.arange(sample.n), replicates, seed)
-    values, errors = np.full(replicates, np.nan), np.full(replicates, np.nan)
+    values, errors = (np.full((len(statistics), replicates), np.nan) for _ in range(2))
     for start, counts in draw.blocks():
-        for row, count in enumerate(counts):
+        for row, count in enumerate(counts, start=start):
             drawn = np.repeat(np.arange(sample.n), count[draw.patient])
             p = sample.score[drawn]
             if drawn.size and float(np.ptp(p)) > 0.0:
                 part = BinarySample(reference=sample.reference[drawn], score=p, cluster=None, unit=unit)
                 again = _smooth(part, smoother)
-                values[start + row] = _summary(np.abs(again - p), statistic)
                 at, first = np.unique(p, return_index=True)
-                errors[start + row] = _summary(np.abs(np.interp(sample.score, at, again[first]) - curve), statistic)
-    interval = folded_interval(values, errors, value, level=level)
-    return Estimate(
-        value=value,
-        low=interval.low,
-        high=interval.high,
-        interval_undefined=interval.undefined,
-        method=title,
-        unit=unit,
-        level=level,
-        replicates=interval.replicates,
-        replicates_undefined=interval.replicates_undefined,
-        **common,
-    )
+                gaps, changes = np.abs(again - p), np.abs(np.interp(sample.score, at, again[first]) - curve)
+                values[:, row], errors[:, row] = _summaries(gaps, statistics), _summaries(changes, statistics)
+    made = []
+    for k, value in enumerate(_summaries(np.abs(curve - sample.score), statistics)):
+        interval = folded_interval(values[k], errors[k], value, level=level)
+        made.append(
+            Estimate(
+                value=value,
+                low=interval.low,
+                high=interval.high,
+                interval_undefined=interval.undefined,
+                method=title,
+                replicates=interval.replicates,
+                replicates_undefined=interval.replicates_undefined,
+                **common,
+            )
+        )
+    return made
 
 
 def binned_error(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_sample, check_level
+from evalsuite.stats._binary_inputs import BinarySample, FloatArray, IntArray, binary_sample, check_level
 from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import BootstrapMethod, bootstrap_interval, check_method
-from evalsuite.stats.draw import PatientDraw
+from evalsuite.stats.draw import PatientDraw, without_each
 from evalsuite.stats.statistic_bootstrap import MOST_JACKKNIFE_WORK, TOO_MANY_PATIENTS
 from evalsuite.types import Estimate, Unit
 
@@ -70,8 +71,8 @@ def net_benefit_value(
     reason = _reason(sample, prevalence)
     if reason is not None:
         raise ValueError(f"no net benefit: {reason}")
-    tp, fp, positive, negative = _sums(sample, thresholds, None)
-    return float(_values("net_benefit", tp, fp, positive, negative, thresholds, prevalence)[0])
+    whole = _reached(sample, thresholds, np.zeros(sample.n, dtype=np.int64))(np.ones((1, 1), dtype=np.int64))
+    return float(_values("net_benefit", whole, thresholds, prevalence)[0, 0])
 
 
 def net_benefit(
@@ -145,8 +146,8 @@ def decision_curve(
     if found[0].undefined is not None:
         raise ValueError(f"no decision curve: {found[0].undefined}")
     share = sample.n_positive / sample.n if prevalence is None else prevalence
-    all_sums = (np.full(grid.size, float(sample.n_positive)), np.full(grid.size, float(sample.n_negative)))
-    treat_all = _values(quantity, *all_sums, float(sample.n_positive), float(sample.n_negative), grid, prevalence)
+    everyone = np.repeat([float(sample.n_negative), float(sample.n_positive)], grid.size + 1).reshape(1, 2, -1)
+    treat_all = _values(quantity, everyone, grid, prevalence)[0]
     return DecisionCurve(
         threshold=grid,
         value=np.array([e.value for e in found], dtype=np.float64),
@@ -177,56 +178,48 @@ def _reason(sample: BinarySample, prevalence: float | None) -> str | None:
     return "no cases" if sample.n == 0 else None
 
 
-def _sums(
-    sample: BinarySample, thresholds: FloatArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray, float, float]:
-    """Weighted true and false positives at each threshold, and the weights of both classes."""
-    return _class_sums(_positions(sample, thresholds), sample, thresholds, weight)
+def _reached(
+    sample: BinarySample, thresholds: FloatArray, patient: IntArray
+) -> Callable[[npt.NDArray[np.integer]], FloatArray]:
+    """From `counts (r, p)`, how often each patient is drawn, to `(r, 2, t + 1)`: negatives and positives in all, then
+    those whose probability reaches each threshold."""
+    from evalsuite.stats import _kernels
 
-
-def _positions(sample: BinarySample, thresholds: FloatArray) -> npt.NDArray[np.int64]:
-    """How many of the sorted thresholds each probability reaches."""
-    return np.searchsorted(np.sort(thresholds), sample.score, side="right").astype(np.int64)
-
-
-def _class_sums(
-    position: npt.NDArray[np.int64], sample: BinarySample, thresholds: FloatArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray, float, float]:
+    cells = thresholds.size + 1
+    # How many of the sorted thresholds each probability reaches; positives behind the negatives.
+    place = np.searchsorted(np.sort(thresholds), sample.score, side="right") + cells * sample.reference
     rank = np.argsort(np.argsort(thresholds, kind="stable"), kind="stable")
-    sums = []
-    for chosen in (sample.reference, ~sample.reference):
-        w = None if weight is None else weight[chosen]
-        count = np.bincount(position[chosen], weights=w, minlength=thresholds.size + 1).astype(np.float64)
-        reached = np.cumsum(count[::-1])[::-1]
-        sums.append((reached[1:][rank], float(reached[0])))
-    return sums[0][0], sums[1][0], sums[0][1], sums[1][1]
+    columns = np.append(0, 1 + rank)
+
+    def of(counts: npt.NDArray[np.integer]) -> FloatArray:
+        size = np.zeros((counts.shape[0], 2 * cells), dtype=np.int64)
+        _kernels.cell_counts(counts, patient, place, size)
+        both = size.reshape(-1, 2, cells)
+        return np.asarray(np.cumsum(both[:, :, ::-1], axis=2)[:, :, ::-1][:, :, columns], dtype=np.float64)
+
+    return of
 
 
-def _values(
-    quantity: Quantity,
-    tp: FloatArray,
-    fp: FloatArray,
-    positive: float,
-    negative: float,
-    thresholds: FloatArray,
-    prevalence: float | None,
-) -> FloatArray:
-    """The quantity at each threshold; NaN where it does not exist for these weights."""
-    total = positive + negative
-    nothing = np.full(thresholds.size, np.nan)
-    if total <= 0.0 or (prevalence is not None and (positive <= 0.0 or negative <= 0.0)):
-        return nothing
+def _values(quantity: Quantity, reached: FloatArray, thresholds: FloatArray, prevalence: float | None) -> FloatArray:
+    """`(r, t)` the quantity at each threshold; NaN where it does not exist for these weights."""
+    fp, tp = reached[:, 0, 1:], reached[:, 1, 1:]
+    negative, positive = reached[:, 0, :1], reached[:, 1, :1]
     odds = thresholds / (1.0 - thresholds)
-    if prevalence is None:
-        true, false, share = tp / total, fp / total, positive / total
-    else:
-        true, false, share = prevalence * tp / positive, (1.0 - prevalence) * fp / negative, prevalence
-    benefit = true - false * odds
-    if quantity == "net_benefit":
-        return benefit
-    if quantity == "standardised":
-        return benefit / share if share > 0.0 else nothing
-    return (benefit - (share - (1.0 - share) * odds)) / odds
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if prevalence is None:
+            total = positive + negative
+            true, false, share = tp / total, fp / total, positive / total
+        else:
+            share = np.full_like(positive, prevalence)
+            true, false = prevalence * tp / positive, (1.0 - prevalence) * fp / negative
+        benefit = true - false * odds
+        if quantity == "standardised":
+            benefit = np.where(share > 0.0, benefit / share, np.nan)
+        elif quantity == "interventions_avoided":
+            benefit = (benefit - (share - (1.0 - share) * odds)) / odds
+    if prevalence is not None:
+        benefit = np.where((positive > 0.0) & (negative > 0.0), benefit, np.nan)
+    return np.asarray(benefit)
 
 
 def _estimates(
@@ -258,29 +251,20 @@ def _estimates(
     if reason is not None:
         return [Estimate.not_estimable(reason, **common) for _ in thresholds]
     samples = [sample] if other is None else [sample, other]
-    places = [_positions(s, thresholds) for s in samples]
+    draw = PatientDraw(sample.cluster if sample.cluster is not None else np.arange(sample.n), replicates, seed)
+    counted = [_reached(s, thresholds, draw.patient) for s in samples]
 
-    def of(weight: FloatArray | None) -> FloatArray:
-        rows = [
-            _values(quantity, *_class_sums(place, s, thresholds, weight), thresholds, prevalence)
-            for place, s in zip(places, samples, strict=True)
-        ]
+    def of(counts: npt.NDArray[np.integer]) -> FloatArray:
+        rows = [_values(quantity, reached(counts), thresholds, prevalence) for reached in counted]
         return rows[0] if other is None else rows[0] - rows[1]
 
-    draw = PatientDraw(sample.cluster if sample.cluster is not None else np.arange(sample.n), replicates, seed)
-    point = of(None)
-    values = np.array([of(count[draw.patient].astype(np.float64)) for _, counts in draw.blocks() for count in counts])
+    point = of(np.ones((1, draw.n_patients), dtype=np.int64))[0]
+    values = np.concatenate([of(counts) for _, counts in draw.blocks()])
     left_out: FloatArray | None = None
     if method == "bca" and draw.n_patients * sample.n > MOST_JACKKNIFE_WORK:
         return [Estimate(value=float(v), interval_undefined=TOO_MANY_PATIENTS, **common) for v in point]
     if method == "bca":
-        weights = np.ones(draw.n_patients)
-        rows = []
-        for i in range(draw.n_patients):
-            weights[i] = 0.0
-            rows.append(of(weights[draw.patient]))
-            weights[i] = 1.0
-        left_out = np.array(rows)
+        left_out = np.concatenate([of(counts) for counts in without_each(draw.n_patients)])
     out = []
     for i, value in enumerate(point):
         interval = bootstrap_interval(

@@ -169,3 +169,13 @@ class PatientDraw:
         """First replicate and counts of each block."""
         for start, stop in self.spans(size=size):
             yield start, self.counts(start, stop)
+
+
+def without_each(n_patients: int, *, rows: int | None = None) -> Iterator[npt.NDArray[np.int64]]:
+    """Counts `(some, n_patients)` that leave each patient out in turn, as the jackknife does, a block at a time."""
+    rows = rows or max(1, BLOCK_BYTES // max(1, 8 * n_patients))
+    for start in range(0, n_patients, rows):
+        left_out = np.arange(start, min(start + rows, n_patients))
+        counts = np.ones((left_out.size, n_patients), dtype=np.int64)
+        counts[np.arange(left_out.size), left_out] = 0
+        yield counts

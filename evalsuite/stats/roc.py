@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.special import expit, ndtri
 
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_sample, check_level
+from evalsuite.stats._polygons import of_replicates
 from evalsuite.stats._rank import Placements, delong_variance, newcombe_interval, obuchowski_covariance, placements
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
@@ -267,28 +268,4 @@ def roc_band(
 
 def replicate_sensitivity(sample: BinarySample, draw: PatientDraw, grid_fpr: FloatArray) -> FloatArray:
     """`(replicates, g)` true-positive rate at each false-positive rate; rows of NaN where a replicate has one class."""
-    order = np.argsort(-sample.score, kind="stable")
-    score = sample.score[order]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-    positive = sample.reference[order]
-    patient = draw.patient[order]
-    values = np.full((draw.replicates, grid_fpr.size), np.nan)
-    for start, counts in draw.blocks():
-        for row, count in enumerate(counts):
-            weight = count[patient].astype(np.float64)
-            tp = np.append(0.0, np.cumsum(weight * positive)[last])
-            fp = np.append(0.0, np.cumsum(weight * ~positive)[last])
-            if tp[-1] > 0.0 and fp[-1] > 0.0:
-                values[start + row] = step_interpolate(fp / fp[-1], tp / tp[-1], grid_fpr)
-    return values
-
-
-def step_interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
-    """Height of a rising polygon at `at`; on a vertical rise the upper end counts."""
-    # 1 − 0.8 is a hair below 0.2: without the allowance it would fall on the wrong side of a rise.
-    after = np.searchsorted(x, at + 1e-12, side="right")
-    before = np.clip(after - 1, 0, x.size - 1)
-    after = np.clip(after, 0, x.size - 1)
-    span = x[after] - x[before]
-    share = np.clip(np.divide(at - x[before], span, out=np.zeros_like(at), where=span > 0.0), 0.0, 1.0)
-    return np.asarray(y[before] + share * (y[after] - y[before]))
+    return np.concatenate([curves.heights(grid_fpr) for curves in of_replicates(sample, draw)])

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_sample, check_level
+from evalsuite.stats._polygons import Polygons, of_data, of_replicates, without_each_patient
 from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import BootstrapMethod, bootstrap_interval, check_method
 from evalsuite.stats.draw import PatientDraw
-from evalsuite.stats.roc import step_interpolate
 from evalsuite.stats.statistic_bootstrap import MOST_JACKKNIFE_WORK, TOO_MANY_PATIENTS
 from evalsuite.types import Estimate, Unit
 
@@ -45,8 +45,7 @@ def partial_auroc_value(
     reason = sample.one_class_reason()
     if reason is not None:
         raise ValueError(f"no partial AUROC: {reason}")
-    fpr, tpr = _polygon(sample)
-    return _partial(fpr, tpr, focus, _checked(range, focus), corrected)
+    return float(_partial(of_data(sample), focus, _checked(range, focus), corrected)[0])
 
 
 def partial_auroc(
@@ -72,7 +71,7 @@ def partial_auroc(
     name = f"{'corrected ' if corrected else ''}partial area, {focus} {limits[0]:g} to {limits[1]:g}"
     return _bootstrapped(
         _sample(reference, score, cluster, unit),
-        lambda fpr, tpr: _partial(fpr, tpr, focus, limits, corrected),
+        lambda curves: _partial(curves, focus, limits, corrected),
         name=name,
         level=level,
         method=method,
@@ -96,7 +95,7 @@ def sensitivity_at_specificity(
     at = np.array([1.0 - specificity])
     return _bootstrapped(
         _sample(reference, score, cluster, unit),
-        lambda fpr, tpr: float(step_interpolate(fpr, tpr, at)[0]),
+        lambda curves: curves.heights(at)[:, 0],
         name=f"sensitivity at specificity {specificity:g}",
         **options,
     )
@@ -111,7 +110,7 @@ def specificity_at_sensitivity(
     at = np.array([1.0 - sensitivity])
     return _bootstrapped(
         _sample(reference, score, cluster, unit),
-        lambda fpr, tpr: float(step_interpolate((1.0 - tpr)[::-1], (1.0 - fpr)[::-1], at)[0]),
+        lambda curves: curves.turned().heights(at)[:, 0],
         name=f"specificity at sensitivity {sensitivity:g}",
         **options,
     )
@@ -135,46 +134,20 @@ def _checked(limits: tuple[float, float], focus: str) -> tuple[float, float]:
     return low, high
 
 
-def _polygon(
-    sample: BinarySample, weight: FloatArray | None = None, presorted: tuple[Any, Any] | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Rates at each distinct score, for weighted cases; empty arrays where a class has no weight."""
-    order, last = presorted or _presort(sample)
-    positive = sample.reference[order].astype(np.float64)
-    w = np.ones(sample.n) if weight is None else weight[order]
-    tp = np.append(0.0, np.cumsum(w * positive)[last])
-    fp = np.append(0.0, np.cumsum(w * (1.0 - positive))[last])
-    if tp[-1] <= 0.0 or fp[-1] <= 0.0:
-        return np.zeros(0), np.zeros(0)
-    return fp / fp[-1], tp / tp[-1]
-
-
-def _presort(sample: BinarySample) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    order = np.argsort(-sample.score, kind="stable")
-    score = sample.score[order]
-    return order, np.flatnonzero(np.append(score[1:] != score[:-1], True))
-
-
-def _partial(fpr: FloatArray, tpr: FloatArray, focus: Focus, limits: tuple[float, float], corrected: bool) -> float:
+def _partial(curves: Polygons, focus: Focus, limits: tuple[float, float], corrected: bool) -> FloatArray:
+    """`(r,)` partial areas."""
     # Over the false-positive rate for a range of specificity; over 1 − sensitivity for one of sensitivity.
-    x, y = (fpr, tpr) if focus == "specificity" else ((1.0 - tpr)[::-1], (1.0 - fpr)[::-1])
     start, stop = 1.0 - limits[1], 1.0 - limits[0]
-    inside = (x > start) & (x < stop)
-    # At `start` the upper end of a vertical rise belongs to the area, at `stop` the lower end closes it.
-    first = float(step_interpolate(x, y, np.array([start]))[0])
-    final = float(1.0 - step_interpolate((1.0 - x)[::-1], (1.0 - y)[::-1], np.array([1.0 - stop]))[0])
-    xs = np.concatenate([[start], x[inside], [stop]])
-    ys = np.concatenate([[first], y[inside], [final]])
-    area = float(np.trapezoid(ys, xs))
+    area = (curves if focus == "specificity" else curves.turned()).areas(start, stop)
     if not corrected:
         return area
     least, most = (stop**2 - start**2) / 2.0, stop - start
-    return 0.5 * (1.0 + (area - least) / (most - least))
+    return np.asarray(0.5 * (1.0 + (area - least) / (most - least)))
 
 
 def _bootstrapped(
     sample: BinarySample,
-    statistic: Callable[[FloatArray, FloatArray], float],
+    statistic: Callable[[Polygons], FloatArray],
     *,
     name: str,
     level: float = 0.95,
@@ -197,23 +170,13 @@ def _bootstrapped(
         return Estimate.not_estimable(reason, **common)
     patients = sample.cluster if sample.cluster is not None else np.arange(sample.n)
     draw = PatientDraw(patients, replicates, seed, stratify=sample.reference if stratified else None)
-    presorted = _presort(sample)
-
-    def of(count: npt.NDArray[Any]) -> float:
-        fpr, tpr = _polygon(sample, count[draw.patient].astype(np.float64), presorted)
-        return statistic(fpr, tpr) if fpr.size else np.nan
-
-    point = statistic(*_polygon(sample, None, presorted))
-    values = np.array([of(count) for _, counts in draw.blocks() for count in counts])
+    point = float(statistic(of_data(sample))[0])
+    values = np.concatenate([statistic(curves) for curves in of_replicates(sample, draw)])
     left_out: FloatArray | None = None
     if method == "bca":
         if draw.n_patients * sample.n > MOST_JACKKNIFE_WORK:
             return Estimate(value=point, interval_undefined=TOO_MANY_PATIENTS, **common)
-        left_out = np.empty(draw.n_patients)
-        for i in np.arange(draw.n_patients):
-            count = np.ones(draw.n_patients)
-            count[i] = 0.0
-            left_out[i] = of(count)
+        left_out = np.concatenate([statistic(curves) for curves in without_each_patient(sample, draw)])
     interval = bootstrap_interval(values, point, method=method, level=level, jackknife=left_out, bounds=(0.0, 1.0))
     return Estimate(
         value=point,

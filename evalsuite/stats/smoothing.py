@@ -97,7 +97,13 @@ def loess(x: FloatArray, y: FloatArray, *, span: float = LOESS_SPAN) -> FloatArr
     if at.size > LOESS_DIRECT_UP_TO:
         at = np.unique(np.quantile(xs, np.linspace(0.0, 1.0, LOESS_KNOTS)))
     count = min(max(int(span * xs.size + 1e-5), 1), xs.size)
-    values = np.array([_local_quadratic(xs, ys, float(point), count) for point in at])
+    from evalsuite.stats import _kernels
+
+    values = np.empty(at.size)
+    _kernels.local_quadratics(xs, ys, at, count, values)
+    for k in np.flatnonzero(np.isnan(values)):
+        # Fewer than three different values nearby: the shortest of the parabolas through them.
+        values[k] = _local_quadratic(xs, ys, float(at[k]), count)
     return np.asarray(np.interp(x, at, values))
 
 
