@@ -1,7 +1,7 @@
-"""The inner loops of the bootstrap, compiled: drawing patients and ranking their cases in every replicate.
+"""The inner loops of the bootstrap, compiled: drawing patients, ranking their cases, reading curves in every replicate.
 
 Importing this module loads Numba, and its functions are compiled on their first call on a machine: import it inside the
-function that needs it. Every kernel works on whole numbers, or on one value at a time in the order numpy has, so its
+function that needs it. Every kernel works on whole numbers, or on one value at a time in the order of the cases, so its
 result does not depend on the processor, the compiler or how replicates are split between threads. All release the
 interpreter lock.
 """
