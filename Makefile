@@ -47,6 +47,8 @@ bench: setup
 	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
+	$(PY) -P benchmarks/overlap.py --out benchmarks/results/overlap.md
+	$(PY) -P benchmarks/detection.py --out benchmarks/results/detection.md
 
 tamper: setup
 	$(PY) -m tests.campaigns.tamper --jobs 2

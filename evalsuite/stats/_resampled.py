@@ -28,6 +28,8 @@ from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
 
 RANKS = ("auroc", "average_precision")
+COUNTS_HELD = 4_000_000
+"""Counts of left-out patients made at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,20 @@ class Ranked:
     case: IntArray
 
 
+Counted = Callable[[BoolArray, IntArray], Callable[[Counts], FloatArray]]
+"""A statistic of its own kind: from the cases `(n,)` of a stratum and its patients' codes `(p,)` to a function that
+gives `(r, k)` values for counts `(r, p)` of these patients."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What formulas see: sums `(r, w)` by name, areas `(r, c)` by name of a group of rankings; NaN where undefined."""
+    """What formulas see: sums `(r, w)` by name, areas `(r, c)` by name of a group of rankings, and `(r, k)` values of
+    what is counted in its own way; NaN where undefined."""
 
     sums: Mapping[str, FloatArray]
     auroc: Mapping[str, FloatArray]
     average_precision: Mapping[str, FloatArray]
+    counted: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +74,12 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What statistics are made of: per case `(n, w)` columns to be summed, and groups of rankings."""
+    """What statistics are made of: per case `(n, w)` columns to be summed, groups of rankings, and anything else that
+    can be computed from how often each patient is drawn."""
 
     sums: Mapping[str, FloatArray] = field(default_factory=dict)
     ranked: Mapping[str, Sequence[Ranked]] = field(default_factory=dict)
+    counted: Mapping[str, Counted] = field(default_factory=dict)
     ranks: tuple[str, ...] = RANKS
 
 
@@ -100,6 +111,7 @@ class _Plan:
     plain: FloatArray
     columns: Mapping[str, slice]
     ranked: Mapping[str, tuple[RankPlan | None, ...]]
+    counted: Mapping[str, Callable[[Counts], FloatArray]]
     ranks: tuple[str, ...]
 
 
@@ -203,6 +215,7 @@ def _plan(draw: PatientDraw, material: Material, mask: BoolArray) -> _Plan:
         plain=stacked.sum(axis=0, keepdims=True),
         columns=columns,
         ranked=ranked,
+        counted={name: prepare(mask, patients) for name, prepare in material.counted.items() if index.size},
         ranks=material.ranks,
     )
 
@@ -224,7 +237,7 @@ def _parts(plan: _Plan, sums: FloatArray, counts: Counts) -> Parts:
         for rank in plan.ranks:
             nothing = np.full(rows, np.nan)
             found[rank][name] = np.stack([c.get(rank, nothing) for c in columns], axis=1)
-    return _named(plan, sums, found)
+    return _named(plan, sums, found, {name: of_counts(counts) for name, of_counts in plan.counted.items()})
 
 
 def _left_out(plan: _Plan) -> Parts:
@@ -237,14 +250,32 @@ def _left_out(plan: _Plan) -> Parts:
             found[rank][name] = np.stack(
                 [np.full(people, np.nan) if p is None else functions[rank](p, people) for p in group], axis=1
             )
-    return _named(plan, (plan.fixed.sum(axis=0) - plan.fixed) * plan.scale, found)
+    counted = {name: _without_each(of_counts, people) for name, of_counts in plan.counted.items()}
+    return _named(plan, (plan.fixed.sum(axis=0) - plan.fixed) * plan.scale, found, counted)
 
 
-def _named(plan: _Plan, sums: FloatArray, found: Mapping[str, Mapping[str, FloatArray]]) -> Parts:
+def _without_each(of_counts: Callable[[Counts], FloatArray], people: int) -> FloatArray:
+    """`(people, k)`, some hundred rows of counts at a time."""
+    rows = max(1, COUNTS_HELD // max(1, people))
+    out = []
+    for start in range(0, people, rows):
+        counts = np.ones((min(rows, people - start), people), dtype=np.int32)
+        counts[np.arange(len(counts)), start + np.arange(len(counts))] = 0
+        out.append(of_counts(counts))
+    return np.concatenate(out)
+
+
+def _named(
+    plan: _Plan,
+    sums: FloatArray,
+    found: Mapping[str, Mapping[str, FloatArray]],
+    counted: Mapping[str, FloatArray],
+) -> Parts:
     return Parts(
         sums={name: sums[:, where] for name, where in plan.columns.items()},
         auroc=found["auroc"],
         average_precision=found["average_precision"],
+        counted=counted,
     )
 
 
