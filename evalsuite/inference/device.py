@@ -20,7 +20,8 @@ from evalsuite.inference.settings import InferenceSettings
 
 # What decides the bits of an output besides the model and the images: whoever reads, resamples and multiplies.
 _NUMERIC_PACKAGES = (
-    "evalsuite", "torch", "monai", "onnxruntime", "numpy", "opencv-python-headless", "imagecodecs", "pydicom", "pillow",
+    "evalsuite", "torch", "monai", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "imagecodecs",
+    "pydicom", "pillow",
 )  # fmt: skip
 _MAX_WARNINGS = 5
 
@@ -89,12 +90,13 @@ def numeric_policy(
         "hardware": device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability(),
         "precision": settings.precision,
         "backend": settings.backend,
+        "memory_format": settings.memory_format,
         "format": outputs_format,
         "batch_size": batch_size,
         "threads": threads,
         "seed": settings.seed,
         "deterministic": True,
-        "tf32": False,
+        "tf32": settings.precision == "tf32",
         "versions": package_versions(),
     }
 

@@ -19,6 +19,7 @@ from evalsuite.inference.settings import DEFAULT_BATCH, InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
 
 if TYPE_CHECKING:
+    from evalsuite.inference.equivalence import Decide
     from evalsuite.inference.packaged import Clock
     from evalsuite.models.base import AnyModel
     from evalsuite.testset.types import Case, LockedTestSet
@@ -37,6 +38,7 @@ def predict(
     should_stop: Callable[[], bool] | None = None,
     required: Sequence[str] | None = None,
     hooks: Hooks | None = None,
+    decide: Decide | None = None,
 ) -> Predictions:
     """The model's answers on the cases of the test set, in the order of the lock.
 
@@ -58,7 +60,10 @@ def predict(
         Outputs the protocol's score names: an unknown name is an error before the first case, and in recorded
         predictions only these decide whether a row's output is usable.
     hooks
-        Other ways of reading and normalising (tests, decoded caches).
+        Other ways of reading and normalising (tests, perturbed images).
+    decide
+        What the device decides from its outputs, at each operating point: counts decisions that another precision or
+        backend turns round.
 
     Raises
     ------
@@ -99,6 +104,7 @@ def predict(
             on_case=on_case,
             should_stop=should_stop,
             required=required,
+            decide=decide,
         )
     except KeyboardInterrupt:
         raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
@@ -152,11 +158,13 @@ def _run(
     on_case: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
     required: Sequence[str] | None,
+    decide: Decide | None,
 ) -> Predictions:
     from evalsuite.inference import device as devices
     from evalsuite.inference import packaged
     from evalsuite.inference.cache import with_cache
     from evalsuite.inference.crew import Worker
+    from evalsuite.inference.equivalence import N_COMPARED, admit
     from evalsuite.inference.probe import probe
     from evalsuite.inference.step import OutOfMemory
 
@@ -178,6 +186,12 @@ def _run(
             outputs = ()  # the run itself finds out which batch fits
         require_outputs(required, outputs or tuple(model.contract.columns))
         seconds["probe_s"] = time.perf_counter() - started
+        equivalence = None
+        if not settings.numerics.as_packaged:
+            model, equivalence = admit(
+                model, cases, hooks, settings, device=device, batch_size=min(batch_size, N_COMPARED), threads=threads,
+                n_decoders=n_decoders, decide=decide,
+            )  # fmt: skip
         started = time.perf_counter()
         while True:
             policy = devices.numeric_policy(
@@ -229,8 +243,10 @@ def _run(
             "kind": "packaged",
             "device": device,
             "device_name": devices.device_name(device),
-            "precision": f"{settings.precision} (float32)",
+            "precision": "package (float32)" if settings.precision == "package" else settings.precision,
             "backend": settings.backend,
+            "memory_format": settings.memory_format,
+            "equivalence": equivalence,
             "batch_size": batch_size,
             "shard_size": settings.cases_per_shard(batch_size),
             "threads": threads,
@@ -247,7 +263,7 @@ def _run(
             "rerun": rerun,
             "determinism": {
                 "deterministic_algorithms": True,
-                "tf32": False,
+                "tf32": settings.precision == "tf32",
                 "cudnn_benchmark": False,
                 "operations_without_deterministic_form": list(warned),
             },

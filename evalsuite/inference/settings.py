@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalsuite.errors import InputError
+from evalsuite.models.numerics import BACKENDS, MEMORY_FORMATS, PRECISIONS, Numerics
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 64}
 
@@ -18,9 +19,9 @@ class InferenceSettings:
     ----------
     device
         ``"auto"`` (CUDA where present), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-    precision, backend
-        ``"package"``: as the model was packaged. Nothing else is offered in this version, because a verdict is about
-        the model as packaged.
+    precision, backend, memory_format
+        ``"package"``: as the model was packaged, because a verdict is about that. Any other (`models.numerics`) is
+        admitted after its answers to a sample of cases were compared with the package's own.
     batch_size
         Cases per forward pass, constant in a run. None: the package's own recommendation, else 32 (CPU) or 64 (CUDA),
         halved when memory runs out. A number given here is never changed.
@@ -40,12 +41,13 @@ class InferenceSettings:
     Raises
     ------
     InputError
-        If a number is out of range, or precision or backend is not the package's.
+        If a number is out of range, or a word is not among those known.
     """
 
     device: str = "auto"
     precision: str = "package"
     backend: str = "package"
+    memory_format: str = "package"
     batch_size: int | None = None
     threads: int | None = None
     decoders: int | None = None
@@ -56,12 +58,10 @@ class InferenceSettings:
     cache_limit: int = 50 * 2**30
 
     def __post_init__(self) -> None:
-        for name in ("precision", "backend"):
-            if getattr(self, name) != "package":
-                raise InputError(
-                    f"inference.{name} is {getattr(self, name)!r}; this version runs models as packaged only",
-                    hint=f"Leave inference.{name} out, or set it to 'package'.",
-                )
+        known = {"precision": PRECISIONS, "backend": BACKENDS, "memory_format": MEMORY_FORMATS}
+        for name, words in known.items():
+            if getattr(self, name) not in words:
+                raise InputError(f"inference.{name} is {getattr(self, name)!r}", hint=f"Choose {', '.join(words)}.")
         for name in ("batch_size", "threads", "decoders", "shard_size", "cache_limit"):
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
@@ -75,6 +75,11 @@ class InferenceSettings:
             raise InputError(
                 f"inference.device is {self.device!r}", hint="Choose 'auto', 'cpu', 'cuda' or 'cuda:N', N a number."
             )
+
+    @property
+    def numerics(self) -> Numerics:
+        """Number format, backend and memory layout."""
+        return Numerics(precision=self.precision, backend=self.backend, memory_format=self.memory_format)
 
     def cases_per_shard(self, batch_size: int) -> int:
         """Shard size as used: the smallest multiple of the batch size that is at least `shard_size`."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from evalsuite.models.numerics import Numerics
+
     Batch: TypeAlias = Mapping[str, NDArray[np.generic] | torch.Tensor]
 
 
@@ -104,6 +106,19 @@ class PackagedModel:
     def with_threads(self, threads: int) -> PackagedModel:
         """The same model using `threads` processor threads where its backend keeps its own (ONNX); else itself."""
         return replace(self, network=self.network.with_threads(threads))
+
+    def with_numerics(self, numerics: Numerics, *, threads: int) -> PackagedModel:
+        """The same model in another number format or by another program; this one must not be used any more.
+
+        Raises
+        ------
+        InputError
+            If the package, the device or the environment does not offer it.
+        """
+        from evalsuite.models.numeric_network import with_numerics
+
+        network = with_numerics(self.network, numerics, contract=self.contract, device=self.device, threads=threads)
+        return replace(self, network=network)
 
     def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
         """Run one batch.

@@ -39,12 +39,12 @@ class OnnxNetwork:
         return [torch.from_numpy(np.asarray(y)) for y in outputs]
 
     def to(self, device: str) -> OnnxNetwork:
-        return _network(self.model, self.weights, threads=self.threads, device=device)
+        return open_session(self.model, self.weights, threads=self.threads, device=device)
 
     def with_threads(self, threads: int) -> OnnxNetwork:
         if threads == self.threads:
             return self
-        return _network(self.model, self.weights, threads=threads, device=self.device)
+        return open_session(self.model, self.weights, threads=threads, device=self.device)
 
 
 def load(path: Path, files: Sequence[Path]) -> tuple[OnnxNetwork, Mapping[str, bytes], Signature]:
@@ -73,7 +73,7 @@ def load(path: Path, files: Sequence[Path]) -> tuple[OnnxNetwork, Mapping[str, b
     weights = {p.name: p.read_bytes() for p in files if p != path}
     threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or torch.get_num_threads()
     try:
-        network = _network(path.read_bytes(), weights, threads=threads, device="cpu")
+        network = open_session(path.read_bytes(), weights, threads=threads, device="cpu")
     except Exception as error:  # see above: the runtime's exceptions share no base
         raise ModelLoadError(
             f"{path.name} cannot be loaded as ONNX ({type(error).__name__}): damaged, truncated, or it needs "
@@ -91,7 +91,8 @@ def _shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
     return tuple(n if isinstance(n, int) and n > 0 else None for n in shape)
 
 
-def _network(model: bytes, weights: Mapping[str, bytes], *, threads: int, device: str) -> OnnxNetwork:
+def open_session(model: bytes, weights: Mapping[str, bytes], *, threads: int, device: str) -> OnnxNetwork:
+    """ONNX Runtime with a model of these bytes. ModelRunError where this runtime cannot use the device."""
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()

@@ -371,13 +371,20 @@ class Analyses(Block):
 
 
 class Inference(Block):
-    """How the model runs. The package's own settings unless stated."""
+    """How the model runs. The package's own settings unless stated: any other precision, backend or memory format is
+    admitted only after its answers to a sample of cases were compared with the package's own.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     precision: Literal["package", "float32", "tf32", "bfloat16", "float16"] = Field(
         default="package", description="number format of the computation"
     )
-    backend: Literal["package", "eager", "onnxruntime"] = Field(default="package", description="what executes it")
+    backend: Literal["package", "compile", "onnxruntime", "openvino"] = Field(
+        default="package", description="what executes it"
+    )
+    memory_format: Literal["package", "channels_last"] = Field(
+        default="package", description="layout of images in memory"
+    )
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, description="cases at a time")
 
 

@@ -50,10 +50,6 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
             yield Problem(what, f"analyses.{name}", "remove the block")
-    if protocol.inference.precision != "package":
-        yield Problem(f"another precision than the package's is {not_yet}", "inference.precision", "use package")
-    if protocol.inference.backend != "package":
-        yield Problem(f"another backend than the package's is {not_yet}", "inference.backend", "use package")
 
 
 def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from evalsuite.record.files import atomic_write
 from evalsuite.record.ledger import Entry
 from evalsuite.spine import history, states
 from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
+from evalsuite.spine.decisions import decisions
 from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import require_intact
 from evalsuite.spine.running_begin import begin_or_resume
@@ -110,6 +111,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         on_case=lambda done, total: run.on_stage("predict", done, total),
         should_stop=run.should_stop,
         required=_outputs_needed(protocol),
+        decide=decisions(protocol),
     )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
@@ -167,6 +169,7 @@ def _settings(protocol: StudyProtocol, overrides: Mapping[str, Any]) -> Inferenc
         device=overrides.get("device") or protocol.inference.device,
         precision=protocol.inference.precision,
         backend=protocol.inference.backend,
+        memory_format=protocol.inference.memory_format,
         batch_size=overrides.get("batch_size") or protocol.inference.batch_size,
         threads=overrides.get("threads"),
         decoders=overrides.get("decoders"),

@@ -351,7 +351,7 @@ def test_torch_is_left_as_it_was(tmp_path):
         {"device": "tpu"},
         {"device": "cpu:0"},
         {"precision": "bf16"},
-        {"backend": "openvino"},
+        {"backend": "tensorrt"},
         {"batch_size": 0},
         {"shard_size": 0},
         {"threads": True},

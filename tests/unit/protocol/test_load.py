@@ -404,8 +404,6 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
         ("kind", "drift_audit", "kind"),
         ("analyses", {"bias": {}}, "analyses.bias"),
         ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
-        ("inference", {"precision": "float16"}, "inference.precision"),
-        ("inference", {"backend": "onnxruntime"}, "inference.backend"),
     ],
 )
 def test_what_a_run_would_leave_out_is_listed(path: str, value: Any, where: str) -> None:
