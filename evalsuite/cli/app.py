@@ -13,6 +13,7 @@ from evalsuite.cli import keys, process, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
+from evalsuite.cli.plan import plan
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -86,6 +87,7 @@ def keygen(
 
 
 app.command(name="lock")(lock)
+app.command(name="plan")(plan)
 app.command(name="export")(process.export)
 app.command(name="void")(process.void)
 app.command(name="waive")(process.waive)

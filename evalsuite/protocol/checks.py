@@ -51,6 +51,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
+    from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.source_checks import source_problems
 
     return [
@@ -66,6 +67,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
+        *plan_problems(protocol.plan, protocol.endpoints, protocol.comparisons, UNREADABLE),
         *_decision(protocol),
         *_confidence(protocol),
     ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.planning import Plan
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -286,18 +287,6 @@ class Amendment(Block):
     reason: str = Field(min_length=10, description="what changed, and why")
 
 
-class Plan(Block):
-    """Smallest counts the study was planned for; the test set is compared with them when it is locked."""
-
-    cases: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases in all")
-    patients: Annotated[int, Field(ge=1)] | None = Field(default=None, description="patients in all")
-    positives: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases with the target condition")
-    negatives: Annotated[int, Field(ge=1)] | None = Field(default=None, description="cases without it")
-    strata: dict[str, dict[str, Annotated[int, Field(ge=1)]]] = Field(
-        default_factory=dict, description="cases per group of a stratum, e.g. `{sex: {female: 100}}`"
-    )
-
-
 class Utility(Block):
     """Decision curves: over which threshold probabilities the net benefit of acting on the model is drawn."""
 
@@ -415,7 +404,7 @@ class StudyProtocol(Block):
     reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
     roles: Roles | None = Field(default=None, description="who may act in which role, by name")
     amendment: Amendment | None = Field(default=None, description="for a version that changes one frozen before")
-    plan: Plan | None = Field(default=None, description="planned smallest counts, compared when a set is locked")
+    plan: Plan | None = Field(default=None, description="planned smallest counts, and what they were planned for")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")
     inference: Inference = Field(default=Inference(), description="how the model runs")
     comparisons: list[Comparison] = Field(default_factory=list, description="paired differences against a baseline")

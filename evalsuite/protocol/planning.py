@@ -1,0 +1,78 @@
+"""What the size of the study rests on: planned counts, and the values that were assumed when it was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.blocks import Block
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Assumption(Block):
+    """What is expected of the device, for one endpoint or comparison."""
+
+    value: float = Field(
+        gt=-1.0, lt=1.0, description="true value assumed; of a comparison the difference, candidate minus baseline"
+    )
+    discordant: Share | None = Field(
+        default=None, description="share of cases on which candidate and baseline disagree, for a comparison of calls"
+    )
+    source: str = Field(default="", description="where the assumption comes from")
+
+
+class Plan(Block):
+    """Smallest counts the study was planned for, compared when a set is locked, and the assumptions behind them."""
+
+    cases: Count | None = Field(default=None, description="cases in all")
+    patients: Count | None = Field(default=None, description="patients in all")
+    positives: Count | None = Field(default=None, description="cases with the target condition")
+    negatives: Count | None = Field(default=None, description="cases without it")
+    strata: dict[str, dict[str, Count]] = Field(
+        default_factory=dict, description="cases per group of a stratum, e.g. `{sex: {female: 100}}`"
+    )
+    power: Share = Field(default=0.8, description="chance to reach each goal if the assumptions hold")
+    prevalence: Share | None = Field(default=None, description="share of positives among the cases that are collected")
+    design_effect: Annotated[float, Field(ge=1.0)] = Field(
+        default=1.0, description="how much more cases it takes because patients have several: 1 + (cases − 1) · ICC"
+    )
+    cases_per_patient: Annotated[float, Field(ge=1.0)] = Field(default=1.0, description="cases of a patient on average")
+    attrition: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.0, description="share of cases lost before analysis"
+    )
+    assume: dict[str, Assumption] = Field(
+        default_factory=dict, description="by endpoint or comparison, e.g. `{sensitivity: {value: 0.92}}`"
+    )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def plan_problems(
+    plan: Plan | None, endpoints: Iterable[_Named], comparisons: Iterable[_Named], unreadable: str
+) -> Iterator[Problem]:
+    """Assumptions about what the protocol does not ask, or that cannot be true."""
+    if plan is None:
+        return
+    single, paired = {e.name for e in endpoints}, {c.name for c in comparisons}
+    if unreadable in single | paired:
+        return
+    for name, assumed in plan.assume.items():
+        path = f"plan.assume.{name}"
+        if name not in single | paired:
+            known = ", ".join(sorted(single | paired))
+            yield Problem(f"unknown endpoint '{name}'", path, f"declared: {known}")
+        elif name in single and not 0.0 < assumed.value < 1.0:
+            yield Problem(f"{assumed.value:g} is no share or area to plan for", f"{path}.value", "between 0 and 1")
+        elif name in single and assumed.discordant is not None:
+            yield Problem("discordant belongs to a comparison", f"{path}.discordant", "take it out")
+        elif assumed.discordant is not None and assumed.discordant < abs(assumed.value):
+            what = f"{assumed.discordant:g} of the cases cannot make a difference of {assumed.value:g}"
+            yield Problem(what, f"{path}.discordant", "at least the size of the difference")

@@ -1,0 +1,68 @@
+"""`evalsuite plan`: the size of a study before anything is collected."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from .conftest import protocol_text
+
+PLAN = {
+    "cases": 1000,
+    "prevalence": 0.2,
+    "design_effect": 1.1,
+    "attrition": 0.05,
+    "assume": {"discrimination": {"value": 0.8}, "sensitivity": {"value": 0.62, "source": "tuning set"}},
+}
+
+
+def test_a_study_is_planned_and_its_curves_drawn(tmp_path, cli):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(protocol_text(plan=PLAN))
+    done = cli("plan", path, "--out", tmp_path / "plan", "--simulate", "200", "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    rows = {r["name"]: r for r in found["endpoints"]}
+    assert rows["sensitivity"]["counted"] == "positives"
+    assert rows["sensitivity"]["planned"] == 200
+    assert rows["sensitivity"]["cases"] >= 5 * rows["sensitivity"]["needed"]
+    assert 0.5 < found["simulated"]["sensitivity"] <= 1
+    assert rows["brier"]["needed"] is None
+    assert "simulation" in rows["brier"]["reason"]
+    assert json.loads((tmp_path / "plan" / "plan.json").read_text())["schema"] == "evalsuite/plan/1"
+    assert len(list((tmp_path / "plan").glob("power-*.svg"))) == 2
+    shown = cli("plan", path)
+    assert "discrimination" in shown.out
+    assert "tuning set" in shown.out
+
+
+def test_a_locked_set_that_is_too_small_is_said_without_opening_it(locked, cli):
+    text = yaml.safe_load(locked.protocol.read_text())
+    path = locked.folder / "planned.yaml"
+    path.write_text(yaml.safe_dump({**text, "plan": PLAN}, sort_keys=False))
+    before = (locked.testset / "ledger.jsonl").read_bytes()
+    done = cli("plan", path, "--testset", locked.testset, "--json")
+    assert done.code == 0, done.err
+    assert any("the locked set has 120 cases" in w for w in done.json()["warnings"])
+    assert (locked.testset / "ledger.jsonl").read_bytes() == before
+
+
+def test_assumptions_that_cannot_be_are_refused_together(tmp_path, cli):
+    path = tmp_path / "protocol.yaml"
+    plan = {"assume": {"sensitivty": {"value": 0.9}, "discrimination": {"value": -0.2, "discordant": 0.1}}}
+    path.write_text(protocol_text(plan=plan))
+    done = cli("plan", path)
+    assert done.code == 2
+    assert "unknown endpoint 'sensitivty'" in done.err
+    assert "no share or area" in done.err
+
+
+def test_goals_that_are_not_above_the_assumption_have_no_size(tmp_path, cli):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(protocol_text(plan={"prevalence": 0.3, "assume": {"sensitivity": {"value": 0.4}}}))
+    done = cli("plan", path, "--json")
+    rows = {r["name"]: r for r in done.json()["endpoints"]}
+    assert rows["sensitivity"]["needed"] is None
+    assert "whatever the number of cases" in rows["sensitivity"]["reason"]
+    assert "no value is assumed" in rows["discrimination"]["reason"]
