@@ -116,6 +116,12 @@ def _load_python(located: Located, translate: bool) -> Loaded:
     return python_package.load(located)
 
 
+def _load_kserve(located: Located, translate: bool) -> Loaded:
+    from evalsuite.models.kserve import load
+
+    return load(located, translate=translate)
+
+
 def _load_recorded(located: Located, translate: bool) -> Loaded:
     raise ValueError("recorded predictions are opened as a table")  # models.open does, before it comes to formats
 
@@ -146,6 +152,12 @@ PYTHON = ModelFormat(
     name="python", what="Python source with safetensors weights", files="folder with evalsuite-model.yaml: entry_point",
     recognise=_names("entry_point"), load=_load_python, executes="Python code of the package",
     executes_in=lambda located: f"Python code of the package: {(located.settings or {})['entry_point']}",
+)  # fmt: skip
+KSERVE = ModelFormat(
+    name="kserve", what="model served by KServe v2 (Triton, KServe, MLServer …)", runs="remote",
+    files="kserve+grpc://HOST:PORT/MODEL, kserve+http://…", recognise=lambda glance: False, load=_load_kserve,
+    extra="kserve",
+    executes="nothing here: the model runs on the server",
 )  # fmt: skip
 RECORDED = ModelFormat(
     name="recorded", what="recorded predictions", files=".csv, .parquet", runs="nowhere", recognise=_is_recorded,

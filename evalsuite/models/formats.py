@@ -47,11 +47,14 @@ class Signature:
 class Loaded:
     """An opened package: a network that takes batches, or a runner that takes folders of cases.
 
+    `make` stands in for a network that can only be made once the contract is agreed upon.
+
     `contract` is the package's own, where it states one. `digest` is given only where the package has no bytes here:
     a digest of what the server says about the model.
     """
 
     network: Network | None = None
+    make: Callable[[Contract], Network] | None = None
     runner: FolderRunner | None = None
     contract: Contract | None = None
     signature: Signature | None = None
@@ -107,6 +110,7 @@ BUILT_IN: Mapping[str, str] = {
         ("onnx", "ONNX"),
         ("monai-bundle", "BUNDLE"),
         ("python", "PYTHON"),
+        ("kserve", "KSERVE"),
         ("recorded", "RECORDED"),
     )
 }

@@ -59,9 +59,10 @@ def open_model(path: Path | str, *, contract: Path | str | None = None, case_col
     }
     if loaded.runner is not None:
         return FolderModel(**facts, runner=loaded.runner)
-    if loaded.network is None:
+    network = loaded.make(agreed) if loaded.make is not None else loaded.network
+    if network is None:
         raise ValueError(f"format {located.format} opened neither a network nor a runner")
-    return PackagedModel(**facts, network=loaded.network)
+    return PackagedModel(**facts, network=network)
 
 
 def _agree(located: Located, loaded: Loaded, explicit: Path | None) -> tuple[Contract, tuple[str, ...]]:
@@ -97,6 +98,13 @@ def _check_fit(contract: Contract, signature: Signature | None, name: str) -> No
         what = f"the package gives {len(signature.outputs)} outputs ({', '.join(signature.outputs)}), "
         problems.append(Problem(what=what + f"the contract names {len(contract.outputs)}", where="outputs"))
     else:
+        for kind, stated, named in (
+            ("inputs", signature.inputs, [i.name for i in contract.inputs]),
+            ("outputs", signature.outputs, [o.name for o in contract.outputs]),
+        ):
+            if list(stated) != named and set(stated) == set(named):
+                what = f"the package's {kind} are {', '.join(stated)} in this order, the contract's {', '.join(named)}"
+                problems.append(Problem(what=what, where=kind))
         for i, (spec, shape) in enumerate(zip(contract.inputs, signature.inputs.values(), strict=True)):
             if shape and not _agrees(spec.shape, shape[1:]):
                 what = f"the package takes {_written(shape[1:])}, the contract says {_written(spec.shape)}"
