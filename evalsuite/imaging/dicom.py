@@ -8,6 +8,8 @@ stored range, or of 0..1 where a window was applied. Palettes and YBR colours ar
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,17 @@ from evalsuite.imaging.dicom_window import apply_window
 from evalsuite.imaging.image import Image, Window
 from evalsuite.imaging.quiet import counted_warnings
 
-__all__ = ["FORBIDDEN_ATTRIBUTES", "STANDARD_ATTRIBUTES", "decode", "is_dicom", "read_attributes"]
+__all__ = [
+    "FORBIDDEN_ATTRIBUTES",
+    "STANDARD_ATTRIBUTES",
+    "decode",
+    "frame_image",
+    "functional",
+    "guarded",
+    "is_dicom",
+    "open_dataset",
+    "read_attributes",
+]
 
 _GREY = {"MONOCHROME1", "MONOCHROME2"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"}
@@ -32,9 +44,19 @@ _NO_IMAGE = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "KO", "PR", "REG", "DO
 
 def decode(data: bytes, *, name: str, frame: int | None = None, window: Window = None) -> Image:
     """Decode one DICOM file held in memory. See `evalsuite.imaging.read_image`."""
+
+    def one() -> Image:
+        dataset = open_dataset(data, name)
+        return frame_image(dataset, _frame_index(dataset, frame, name), window, name)
+
+    return guarded(one, name)
+
+
+def guarded(make: Callable[[], Image], name: str) -> Image:
+    """What `make` returns; any error of a DICOM library becomes an `ImageError` that names the file and no value."""
     with counted_warnings() as n_warnings:
         try:
-            image = _decode(data, name, frame, window)
+            image = make()
         except ImageError:
             raise
         except Exception:  # damaged files raise a dozen types, and their messages quote the header
@@ -42,18 +64,17 @@ def decode(data: bytes, *, name: str, frame: int | None = None, window: Window =
     if not n_warnings[0]:
         return image
     note = "the DICOM reader found values that do not follow the standard"
-    return Image(
-        array=image.array,
-        full_range=image.full_range,
-        kind=image.kind,
-        spacing_mm=image.spacing_mm,
-        photometric=image.photometric,
-        attributes=image.attributes,
-        notes=(*image.notes, note),
-    )
+    return replace(image, notes=(*image.notes, note))
 
 
-def _decode(data: bytes, name: str, frame: int | None, window: Window) -> Image:
+def open_dataset(data: bytes, name: str) -> Dataset:
+    """A parsed DICOM file that is an image with pixels.
+
+    Raises
+    ------
+    ImageError
+        code not_image, truncated or empty. What pydicom raises on damaged files comes as it is: see `guarded`.
+    """
     dataset = dcmread(io.BytesIO(data))
     if str(dataset.get("Modality", "")) in _NO_IMAGE or "SegmentSequence" in dataset:
         raise ImageError(f"{name} is a DICOM object of another kind, not an image", code="not_image")
@@ -61,7 +82,11 @@ def _decode(data: bytes, name: str, frame: int | None, window: Window) -> Image:
         truncated = "PixelData" not in dataset and "Rows" in dataset
         code = "truncated" if truncated else "empty"
         raise ImageError(f"{name} has no pixel data{' (cut off?)' if truncated else ''}", code=code)
-    index = _frame_index(dataset, frame, name)
+    return dataset
+
+
+def frame_image(dataset: Dataset, index: int, window: Window, name: str) -> Image:
+    """One frame of an open file, as `evalsuite.imaging.read_image` returns it; raises as `open_dataset`."""
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     samples = int(dataset.get("SamplesPerPixel", 1))
     if photometric not in _GREY | _COLOUR | {"PALETTE COLOR"}:
@@ -120,13 +145,13 @@ def _grey(
 ) -> tuple[NDArray[np.generic], tuple[float, float] | None, str]:
     inverted = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
     bits, signed = int(dataset.get("BitsStored", 16)), values.dtype.kind == "i"
-    rescale = _functional(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") or dataset
+    rescale = functional(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") or dataset
     slope, intercept = _number(rescale, "RescaleSlope", 1.0), _number(rescale, "RescaleIntercept", 0.0)
     has_lut = bool(dataset.get("ModalityLUTSequence"))
     identity = not has_lut and slope == 1.0 and intercept == 0.0
     if window not in (None, "none"):
         measured = _measured(values, dataset, slope, intercept, has_lut)
-        voi = _functional(dataset, frame, "FrameVOILUTSequence", "WindowCenter") or dataset
+        voi = functional(dataset, frame, "FrameVOILUTSequence", "WindowCenter") or dataset
         shown = apply_window(measured, voi, window, name=name)
         return (np.float32(1.0) - shown if inverted else shown)[np.newaxis], (0.0, 1.0), "windowed"
     if has_lut:
@@ -151,7 +176,7 @@ def _measured(
     return (values.astype(np.float64) * slope + intercept).astype(np.float32)
 
 
-def _functional(dataset: Dataset, frame: int, sequence: str, keyword: str) -> Dataset | None:
+def functional(dataset: Dataset, frame: int, sequence: str, keyword: str) -> Dataset | None:
     """The item of a functional group that holds `keyword`: the frame's own, else the one shared by all frames."""
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     candidates = [groups[frame]] if frame < len(groups) else []
@@ -169,7 +194,7 @@ def _number(dataset: Dataset, keyword: str, default: float) -> float:
 
 
 def _spacing(dataset: Dataset, frame: int) -> tuple[float, ...] | None:
-    item = _functional(dataset, frame, "PixelMeasuresSequence", "PixelSpacing") or dataset
+    item = functional(dataset, frame, "PixelMeasuresSequence", "PixelSpacing") or dataset
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         value = item.get(keyword)
         if value is not None and not isinstance(value, str) and len(value) == 2:

@@ -9,15 +9,25 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evalsuite.imaging.grid import Grid
+
 Window: TypeAlias = Literal["none", "header"] | tuple[float, float] | None
 """None or "none": stored values; "header": the file's own window or look-up table; (center, width): that window."""
 
 
+Frames: TypeAlias = Literal["one", "stack", "volume"]
+"""What becomes of a file with several frames, or of several files: one frame (the one named); all of them one after the
+other (a cine loop, the pages of a TIFF); or the volume that they are slices of, by the positions they state."""
+
+
 class ImageSpec(Protocol):
-    """What a caller decides before an image is read; a model contract's input has both."""
+    """What a caller decides before an image is read; a model contract's input has all of it."""
 
     @property
     def frame(self) -> int | None: ...
+
+    @property
+    def layout(self) -> Frames: ...
 
     @property
     def window(self) -> Window: ...
@@ -36,21 +46,36 @@ class Image:
         Smallest and largest value this kind of image could hold (0 and 255; 0 and 4095 for 12 bits stored; 0 and 1 when
         windowed), or None where the values have no natural range (Hounsfield units).
     kind
-        "raster", "dicom", or "windowed" for DICOM whose window was applied.
+        "raster", "nifti", "dicom", or "windowed" for DICOM whose window was applied.
     spacing_mm
-        Distance of pixel centres (row, column) in millimetres, where the file states it.
+        Distance of pixel centres along each spatial axis of the array in millimetres, where the file states it.
     photometric
         How the file said its numbers are to be read, before conversion: RGB, MONOCHROME1, PALETTE COLOR, …
     attributes
         Technical facts about the pixels; nothing about a patient.
     notes
         What was peculiar while reading, without any value of the header.
+    affine
+        (4, 4) as tuples, index of the spatial axes → millimetres in RAS+ (see `evalsuite.imaging.grid`); for volumes
+        whose file states their place, else None.
     """
 
     array: NDArray[np.generic]
     full_range: tuple[float, float] | None
-    kind: Literal["raster", "dicom", "windowed"]
+    kind: Literal["raster", "nifti", "dicom", "windowed"]
     spacing_mm: tuple[float, ...] | None = None
     photometric: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    affine: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        shape = tuple(int(n) for n in self.array.shape[1:])
+        return Grid(shape=shape, spacing_mm=self.spacing_mm, affine=self.affine)
+
+    @property
+    def orientation(self) -> str | None:
+        """One letter per spatial axis of a volume (see `evalsuite.imaging.grid`), None where it is not known."""
+        return self.grid.orientation

@@ -22,12 +22,34 @@ _COLOUR = {"RGB", "P"}
 _EXIF_ORIENTATION = 0x0112
 
 
+_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_raster(data: bytes) -> bool:
+    """Whether a file begins like a PNG, JPEG or TIFF."""
+    return data.startswith(_MAGIC)
+
+
 def decode(data: bytes, *, name: str, frame: int | None = None, window: Window = None) -> Image:
     """Decode one raster image held in memory. See `evalsuite.imaging.read_image`."""
+    _, n_frames, _ = header = _checked(data, name, window)
+    index = _frame_index(n_frames, frame, name)
+    return _image(_pixels(data, index, name), header, name)
+
+
+def decode_pages(data: bytes, *, name: str, window: Window = None) -> list[Image]:
+    """Decode every page of a raster image held in memory, in the order of the file."""
+    _, n_frames, _ = header = _checked(data, name, window)
+    if n_frames == 1:
+        return [_image(_pixels(data, 0, name), header, name)]
+    return [_image(pixels, header, name) for pixels in _pages(data, n_frames, name)]
+
+
+def _checked(data: bytes, name: str, window: Window) -> tuple[str, int, bool]:
+    """Mode, number of pages and whether an EXIF rotation is stated, of a file that may be decoded."""
     if window not in (None, "none"):
         raise ImageError(f"{name} is not DICOM and has no window", code="window", hint="Set window: none.")
     mode, n_frames, rotated = _header(data, name)
-    index = _frame_index(n_frames, frame, name)
     if mode not in _GREY | _COLOUR:
         raise ImageError(
             f"{name} is stored as {mode}; grey or red-green-blue without transparency is expected", code="channels"
@@ -35,7 +57,10 @@ def decode(data: bytes, *, name: str, frame: int | None = None, window: Window =
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         # Decoders fill what is missing with grey; neither marker can occur inside the compressed data.
         raise ImageError(f"{name} is truncated: the end-of-image marker is missing", code="truncated")
-    pixels = _pixels(data, index, name)
+    return mode, n_frames, rotated
+
+
+def _image(pixels: NDArray[np.generic], header: tuple[str, int, bool], name: str) -> Image:
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         # a palette, or a colour file: OpenCV orders blue, green, red
         array = np.empty((3, *pixels.shape[:2]), pixels.dtype)
@@ -53,7 +78,7 @@ def decode(data: bytes, *, name: str, frame: int | None = None, window: Window =
         kind="raster",
         photometric=photometric,
         attributes={"photometric": photometric, "bits": str(array.dtype.itemsize * 8)},
-        notes=("EXIF orientation present and not applied",) if rotated else (),
+        notes=("EXIF orientation present and not applied",) if header[2] else (),
     )
 
 
@@ -83,13 +108,19 @@ def _frame_index(n_frames: int, frame: int | None, name: str) -> int:
 def _pixels(data: bytes, index: int, name: str) -> NDArray[np.generic]:
     buffer = np.frombuffer(data, dtype=np.uint8)
     try:
-        if index:
-            _, pages = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED)
-            pixels = pages[index]
-        else:
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-    except (cv2.error, IndexError):
+        pixels = _pages(data, index + 1, name)[index] if index else cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
         pixels = None
     if pixels is None or not pixels.size:
         raise ImageError(f"{name} cannot be decoded: damaged or truncated", code="truncated")
     return np.asarray(pixels)
+
+
+def _pages(data: bytes, at_least: int, name: str) -> list[NDArray[np.generic]]:
+    try:
+        found, pages = cv2.imdecodemulti(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        found, pages = False, ()
+    if not found or len(pages) < at_least or any(page is None or not page.size for page in pages):
+        raise ImageError(f"{name} cannot be decoded: damaged or truncated", code="truncated")
+    return [np.asarray(page) for page in pages]

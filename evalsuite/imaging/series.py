@@ -36,7 +36,8 @@ class Slice:
 class SeriesFacts:
     """A series in order, and what is wrong with it: fixed phrases with counts. `order` are names of files.
 
-    `distance_mm` is the usual distance of neighbours along the normal of the slices, None where it is unknown.
+    `distance_mm` is the usual distance of neighbours along the normal of the slices, None where it is unknown. `codes`
+    has a short stable word per finding: strangers, duplicates, orientation, frames, gaps or numbering.
     """
 
     order: tuple[str, ...]
@@ -44,6 +45,10 @@ class SeriesFacts:
     distance_mm: float | None
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    codes: tuple[str, ...] = ()
+
+
+Found = list[tuple[str, str]]
 
 
 def slice_of(dataset: Any, name: str) -> Slice:
@@ -95,13 +100,21 @@ def examine_series(slices: Sequence[Slice], *, n_other: int = 0) -> SeriesFacts:
     n_other
         How many files of the folder are no DICOM images.
     """
-    findings: list[str] = []
+    found: Found = []
     notes: list[str] = []
     if n_other:
-        findings.append(f"{_n(n_other, 'file')} in the folder {'is' if n_other == 1 else 'are'} no readable DICOM")
+        text = f"{_n(n_other, 'file')} in the folder {'is' if n_other == 1 else 'are'} no readable DICOM"
+        found.append(("strangers", text))
     if not slices:
-        return SeriesFacts(order=(), n_slices=0, distance_mm=None, findings=tuple(findings), notes=())
-    findings += _strangers(slices)
+        return SeriesFacts(
+            order=(),
+            n_slices=0,
+            distance_mm=None,
+            findings=tuple(t for _, t in found),
+            codes=tuple(c for c, _ in found),
+            notes=(),
+        )
+    found += _strangers(slices)
     along = _along(slices)
     ranked = sorted(
         range(len(slices)),
@@ -114,15 +127,16 @@ def examine_series(slices: Sequence[Slice], *, n_other: int = 0) -> SeriesFacts:
     distance = None
     if len(slices) > 1 and along is None:
         notes.append("positions are absent or not comparable: ordered by instance number and name, gaps cannot be seen")
-        findings += _numbering(slices)
+        found += _numbering(slices)
     elif along is not None and len(slices) > 1:
         distance, wrong = _spacing([along[i] for i in ranked], [slices[i] for i in ranked])
-        findings += wrong
+        found += wrong
     return SeriesFacts(
         order=tuple(slices[i].name for i in ranked),
         n_slices=len(slices),
         distance_mm=distance,
-        findings=tuple(findings),
+        findings=tuple(text for _, text in found),
+        codes=tuple(code for code, _ in found),
         notes=tuple(notes),
     )
 
@@ -131,25 +145,25 @@ def _n(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _strangers(slices: Sequence[Slice]) -> list[str]:
-    found = []
+def _strangers(slices: Sequence[Slice]) -> Found:
+    found: Found = []
     for count, noun in (
         (len({s.series_uid for s in slices}), "series"),
         (len({s.modality for s in slices}), "modalities"),
         (len({(s.rows, s.columns) for s in slices}), "image sizes"),
     ):
         if count > 1:
-            found.append(f"{count} different {noun} in one folder")
+            found.append(("strangers", f"{count} different {noun} in one folder"))
     repeated = sum(n - 1 for uid, n in Counter(s.sop_uid for s in slices).items() if uid and n > 1)
     if repeated:
-        found.append(f"{_n(repeated, 'slice')} with a SOP instance UID that occurs before")
+        found.append(("duplicates", f"{_n(repeated, 'slice')} with a SOP instance UID that occurs before"))
     stated = [s.orientation for s in slices if s.orientation]
     mixed = sum(1 for o in stated if np.abs(np.subtract(o, stated[0])).max() > _SAME_DIRECTION)
     if mixed:
-        found.append(f"{_n(mixed, 'slice')} with another orientation than the first")
+        found.append(("orientation", f"{_n(mixed, 'slice')} with another orientation than the first"))
     framed = sum(1 for s in slices if s.n_frames > 1)
     if framed and len(slices) > 1:
-        found.append(f"{_n(framed, 'file')} with several frames among the slices")
+        found.append(("frames", f"{_n(framed, 'file')} with several frames among the slices"))
     return found
 
 
@@ -166,9 +180,9 @@ def _along(slices: Sequence[Slice]) -> list[float] | None:
     return [float(np.dot(normal, s.position)) for s in slices]
 
 
-def _spacing(along: Sequence[float], slices: Sequence[Slice]) -> tuple[float | None, list[str]]:
+def _spacing(along: Sequence[float], slices: Sequence[Slice]) -> tuple[float | None, Found]:
     """The usual distance of neighbours, and doubles and gaps. Several volumes in one folder are said once."""
-    found = []
+    found: Found = []
     steps = np.diff(np.asarray(along))
     same = steps < _SAME_PLACE_MM
     if same.any():
@@ -176,9 +190,10 @@ def _spacing(along: Sequence[float], slices: Sequence[Slice]) -> tuple[float | N
         n = int(same.sum())
         what = "a position that occurs before"
         if volumes > 1:
-            found.append(f"{_n(n, 'slice')} at {what}: {volumes} acquisitions, echoes or time points in one folder")
+            text = f"{_n(n, 'slice')} at {what}: {volumes} acquisitions, echoes or time points in one folder"
         else:
-            found.append(f"{_n(n, 'slice')} at {what}")
+            text = f"{_n(n, 'slice')} at {what}"
+        found.append(("duplicates", text))
     between = steps[~same]
     if not between.size:
         return None, found
@@ -186,17 +201,17 @@ def _spacing(along: Sequence[float], slices: Sequence[Slice]) -> tuple[float | N
     wide = between[between > _GAP * usual]
     if wide.size:
         missing = int(np.sum(np.round(wide / usual) - 1))
-        found.append(f"{_n(int(wide.size), 'gap')}: {_n(missing, 'slice')} missing by the usual distance")
+        found.append(("gaps", f"{_n(int(wide.size), 'gap')}: {_n(missing, 'slice')} missing by the usual distance"))
     return round(usual, 4), found
 
 
-def _numbering(slices: Sequence[Slice]) -> list[str]:
+def _numbering(slices: Sequence[Slice]) -> Found:
     numbers = [s.number for s in slices if s.number is not None]
-    found = []
+    found: Found = []
     repeated = len(numbers) - len(set(numbers))
     if repeated:
-        found.append(f"{_n(repeated, 'slice')} with an instance number that occurs before")
+        found.append(("duplicates", f"{_n(repeated, 'slice')} with an instance number that occurs before"))
     missing = (max(numbers) - min(numbers) + 1 - len(set(numbers))) if numbers else 0
     if 0 < missing <= len(numbers):
-        found.append(f"{_n(missing, 'instance number')} missing in the sequence")
+        found.append(("numbering", f"{_n(missing, 'instance number')} missing in the sequence"))
     return found

@@ -25,6 +25,7 @@ import numpy as np
 
 from evalsuite.errors import InputError
 from evalsuite.inference.decoders import ReadCase
+from evalsuite.inference.hooks import CaseInputs
 from evalsuite.record.digest import digest_json
 from evalsuite.record.files import writing
 
@@ -201,9 +202,13 @@ def _shrink(folder: Path, limit: int) -> int:
 
 def _pack(images: Mapping[str, np.ndarray], *, name: str) -> list[bytes]:
     """An entry in parts: what it is, the digest of all that follows, a description, and the arrays' bytes."""
-    header = json.dumps(
-        {"name": name, "arrays": [[key, array.dtype.str, list(array.shape)] for key, array in images.items()]}
-    ).encode()
+    facts: dict[str, Any] = {
+        "name": name,
+        "arrays": [[key, array.dtype.str, list(array.shape)] for key, array in images.items()],
+    }
+    if isinstance(images, CaseInputs):
+        facts["beside"] = images.beside()
+    header = json.dumps(facts).encode()
     described = len(header).to_bytes(8, "little") + header
     described += bytes(-(_BEGIN + len(described)) % _ALIGN)
     contents = [array.tobytes() for array in images.values()]
@@ -229,9 +234,10 @@ def _parse(memory: mmap.mmap, *, name: str) -> dict[str, np.ndarray] | None:
             count = math.prod(shape)
             found[key] = np.frombuffer(memory, dtype=dtype, count=count, offset=at).reshape(shape)
             at += found[key].nbytes
+        whole_entry = CaseInputs.of(found, header["beside"]) if "beside" in header else found
     except (ValueError, KeyError, TypeError):
         return None
-    return found if at == len(whole) else None
+    return whole_entry if at == len(whole) else None
 
 
 def _write(path: Path, parts: list[bytes]) -> bool:

@@ -20,6 +20,7 @@ from evalsuite.errors import ContractError
 from evalsuite.inference.decoders import DecodedBatch, Decoders
 from evalsuite.inference.device import Upload, copy_stream, reseed
 from evalsuite.inference.hooks import Hooks
+from evalsuite.inference.masks import StoredMask, bring_back
 from evalsuite.inference.predictions import NOT_FINITE
 from evalsuite.inference.step import forward
 from evalsuite.inference.store import Shard
@@ -142,8 +143,9 @@ class Crew:
         started = time.perf_counter()
         reseed(self._seed, self._batches[taken.k][0].case_id)
         part = predict_batch(
-            worker.model, self._hooks, taken.decoded, taken.uploads, device=worker.device, names=self._names
-        )
+            worker.model, self._hooks, taken.decoded, taken.uploads, device=worker.device, names=self._names,
+            cases=self._batches[taken.k],
+        )  # fmt: skip
         seconds = time.perf_counter() - started
         answer = Answer(
             k=taken.k, part=part, decode=taken.decoded.seconds.copy(), wait=taken.wait, copy=taken.copy, predict=seconds
@@ -175,17 +177,38 @@ class _Taken:
 
 
 def predict_batch(
-    model: Any, hooks: Hooks, decoded: DecodedBatch, uploads: Sequence[Upload], *, device: str, names: Sequence[str]
+    model: Any,
+    hooks: Hooks,
+    decoded: DecodedBatch,
+    uploads: Sequence[Upload],
+    *,
+    device: str,
+    names: Sequence[str],
+    cases: Sequence[Case],
 ) -> Shard:
     """Answers for one decoded batch: a row whose image was unreadable, or whose output is not finite, has a reason.
 
-    `names` are the outputs expected; where they are not known yet, those of the first group.
+    `names` are the outputs expected; where they are not known yet, those of the first group. Masks come back to the
+    grids of their images here.
     """
     n = len(decoded.reasons)
     reasons = list(decoded.reasons)
     outputs = _empty(names, n)
+    masks: dict[int, list[StoredMask]] = {}
     for group, upload in zip(decoded.groups, uploads, strict=True):
-        columns = forward(model, upload, hooks, device=device)
+        found = forward(model, upload, hooks, device=device)
+        columns = dict(found.columns)
+        drawn: Sequence[StoredMask] = ()
+        if found.masks:
+            back = bring_back(
+                found.masks,
+                model.contract,
+                case_ids=[cases[row].case_id for row in group.rows],
+                placements=[decoded.placements[row] for row in group.rows],
+            )
+            columns |= back.columns
+            columns = {name: columns[name] for name in model.contract.columns}
+            drawn = back.masks
         outputs = outputs or _empty(tuple(columns), n)
         require_same(tuple(outputs), tuple(columns))
         rows = np.array(group.rows, dtype=np.intp)
@@ -194,7 +217,17 @@ def predict_batch(
             outputs[name][rows[finite]] = values[finite]
         for row in rows[~finite]:
             reasons[row] = NOT_FINITE
-    return Shard(reasons=tuple(reasons), outputs=outputs)
+        usable = {cases[row].case_id: int(row) for row in rows[finite]}
+        for mask in drawn:
+            if mask.case_id in usable:
+                masks.setdefault(usable[mask.case_id], []).append(mask)
+    return Shard(
+        reasons=tuple(reasons),
+        outputs=outputs,
+        masks=tuple(mask for row in sorted(masks) for mask in masks[row]),
+        mask_digests=tuple(mask.digest for row in sorted(masks) for mask in masks[row]),
+        prepared=dict(decoded.notes),
+    )
 
 
 def require_same(expected: Sequence[str], found: Sequence[str]) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evalsuite.errors import ImageError, InputError
+from evalsuite.inference.hooks import CaseInputs
 
 if TYPE_CHECKING:
+    from evalsuite.models.placing import Placement
     from evalsuite.testset.types import Case
 
 ReadCase = Callable[["Case"], Mapping[str, np.ndarray]]
@@ -40,12 +43,16 @@ class Group:
 class DecodedBatch:
     """A decoded batch: `reasons` per row (None where readable), `seconds` (n,) that reading each case took.
 
+    `placements` say per row and input what was done to the image, `notes` count what was done and what was peculiar.
+
     The arrays may lie in a buffer of the ring: they are valid until the batch is released.
     """
 
     groups: tuple[Group, ...]
     reasons: tuple[str | None, ...]
     seconds: np.ndarray
+    placements: tuple[Mapping[str, Placement], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Slot:
@@ -58,6 +65,8 @@ class _Slot:
         self.seconds = np.zeros(0)
         self.in_buffer: list[bool] = []
         self.left = 0
+        self.placements: list[Mapping[str, Placement]] = []
+        self.notes: list[tuple[str, ...]] = []
 
     def begin(self, n: int) -> None:
         self.images = [None] * n
@@ -65,6 +74,8 @@ class _Slot:
         self.in_buffer = [False] * n
         self.seconds = np.zeros(n)
         self.left = n
+        self.placements = [{}] * n
+        self.notes = [()] * n
 
 
 def read_one(read: ReadCase, case: Case) -> tuple[Mapping[str, np.ndarray] | None, str | None]:
@@ -226,6 +237,8 @@ class Decoders:
             with self._changed:
                 if not slot.buffers:
                     slot.buffers = {n: self._allocate((self._rows, *a.shape), a.dtype) for n, a in inputs.items()}
+        if isinstance(inputs, CaseInputs):
+            slot.placements[row], slot.notes[row] = inputs.placements, inputs.notes
         buffers = slot.buffers
         if buffers.keys() == inputs.keys() and all(
             buffers[n].shape[1:] == a.shape and buffers[n].dtype == a.dtype for n, a in inputs.items()
@@ -249,7 +262,13 @@ def _assemble(slot: _Slot) -> DecodedBatch:
                 shape = tuple((name, a.shape, a.dtype.str) for name, a in sorted(image.items()))
                 alike.setdefault(shape, []).append(row)
         groups = tuple(_stack(slot, rows) for rows in alike.values())
-    return DecodedBatch(groups=groups, reasons=tuple(slot.reasons), seconds=slot.seconds)
+    return DecodedBatch(
+        groups=groups,
+        reasons=tuple(slot.reasons),
+        seconds=slot.seconds,
+        placements=tuple(slot.placements),
+        notes=Counter(note for notes in slot.notes for note in notes),
+    )
 
 
 def _stack(slot: _Slot, rows: list[int]) -> Group:

@@ -21,7 +21,7 @@ from evalsuite.inference.settings import InferenceSettings
 # What decides the bits of an output besides the model and the images: whoever reads, resamples and multiplies.
 _NUMERIC_PACKAGES = (
     "evalsuite", "torch", "monai", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "imagecodecs",
-    "pydicom", "pillow",
+    "nibabel", "isal", "pydicom", "pillow",
 )  # fmt: skip
 _MAX_WARNINGS = 5
 

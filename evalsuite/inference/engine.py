@@ -15,7 +15,7 @@ from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
 from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
-from evalsuite.inference.settings import DEFAULT_BATCH, InferenceSettings
+from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ def _run(
     on_cpu = not device.startswith("cuda")
     threads, n_decoders = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders)
     model = model.with_threads(threads)
-    batch_size = settings.batch_size or DEFAULT_BATCH["cpu" if on_cpu else "cuda"]
+    volumes = model.contract.is_volume
+    batch_size = settings.cases_per_batch(on_cpu=on_cpu, volumes=volumes)
     clock = packaged.Clock()
     from_files = hooks
     hooks, cache = with_cache(hooks, testset, settings)
@@ -200,7 +201,7 @@ def _run(
             plan = packaged.make_plan(
                 cases,
                 batch_size=batch_size,
-                shard_size=settings.cases_per_shard(batch_size),
+                shard_size=settings.cases_per_shard(batch_size, volumes=volumes),
                 model=model,
                 testset=testset.root,
                 policy=policy,
@@ -248,7 +249,7 @@ def _run(
             "memory_format": settings.memory_format,
             "equivalence": equivalence,
             "batch_size": batch_size,
-            "shard_size": settings.cases_per_shard(batch_size),
+            "shard_size": settings.cases_per_shard(batch_size, volumes=volumes),
             "threads": threads,
             "decoders": n_decoders,
             "seed": settings.seed,
@@ -260,6 +261,7 @@ def _run(
             "resumed_shards": n_resumed,
             "cache": None if cache is None else cache.facts,
             "shards": len(shards),
+            "prepared": dict(joined.prepared),
             "rerun": rerun,
             "determinism": {
                 "deterministic_algorithms": True,
@@ -272,7 +274,8 @@ def _run(
             "sandbox": "none",
         }
     }
-    return make_predictions(table, outputs=names, model=identity, record=record)
+    masks, files = packaged.masks_of(plan, shards, work / "shards")
+    return make_predictions(table, outputs=names, model=identity, record=record, masks=masks, mask_files=files)
 
 
 def _stages(clock: Clock) -> dict[str, float]:

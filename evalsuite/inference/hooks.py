@@ -8,12 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalsuite.errors import ContractError, ImageError
+from evalsuite.errors import ContractError, ImageError, Problem
 
 if TYPE_CHECKING:
     import torch
 
+    from evalsuite.models.placing import Placement
     from evalsuite.testset.types import Case
+
+
+class CaseInputs(dict[str, np.ndarray]):
+    """A decoded case: input name → (channel, *spatial); `placements` says per input what was done to its image, so that
+    a mask can come back to the stored one, and `notes` what was peculiar while reading."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        placements: Mapping[str, Placement] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(arrays)
+        self.placements: Mapping[str, Placement] = placements or {}
+        self.notes = notes
+
+    def beside(self) -> dict[str, Any]:
+        """What is not an array, as plain JSON values."""
+        return {"placements": {n: p.to_json() for n, p in self.placements.items()}, "notes": list(self.notes)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], beside: Mapping[str, Any]) -> CaseInputs:
+        """The reverse of `beside`. Raises KeyError, TypeError or ValueError where it is not what it should be."""
+        from evalsuite.models.placing import Placement
+
+        placements = {str(n): Placement.from_json(p) for n, p in beside["placements"].items()}
+        return cls(arrays, placements, tuple(map(str, beside["notes"])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +68,20 @@ def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
     Raises
     ------
     ContractError
-        If the set has no images, or an input has no column of its name.
+        If the set has no images, an input has no column of its name and may not be missing, or the contract of a volume
+        does not say how it lies in the patient.
     """
     columns = list(dict.fromkeys(column for case in cases for column in case.images))
     names = [spec.name for spec in contract.inputs]
+    unplaced = [f"inputs[{i}].{key}" for i, spec in enumerate(contract.inputs) for key in spec.places]
+    if unplaced:
+        raise ContractError(
+            "the model takes volumes, and its contract does not say how they lie in the patient: a volume stored "
+            "another way round would be used without anybody noticing",
+            problems=[Problem(what="required for volumes", where=where) for where in unplaced],
+            hint="Write into the contract, for instance, orientation: RAS and spacing_mm: [1, 1, 1]; "
+            "any (for either) takes what the file states as it comes.",
+        )
     if not columns:
         raise ContractError(
             f"the model reads images (inputs {', '.join(names)}), but the test set has no image column",
@@ -51,34 +89,41 @@ def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
         )
     if len(names) == 1 and len(columns) == 1:
         return {names[0]: columns[0]}
-    missing = [name for name in names if name not in columns]
-    if missing:
+    optional = {spec.name for spec in contract.inputs if spec.missing_value is not None}
+    missing = [name for name in names if name not in columns and name not in optional]
+    if missing or not any(name in columns for name in names):
         raise ContractError(
             f"the model expects the inputs {', '.join(names)}; the test set has the image columns {', '.join(columns)}",
-            hint=f"Name the image columns after the inputs; without a column: {', '.join(missing)}.",
+            hint=f"Name the image columns after the inputs; without a column: {', '.join(missing or names)}.",
         )
     return {name: name for name in names}
 
 
 def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
     """Hooks that read with `evalsuite.imaging` and prepare as the model's contract says."""
-    from evalsuite.imaging import read_image
+    from evalsuite.imaging import read_files
     from evalsuite.inference.readahead import read_ahead
-    from evalsuite.models.preprocess import normalise, prepare
+    from evalsuite.models.preprocess import normalise, prepare_image, stand_in
 
     specs = {spec.name: spec for spec in model.contract.inputs}
 
-    def read(case: Case) -> dict[str, np.ndarray]:
-        found = {}
+    def read(case: Case) -> CaseInputs:
+        found: dict[str, np.ndarray] = {}
+        placements: dict[str, Placement] = {}
+        notes: list[str] = []
         for name, column in binding.items():
-            paths = case.images.get(column, ())
-            if len(paths) != 1:
-                code = "no image" if not paths else "several files"
-                raise ImageError(
-                    f"case {case.case_id} has {len(paths)} files in column {column}, 1 expected", code=code
-                )
-            found[name] = prepare(read_image(paths[0], spec=specs[name]), specs[name])
-        return found
+            paths, spec = case.images.get(column, ()), specs[name]
+            if not paths and spec.missing_value is not None:
+                found[name] = stand_in(spec)
+                notes.append(f"{name}: absent, replaced by an image of one value")
+                continue
+            image = read_files(paths, spec=spec, name=f"case {case.case_id}, column {column},")
+            prepared = prepare_image(image, spec)
+            found[name], placements[name] = prepared.array, prepared.placement
+            notes += [f"{name}: {text}" for text in (*image.notes, *prepared.placement.done)]
+        if not placements:
+            raise ImageError(f"case {case.case_id} has no image at all", code="no image")
+        return CaseInputs(found, placements, tuple(notes))
 
     decoding = {"binding": dict(binding), "inputs": {n: spec.model_dump(mode="json") for n, spec in specs.items()}}
     return Hooks(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from evalsuite.inference.crew import Answer, Crew, Worker, predict_batch, requir
 from evalsuite.inference.decoders import DEPTH, Decoders
 from evalsuite.inference.device import Upload, allocator, reseed
 from evalsuite.inference.hooks import Hooks
-from evalsuite.inference.store import Shard, read_shard, shard_key, write_shard
+from evalsuite.inference.mask_store import masks_digest
+from evalsuite.inference.store import Shard, masks_path, read_shard, shard_key, write_shard
 
 if TYPE_CHECKING:
     from evalsuite.testset.types import Case
@@ -136,8 +138,8 @@ def run_plan(
         )  # fmt: skip
         with _Writer(folder, clock) as writer, closing(computing):
             for i, shard in computing:
-                found[i] = shard
                 writer.write(plan.keys[i], shard)
+                found[i] = replace(shard, masks=())  # they are on disk, or on their way
     except KeyboardInterrupt:
         raise stopped(plan, folder) from None
     return [shard for shard in found if shard is not None], n_resumed
@@ -186,7 +188,7 @@ def predict_shards(
             of_cases,
             hooks.read,
             n_threads=n_decoders,
-            depth=DEPTH + 2 * (len(workers) - 1),
+            depth=depth_for(workers),
             allocate=allocator(workers[0].device),
             ahead=hooks.ahead,
         ) as decoders,
@@ -210,6 +212,13 @@ def predict_shards(
                 on_batch(len(answer.part.reasons))
 
 
+def depth_for(workers: Sequence[Worker]) -> int:
+    """Batches in memory at a time: of volumes one per worker and the one read meanwhile, else some more."""
+    if getattr(workers[0].model.contract, "is_volume", False):
+        return len(workers) + 1
+    return DEPTH + 2 * (len(workers) - 1)
+
+
 def join_parts(parts: Sequence[Shard]) -> Shard:
     """One shard from its batches; a batch without any output has NaN in every column."""
     names = next((tuple(part.outputs) for part in parts if part.outputs), ())
@@ -219,7 +228,19 @@ def join_parts(parts: Sequence[Shard]) -> Shard:
             name: np.concatenate([part.outputs.get(name, np.full(len(part.reasons), np.nan)) for part in parts])
             for name in names
         },
+        masks=tuple(mask for part in parts for mask in part.masks),
+        mask_digests=tuple(digest for part in parts for digest in part.mask_digests),
+        prepared=dict(sorted(sum((Counter(part.prepared) for part in parts), Counter[str]()).items())),
     )
+
+
+def masks_of(plan: Plan, shards: Sequence[Shard], folder: Path) -> tuple[str | None, tuple[Path, ...]]:
+    """Digest of all masks of a run and the files they lie in; None and () where the model draws none."""
+    drawn = [(key, shard) for key, shard in zip(plan.keys, shards, strict=True) if shard.mask_digests]
+    if not drawn:
+        return None, ()
+    digest = masks_digest(d for _, shard in drawn for d in shard.mask_digests)
+    return digest, tuple(masks_path(folder, key) for key, _ in drawn)
 
 
 def repeat_batch(
@@ -240,7 +261,10 @@ def repeat_batch(
         decoded = decoders.get(0)
         uploads = [Upload(group.inputs, device=device) for group in decoded.groups]
         reseed(seed, plan.shards[i][start].case_id)
-        again = predict_batch(model, hooks, decoded, uploads, device=device, names=list(names))
+        again = predict_batch(
+            model, hooks, decoded, uploads, device=device, names=list(names),
+            cases=plan.shards[i][start : start + plan.batch_size],
+        )  # fmt: skip
     rows = slice(start, start + len(again.reasons))
     first = {name: shards[i].outputs[name][rows] for name in names}
     before = shards[i].reasons[rows]
@@ -251,7 +275,9 @@ def repeat_batch(
         "n": int(ok.sum()),
         "max_abs_difference": difference,
         "bitwise_equal": bool(
-            before == again.reasons and all(np.array_equal(first[n], again.outputs[n], equal_nan=True) for n in names)
+            before == again.reasons
+            and set(again.mask_digests) <= set(shards[i].mask_digests)
+            and all(np.array_equal(first[n], again.outputs[n], equal_nan=True) for n in names)
         ),
     }
 

@@ -36,7 +36,9 @@ class Predictions:
     `table` has the columns case_id, rater, condition, status, reason and then `outputs` (float64, NaN where a case has
     none), in the order of the lock; every case has a row for the rater "device". Only rows with status ``ok`` carry
     outputs. `digest` covers the table's contents, not the file they lie in. `record` says what ran, where and how long
-    (empty when read back from a file); it never enters the file or the digest.
+    (empty when read back from a file); it never enters the file or the digest. `masks` is the digest of the masks of a
+    model that draws them (see `evalsuite.inference.mask_store`), `mask_files` are where they lie; after reading back
+    they are in the folder `arrays` beside the file.
     """
 
     table: pd.DataFrame
@@ -44,13 +46,15 @@ class Predictions:
     model: Mapping[str, Any]
     digest: str
     record: Mapping[str, Any] = field(default_factory=dict)
+    masks: str | None = None
+    mask_files: tuple[Path, ...] = ()
 
 
-def predictions_digest(table: pd.DataFrame, outputs: tuple[str, ...]) -> str:
+def predictions_digest(table: pd.DataFrame, outputs: tuple[str, ...], masks: str | None = None) -> str:
     """SHA-256 (hex) of the rows and columns, the same whatever library and version wrote the file.
 
     Column by column: name and length, then texts as JSON, one line each (null where absent), numbers as little-endian
-    float64 with every NaN written as one and the same.
+    float64 with every NaN written as one and the same. Where there are masks, their digest follows.
     """
     sha = hashlib.sha256(f"{PREDICTIONS_SCHEMA}\n{len(table)}\n".encode())
     for name in KEYS:
@@ -62,15 +66,29 @@ def predictions_digest(table: pd.DataFrame, outputs: tuple[str, ...]) -> str:
         numbers[np.isnan(numbers)] = np.nan
         sha.update(f"\n{json.dumps(name)} float64\n".encode())
         sha.update(numbers.tobytes())
+    if masks is not None:
+        sha.update(f"\nmasks {masks}\n".encode())
     return sha.hexdigest()
 
 
 def make_predictions(
-    table: pd.DataFrame, *, outputs: tuple[str, ...], model: Mapping[str, Any], record: Mapping[str, Any]
+    table: pd.DataFrame,
+    *,
+    outputs: tuple[str, ...],
+    model: Mapping[str, Any],
+    record: Mapping[str, Any],
+    masks: str | None = None,
+    mask_files: tuple[Path, ...] = (),
 ) -> Predictions:
     """Predictions with their digest computed."""
     return Predictions(
-        table=table, outputs=outputs, model=model, digest=predictions_digest(table, outputs), record=record
+        table=table,
+        outputs=outputs,
+        model=model,
+        digest=predictions_digest(table, outputs, masks),
+        record=record,
+        masks=masks,
+        mask_files=mask_files,
     )
 
 
@@ -92,6 +110,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         "outputs": list(predictions.outputs),
         "model": dict(predictions.model),
         "digest": predictions.digest,
+        **({} if predictions.masks is None else {"masks": predictions.masks}),
     }
     write_parquet(pa.table(columns), meta, path)
 
@@ -114,10 +133,11 @@ def read_predictions(path: Path) -> Predictions:
     if parquet.column_names != [*KEYS, *outputs]:
         raise IntegrityError(f"{path.name} does not have the columns it says it has", hint=_CHANGED)
     table = to_frame({n: parquet.column(n).to_pylist() for n in KEYS}, {n: _floats(parquet, n) for n in outputs})
-    digest = predictions_digest(table, outputs)
+    masks = meta.get("masks")
+    digest = predictions_digest(table, outputs, masks)
     if digest != meta["digest"]:
         raise IntegrityError(f"{path.name} does not match the digest it carries", hint=_CHANGED)
-    return Predictions(table=table, outputs=outputs, model=meta["model"], digest=digest)
+    return Predictions(table=table, outputs=outputs, model=meta["model"], digest=digest, masks=masks)
 
 
 _CHANGED = "The file was changed after it was written: restore it, or run 'evalsuite predict' again."
@@ -131,7 +151,7 @@ def to_frame(keys: Mapping[str, list[str | None]], outputs: Mapping[str, np.ndar
     return pd.DataFrame({**frame, **{n: pd.Series(v, dtype="float64") for n, v in outputs.items()}})
 
 
-def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path) -> None:
+def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:
     """Write to a temporary name, flush to disk, rename: a reader sees the whole file or none.
 
     `meta` goes into the file's metadata under ``evalsuite`` as canonical JSON; nothing else of this environment does.
@@ -148,7 +168,7 @@ def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path) -> None:
                 compression="zstd",
                 compression_level=3,
                 version="2.6",
-                row_group_size=1 << 20,
+                row_group_size=row_group_size,
             )
             sink.flush()
             os.fsync(sink.fileno())

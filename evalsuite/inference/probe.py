@@ -21,7 +21,7 @@ N_PROBED = 8
 SUM_TOLERANCE = 1e-3
 RANGE_TOLERANCE = 1e-6
 # Codes with which reading says that the image is sound and the contract does not fit it.
-MISFIT_CODES = frozenset(("channels", "size", "range", "window", "multiframe", "series"))
+MISFIT_CODES = frozenset(("channels", "size", "range", "window", "multiframe", "series", "orientation", "spacing"))
 _FIT = "Correct the model's contract, or lock the images the model was made for."
 
 
@@ -38,11 +38,14 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     ModelRunError
         If the model fails.
     """
+    most = 1 if model.contract.is_volume else N_PROBED  # one volume may fill the memory, and takes long enough
     index = np.unique(np.linspace(0, len(cases) - 1, min(N_PROBED, len(cases))).round().astype(int))
     readable: list[Mapping[str, np.ndarray]] = []
     misfits: list[str] = []
     codes: Counter[str] = Counter()
     for i in index:
+        if len(readable) == most:
+            break
         inputs, code = read_one(hooks.read, cases[i])
         if inputs is None:
             codes[code or ""] += 1
@@ -61,15 +64,15 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     batch = {name: np.stack([inputs[name] for inputs in alike]) for name in kind}
     _check_activation(model, batch, hooks, device=device)
     try:
-        columns = forward(model, batch, hooks, device=device)
+        found = forward(model, batch, hooks, device=device)
     except ModelRunError as error:
         if error.__cause__ is not None:  # the model crashed
             raise
         raise ContractError(
             f"the model does not keep its contract: {error.message}", hint=error.hint or "Correct the contract."
         ) from error
-    _check_outputs(model.contract, columns)
-    return tuple(columns)
+    _check_outputs(model.contract, found.columns)
+    return tuple(model.contract.columns)
 
 
 def shape_faults(contract: Any, inputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -103,7 +106,7 @@ def _size(shape: Sequence[int | None]) -> str:
 
 
 def _check_outputs(contract: Any, columns: Mapping[str, np.ndarray]) -> None:
-    expected = tuple(contract.columns)
+    expected = tuple(contract.network_columns)
     if tuple(columns) != expected:
         raise ContractError(
             f"the contract declares the outputs {', '.join(expected)}; the model gives {', '.join(columns)}",
@@ -139,14 +142,14 @@ def _exclusive(contract: Any, output: Any) -> bool:
 
 def _check_activation(model: Any, batch: Mapping[str, np.ndarray], hooks: Hooks, *, device: str) -> None:
     """An activation declared on top of outputs that already are probabilities would quietly change every score."""
-    declared = [output for output in model.contract.outputs if output.activation == "softmax"]
+    declared = [o for o in model.contract.outputs if o.activation == "softmax" and o.meaning != "mask"]
     if not declared or not hasattr(type(model), "__dataclass_fields__"):
         return
     as_given = {o.name: o.model_copy(update={"activation": "none", "meaning": "value"}) for o in declared}
     outputs = tuple(as_given.get(o.name, o) for o in model.contract.outputs)
     contract = model.contract.model_copy(update={"outputs": outputs})
     try:
-        found = forward(replace(model, contract=contract), batch, hooks, device=device)
+        found = forward(replace(model, contract=contract), batch, hooks, device=device).columns
     except ModelRunError:
         return  # the same error comes, in the contract's own words, from the declared outputs
     for output in as_given.values():

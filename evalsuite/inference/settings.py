@@ -9,6 +9,7 @@ from evalsuite.errors import InputError
 from evalsuite.models.numerics import BACKENDS, MEMORY_FORMATS, PRECISIONS, Numerics
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 64}
+VOLUMES_PER_SHARD = 4  # a stopped run computes at most these again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +24,8 @@ class InferenceSettings:
         ``"package"``: as the model was packaged, because a verdict is about that. Any other (`models.numerics`) is
         admitted after its answers to a sample of cases were compared with the package's own.
     batch_size
-        Cases per forward pass, constant in a run. None: the package's own recommendation, else 32 (CPU) or 64 (CUDA),
-        halved when memory runs out. A number given here is never changed.
+        Cases per forward pass, constant in a run. None: 32 (CPU) or 64 (CUDA), one where they are volumes; halved when
+        memory runs out. A number given here is never changed.
     threads, decoders
         Torch threads and image-decoding threads. None: the cores are divided between them.
     seed
@@ -81,6 +82,11 @@ class InferenceSettings:
         """Number format, backend and memory layout."""
         return Numerics(precision=self.precision, backend=self.backend, memory_format=self.memory_format)
 
-    def cases_per_shard(self, batch_size: int) -> int:
-        """Shard size as used: the smallest multiple of the batch size that is at least `shard_size`."""
-        return -(-self.shard_size // batch_size) * batch_size
+    def cases_per_batch(self, *, on_cpu: bool, volumes: bool) -> int:
+        """Batch size to begin with: the one asked for, else one volume, else 32 images (CPU) or 64 (CUDA)."""
+        return self.batch_size or (1 if volumes else DEFAULT_BATCH["cpu" if on_cpu else "cuda"])
+
+    def cases_per_shard(self, batch_size: int, *, volumes: bool = False) -> int:
+        """Shard size as used: the smallest multiple of the batch size that is at least `shard_size` (4 of volumes)."""
+        size = min(self.shard_size, VOLUMES_PER_SHARD) if volumes else self.shard_size
+        return -(-size // batch_size) * batch_size

@@ -60,7 +60,7 @@ class Model(Protocol):
     def batch_limits(self) -> tuple[int, int | None]: ...
     def to(self, device: str) -> Model: ...
     def with_threads(self, threads: int) -> Model: ...
-    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]: ...
+    def predict(self, batch: Batch) -> dict[str, NDArray[Any]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class PackagedModel:
         network = with_numerics(self.network, numerics, contract=self.contract, device=self.device, threads=threads)
         return replace(self, network=network)
 
-    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
+    def predict(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Parameters
@@ -131,7 +131,8 @@ class PackagedModel:
         Returns
         -------
         dict
-            Column name to (n,) float64, after the contract's activation. Values may be NaN or infinite.
+            Column name to (n,) float64, after the contract's activation; values may be NaN or infinite. Masks are
+            labels under the name of their output, see `evalsuite.models.postprocess.to_outputs`.
 
         Raises
         ------
@@ -142,13 +143,13 @@ class PackagedModel:
         """
         import torch
 
-        from evalsuite.models.postprocess import to_columns
+        from evalsuite.models.postprocess import to_outputs
 
         inputs = [_as_input(batch, spec, self.device) for spec in self.contract.inputs]
         n = inputs[0].shape[0]
         try:
             with torch.inference_mode():
-                outputs = _run_within_limits(self.network, inputs, n)
+                outputs = self._run(inputs, n)
         except torch.OutOfMemoryError:
             raise
         except (
@@ -166,7 +167,15 @@ class PackagedModel:
                 f"model {self.name} failed on a batch of {n}: {_first_line(error)}",
                 hint="Check the contract's input shape, and that the package runs on this device.",
             ) from error
-        return to_columns(outputs, self.contract, n=n)
+        return to_outputs(outputs, self.contract, n=n)
+
+    def _run(self, inputs: list[torch.Tensor], n: int) -> list[torch.Tensor]:
+        window = self.contract.sliding_window
+        if window is None:
+            return _run_within_limits(self.network, inputs, n)
+        from evalsuite.models.sliding import run_through_windows
+
+        return run_through_windows(lambda x: _run_within_limits(self.network, [x], x.shape[0]), inputs[0], window)
 
 
 def _as_input(batch: Batch, spec: InputSpec, device: str) -> torch.Tensor:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from evalsuite.errors import ContractError, Problem
+from evalsuite.imaging.image import Frames
 from evalsuite.models import loose
+from evalsuite.models.contract_volumes import SlidingWindow, mask_faults, sliding_faults, volume_faults
 from evalsuite.record.digest import digest_json
 
 CONTRACT_SCHEMA = "evalsuite/model/1"
@@ -60,8 +62,34 @@ class InputSpec(_Block):
     frame: int | None = Field(default=None, ge=0, description="frame to use of files with several")
     resize: Literal["none", "bilinear", "area"] = "none"
     transpose: bool = Field(default=False, description="the model takes [channels, columns, rows]")
-    spacing_mm: tuple[float, ...] | None = None
-    orientation: str | None = None
+    frames: Frames | None = Field(
+        default=None,
+        description="what a file with several frames, or several files, become: one (needs frame), volume (slices by "
+        "the positions they state), or stack (a cine loop, pages); by default volume for three spatial sizes, else one",
+    )
+    spacing_mm: tuple[float, ...] | Literal["any"] | None = Field(
+        default=None, description="distance of voxel centres along each spatial axis; any: whatever the file states"
+    )
+    spacing_tolerance: float = Field(
+        default=0.01, ge=0, le=0.5, description="largest relative difference of a spacing that needs no resampling"
+    )
+    orientation: str | None = Field(
+        default=None,
+        description="the side of the patient towards which each spatial axis grows, such as RAS or LPS; any: as stored",
+    )
+    resample: Literal["none", "linear", "nearest"] = Field(
+        default="none", description="volumes are interpolated to spacing_mm in this way, the first voxel staying put"
+    )
+    fit: Literal["none", "pad", "crop", "pad_or_crop"] = Field(
+        default="none", description="volumes are brought to shape by adding or cutting voxels, equally on both sides"
+    )
+    pad_value: float | None = Field(
+        default=None, description="stored value of added voxels; by default the smallest of the volume"
+    )
+    missing_value: float | None = Field(
+        default=None,
+        description="stored value of an image that stands in where a case lacks this one; without it such a case fails",
+    )
 
     @property
     def channels(self) -> int | None:
@@ -71,6 +99,23 @@ class InputSpec(_Block):
     def spatial(self) -> tuple[int | None, ...]:
         """Size as the model takes it (after `transpose`)."""
         return self.shape[1:]
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the input has three spatial axes (or two and the frames of a stack)."""
+        return len(self.shape) == 4
+
+    @property
+    def layout(self) -> Frames:
+        """What becomes of several frames or files."""
+        return self.frames or ("volume" if self.is_volume else "one")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What a volume's contract has to say about its place in the patient and does not."""
+        if self.layout != "volume":
+            return ()
+        return tuple(n for n in ("orientation", "spacing_mm") if getattr(self, n) is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> InputSpec:
@@ -93,6 +138,7 @@ class InputSpec(_Block):
             faults.append(f"colour L has 1 channel, shape says {self.channels}")
         if not isinstance(self.window, str) and self.window[1] <= 0:
             faults.append("window is [center, width] with a positive width")
+        faults += volume_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -102,23 +148,36 @@ class OutputSpec(_Block):
     """One output tensor, and the columns it becomes.
 
     `meaning` is what the table gets after `activation`, which the suite applies to what the network gives. An output
-    with a softmax or sigmoid applied is one of probabilities, whatever its name.
+    with a softmax or sigmoid applied is one of probabilities, whatever its name. A mask becomes labels, on the grid of
+    the image as it was stored; its columns count the voxels of each class.
     """
 
     name: str = Field(default="output", min_length=1)
     meaning: Literal["probabilities", "logits", "mask", "value"] = "probabilities"
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     classes: tuple[str, ...] = ()
+    decision: Literal["argmax", "threshold", "labels"] | None = Field(
+        default=None,
+        description="how a mask is made: argmax (label i where channel i is largest; the default for several classes), "
+        "threshold (a mask per channel: activation >= threshold), or labels (the network gives whole numbers)",
+    )
+    threshold: float | None = Field(default=None, description="of a mask decided by threshold")
+    grid: str | None = Field(default=None, description="the input on whose grid a mask lies; by default the first")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the output columns: p_mel, logit_mel, or the output's own name for a value."""
         if self.meaning == "mask":
-            return ()
+            return ()  # the network gives no number per case; see `Contract.columns`
         if self.meaning == "value":
             return tuple(f"{self.name}_{c}" for c in self.classes) if len(self.classes) > 1 else (self.name,)
         prefix = "p" if self.meaning == "probabilities" else "logit"
         return tuple(f"{prefix}_{c}" for c in self.classes)
+
+    @property
+    def decided(self) -> Literal["argmax", "threshold", "labels"]:
+        """How the mask is made."""
+        return self.decision or ("threshold" if self.threshold is not None else "argmax")
 
     @model_validator(mode="before")
     @classmethod
@@ -140,8 +199,9 @@ class OutputSpec(_Block):
             faults.append("classes are named once each")
         if self.activation == "softmax" and len(self.classes) == 1:
             faults.append("softmax over one channel is always 1; say sigmoid")
-        if self.activation != "none" and self.meaning in ("value", "mask"):
-            faults.append(f"activation {self.activation} gives probabilities, not a {self.meaning}")
+        if self.activation != "none" and self.meaning == "value":
+            faults.append(f"activation {self.activation} gives probabilities, not a value")
+        faults += mask_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -191,13 +251,42 @@ class Contract(_Block):
         default=None, gt=0, description="longest time for one call of cmd or container, in seconds"
     )
     cases_per_call: int | None = Field(default=None, ge=1, description="cases handed to cmd or container at once")
+    sliding_window: SlidingWindow | None = Field(
+        default=None, description="the network sees a volume through windows of fixed size, whose outputs are merged"
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, populate_by_name=True)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every output column, in the order of the outputs."""
+        """Every output column, in the order of the outputs; those of masks count the voxels of each class."""
+        return tuple(c for output in self.outputs for c in (output.columns or self.mask_columns(output)))
+
+    @property
+    def network_columns(self) -> tuple[str, ...]:
+        """The columns the network's own numbers become: all but those counted from masks."""
         return tuple(c for output in self.outputs for c in output.columns)
+
+    @property
+    def masks(self) -> tuple[OutputSpec, ...]:
+        """The outputs that are masks."""
+        return tuple(output for output in self.outputs if output.meaning == "mask")
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether any input has three spatial axes."""
+        return any(spec.is_volume for spec in self.inputs)
+
+    def grid_of(self, output: OutputSpec) -> InputSpec:
+        """The input on whose grid a mask lies."""
+        return next((spec for spec in self.inputs if spec.name == output.grid), self.inputs[0])
+
+    def mask_columns(self, output: OutputSpec) -> tuple[str, ...]:
+        """Columns made from a mask: voxels_<class>, and volume_mm3_<class> where the image is a volume in a patient."""
+        counts = tuple(f"voxels_{c}" for c in output.classes)
+        if not self.inputs or self.grid_of(output).layout != "volume":
+            return counts
+        return (*counts, *(f"volume_mm3_{c}" for c in output.classes))
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
@@ -207,6 +296,10 @@ class Contract(_Block):
                 faults.append(f"{kind} have one name each")
         if not self.outputs:
             faults.append("outputs names at least one output")
+        known = {spec.name for spec in self.inputs}
+        faults += [f"output {o.name}: grid names no input" for o in self.outputs if o.grid and o.grid not in known]
+        if self.sliding_window is not None:
+            faults += sliding_faults(self)
         if len(set(self.columns)) != len(self.columns):
             faults.append("two outputs would share a column name")
         if sum(x is not None for x in (self.entry_point, self.cmd, self.container)) > 1:

@@ -8,6 +8,10 @@ from typing import Any
 from evalsuite.errors import Problem
 
 _AFFINE = re.compile(r"x\s*(?:([/*])\s*([0-9.eE+-]+?))?\s*(?:([+-])\s*([0-9.]+))?")
+_PASSED_ON = (
+    "colour", "window", "frame", "frames", "resize", "source_range", "mean", "std", "spacing_mm", "orientation",
+    "resample", "fit",
+)  # fmt: skip
 _MEANINGS = {"probabilities": "probabilities", "prob": "probabilities", "logits": "logits"}
 
 
@@ -46,7 +50,7 @@ def _input(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     if "range" in data:
         spec["value_range"] = data["range"]
     spec.update(_normalise(str(data.get("normalise", "")), spec.get("value_range"), problems))
-    for key in ("colour", "window", "frame", "resize", "source_range", "mean", "std"):
+    for key in _PASSED_ON:
         if key in data:
             spec[key] = data[key]
     return spec

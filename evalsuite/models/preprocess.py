@@ -6,6 +6,7 @@ gives equal results on either side. Nothing is resampled, cropped or converted u
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,44 +14,98 @@ from numpy.typing import NDArray
 
 from evalsuite.errors import ImageError
 from evalsuite.imaging import Image
+from evalsuite.imaging.grid import Turn
 from evalsuite.models.contract import InputSpec
+from evalsuite.models.placing import Placement, as_stored, place
 
 if TYPE_CHECKING:
     import torch
 
+_KEPT = (np.uint8, np.uint16, np.int16)
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601-7, 2.5.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One image ready for the device: `array` (channel, *spatial), and how a mask of it comes back to its own grid."""
+
+    array: NDArray[np.generic]
+    placement: Placement
+
+
 def prepare(image: Image, spec: InputSpec) -> NDArray[np.generic]:
+    """The array of `prepare_image`."""
+    return prepare_image(image, spec).array
+
+
+def prepare_image(image: Image, spec: InputSpec) -> Prepared:
     """Check one image against the contract and lay it out as (channel, *spatial), the host's part of preprocessing.
+
+    Volumes are turned, and resampled and fitted where the contract declares it: see `evalsuite.models.placing`.
 
     Returns
     -------
-    ndarray
-        uint8 or uint16 holding the type's full range where that is what the file has; otherwise float32: scaled to 0..1
-        by the file's own range where `spec.source_range` is None and normalise is linear, else in the file's own
-        values. `normalise` tells these apart by type, so batch only arrays of one type together.
+    Prepared
+        `array` is uint8 or uint16 holding the type's full range where that is what the file has; otherwise float32:
+        scaled to 0..1 by the file's own range where `spec.source_range` is None and normalise is linear, else in the
+        file's own values. `normalise` tells these apart by type, so batch only arrays of one type together. Signed
+        16-bit integers stay as they are where `source_range` or `normalise` says what they mean.
 
     Raises
     ------
     ImageError
-        code channels or size where image and contract differ (both are named), range where it is unknown what the
-        image's values mean.
+        code channels, size, spacing or orientation where image and contract differ (both are named), range where it is
+        unknown what the image's values mean.
     """
     array = _colours(image.array, spec)
+    placement = as_stored(image)
+    if spec.layout == "volume" and array.ndim == 4:
+        array, placement = place(array, image, spec)
     if spec.transpose:
         array = np.swapaxes(array, -1, -2)
+        placement = _transposed(placement)
     wanted = spec.spatial
     if spec.resize == "none" and not _fits(array.shape[1:], wanted):
         raise ImageError(
             f"the image is {_size(array.shape[1:])} pixels, the model's contract takes {_size(wanted)}",
             code="size",
-            hint="The suite resamples nothing by itself: resize the images, or declare resize in the contract.",
+            hint="The suite resamples nothing by itself: resize the images, or declare "
+            + ("fit in the contract." if spec.is_volume else "resize in the contract."),
         )
     array = _values(array, image, spec)
     if spec.resize != "none":
         array = _resize(array, spec)
-    return np.ascontiguousarray(array)
+        placement = _resized(placement, tuple(array.shape[1:]))
+    return Prepared(array=np.ascontiguousarray(array), placement=placement)
+
+
+def stand_in(spec: InputSpec) -> NDArray[np.generic]:
+    """The image that takes the place of one a case does not have, where the contract declares its value."""
+    value = spec.missing_value
+    assert value is not None, "only an input with a missing_value has a stand-in"
+    shape = tuple(n or 1 for n in spec.shape)
+    fits = spec.normalise != "linear" or spec.source_range is not None or value <= 255
+    dtype = np.uint8 if fits and 0 <= value <= 255 and value == int(value) else np.float32
+    return np.full(shape, value, dtype=dtype)
+
+
+def _transposed(placement: Placement) -> Placement:
+    n = len(placement.size)
+    order = (*range(n - 2), n - 1, n - 2)
+    size = tuple(placement.size[o] for o in order)
+    turn = Turn(order=order, reverse=(False,) * n)
+    return replace(
+        placement, turn=turn, size=size, resampled=size, final=size, done=(*placement.done, "rows and columns swapped")
+    )
+
+
+def _resized(placement: Placement, size: tuple[int, ...]) -> Placement:
+    """OpenCV keeps the outer edges in place, so a stored pixel's nearest one of the resized image is by its centre."""
+    if size == placement.size:
+        return placement
+    steps = tuple(have / got for have, got in zip(placement.size, size, strict=True))
+    text = f"resized from {_size(placement.size)} to {_size(size)}"
+    return replace(placement, steps=steps, resampled=size, final=size, edges=True, done=(*placement.done, text))
 
 
 def _fits(size: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
@@ -80,7 +135,7 @@ def _colours(array: NDArray[np.generic], spec: InputSpec) -> NDArray[np.generic]
 
 def _values(array: NDArray[np.generic], image: Image, spec: InputSpec) -> NDArray[np.generic]:
     if spec.normalise != "linear":
-        return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
+        return array if array.dtype in _KEPT else array.astype(np.float32)
     full = image.full_range
     if spec.source_range is None:
         if full is None:
@@ -100,7 +155,7 @@ def _values(array: NDArray[np.generic], image: Image, spec: InputSpec) -> NDArra
             raise ImageError(
                 f"the image stores 0 to {full[1]:g}, the model's contract maps {low:g} to {high:g}", code="range"
             )
-    return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
+    return array if array.dtype in _KEPT else array.astype(np.float32)
 
 
 def _resize(array: NDArray[np.generic], spec: InputSpec) -> NDArray[np.generic]:

@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "predictions.parquet"
 
     @property
+    def arrays(self) -> Path:
+        """Masks and maps the device drew, where it draws any."""
+        return self.path / "arrays"
+
+    @property
     def baseline(self) -> Path:
         """Predictions of what the device is compared with; only in a comparison."""
         return self.path / "baseline.parquet"

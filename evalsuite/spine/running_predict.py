@@ -78,6 +78,7 @@ def _digest_of(baseline: tuple[Path, Path | None] | None, testset: LockedTestSet
 def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     """Predictions of every case, written and entered in the ledger; an interrupted stage goes on where it stopped."""
     from evalsuite.inference.engine import predict as engine_predict
+    from evalsuite.inference.mask_store import copy_masks
     from evalsuite.inference.predictions import write_predictions
     from evalsuite.models.address import shown
     from evalsuite.models.open import open_model
@@ -117,6 +118,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))
     write_predictions(predictions, folder.predictions)
+    copy_masks(predictions.mask_files, folder.arrays)
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
     facts: dict[str, Any] = {}
     if other is not None:
@@ -130,6 +132,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
             should_stop=run.should_stop,
         )
         write_predictions(compared, folder.baseline)
+        copy_masks(compared.mask_files, folder.arrays / "baseline")
         facts = {"baseline": {**other.facts, "predictions": compared.digest}}
         sealed |= {"baseline": other.digest, "baseline_predictions": compared.digest}
     record = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,10 @@ def predict(
     """Run `model` on every case of `testset`.
 
     With `work` (a folder) an interrupted call goes on where it stopped; without it, intermediate shards are temporary.
-    The reference standard is not opened. Raises ModelError, ContractError, IntegrityError.
+    Masks a model draws are kept in `work` (see `evalsuite.inference.mask_store.read_masks`); without it only the
+    columns counted from them remain. The reference standard is not opened.
+
+    Raises ModelError, ContractError, IntegrityError.
     """
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.settings import InferenceSettings
@@ -38,7 +42,8 @@ def predict(
     if work is not None:
         return engine_predict(model, testset, settings=settings, work=work, limit=limit, on_case=on_case)
     with tempfile.TemporaryDirectory(prefix="evalsuite-") as folder:
-        return engine_predict(model, testset, settings=settings, work=Path(folder), limit=limit, on_case=on_case)
+        made = engine_predict(model, testset, settings=settings, work=Path(folder), limit=limit, on_case=on_case)
+        return replace(made, mask_files=())  # the folder goes
 
 
 def write_report(

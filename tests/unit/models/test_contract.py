@@ -112,7 +112,7 @@ def test_columns_by_meaning():
     assert columns(meaning="logits", classes=["a", "b"]) == ("logit_a", "logit_b")
     assert columns(meaning="logits", activation="softmax", classes=["a", "b"]) == ("p_a", "p_b")
     assert columns(meaning="value") == ("y",)
-    assert columns(meaning="mask", classes=["a"]) == ()
+    assert columns(meaning="mask", classes=["a", "b"]) == ("voxels_a", "voxels_b")
 
 
 def test_not_a_contract(tmp_path):
