@@ -70,7 +70,7 @@ def dataset(study: Study, radiograph: Radiograph, *, seed: int) -> Dataset:
     ds.ViewPosition = unit.view
     ds.StudyInstanceUID = uid(seed, study.case_id, "study")
     ds.SeriesInstanceUID = uid(seed, study.case_id, "series")
-    ds.StudyID = str(study.study)
+    ds.StudyID = ""
     ds.SeriesNumber = "1"
     ds.InstanceNumber = "1"
     ds.PatientOrientation = ["L", "F"]
@@ -83,7 +83,7 @@ def dataset(study: Study, radiograph: Radiograph, *, seed: int) -> Dataset:
     ds.HighBit = 11
     ds.PixelRepresentation = 0
     ds.QualityControlImage = "NO"
-    ds.BurnedInAnnotation = "YES"
+    ds.BurnedInAnnotation = "NO"  # side letters and the portable mark identify nobody
     ds.PixelIntensityRelationship = "LOG"
     ds.PixelIntensityRelationshipSign = 1 if inverted else -1
     ds.WindowCenter, ds.WindowWidth = (str(value) for value in unit.window)
