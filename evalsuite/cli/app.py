@@ -48,6 +48,13 @@ TrustedKeys = Annotated[
 TsaCertificate = Annotated[
     Path | None, typer.Option("--tsa-cert", help="certificate (PEM) of the timestamp authority, to check its answer")
 ]
+RunnerName = Annotated[
+    str, typer.Option("--runner", help="where the model runs: local (this process) or ray (workers of a cluster)")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="of the Ray cluster: HOST:PORT or auto; by default RAY_ADDRESS")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="workers of the cluster; by default all it has")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
 
 
@@ -173,6 +180,9 @@ def run(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    runner: RunnerName = "local",
+    address: Address = None,
+    workers: Workers = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
@@ -184,6 +194,7 @@ def run(
     """Predict, score, judge and report."""
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
         from evalsuite.spine import run as run_all
+        from evalsuite.spine import runner_named
 
         with stages() as on_stage:
             result = run_all(
@@ -195,6 +206,7 @@ def run(
                 limit=limit,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
+                runner=runner_named(runner, address=address, workers=workers),
                 who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
@@ -220,6 +232,9 @@ def compare(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    runner: RunnerName = "local",
+    address: Address = None,
+    workers: Workers = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
@@ -231,6 +246,7 @@ def compare(
     """Compare with another version or a predicate on the same cases: predict, score, judge and report."""
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
         from evalsuite.spine import run as run_all
+        from evalsuite.spine import runner_named
 
         with stages() as on_stage:
             result = run_all(
@@ -244,6 +260,7 @@ def compare(
                 limit=limit,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
+                runner=runner_named(runner, address=address, workers=workers),
                 who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
@@ -265,6 +282,9 @@ def predict(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    runner: RunnerName = "local",
+    address: Address = None,
+    workers: Workers = None,
     key: Key = None,
     actor: Actor = "",
     role: Role = None,
@@ -274,7 +294,7 @@ def predict(
 ) -> None:
     """Run the model only; the reference standard stays closed."""
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
-        from evalsuite.spine import predict_stage
+        from evalsuite.spine import predict_stage, runner_named
 
         with stages() as on_stage:
             folder = predict_stage(
@@ -286,6 +306,7 @@ def predict(
                 limit=limit,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
+                runner=runner_named(runner, address=address, workers=workers),
                 who=who_is(actor, reason, role, key),
                 store=store,
                 on_stage=on_stage,

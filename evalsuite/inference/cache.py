@@ -159,7 +159,7 @@ def with_cache(hooks: Hooks, testset: LockedTestSet, settings: InferenceSettings
     its files) is not cached.
     """
     from evalsuite.inference.device import package_versions
-    from evalsuite.testset.open import locked_digests
+    from evalsuite.testset.places import locked_digests
 
     if settings.cache is None or hooks.decoding is None:
         return hooks, None

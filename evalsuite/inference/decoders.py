@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalsuite.errors import ImageError, InputError
+from evalsuite.errors import ImageError, InputError, IntegrityError
 from evalsuite.inference.hooks import CaseInputs
 
 if TYPE_CHECKING:
@@ -86,13 +86,15 @@ def read_one(read: ReadCase, case: Case) -> tuple[Mapping[str, np.ndarray] | Non
     InputError
         If the file itself cannot be reached (missing, no permission, input/output error): that is a fault of the
         machine, not of the case, and must not be recorded as a failure of the device.
+    IntegrityError
+        If it is not the file that was locked.
     """
     try:
         return read(case), None
     except ImageError as error:
         _raise_if_unreachable(error, case)
         return None, error.code
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, KeyboardInterrupt, IntegrityError):
         raise
     except Exception as error:  # a decoder's own error on a damaged file: a failed case, counted and named
         _raise_if_unreachable(error, case)

@@ -21,6 +21,7 @@ from evalsuite.inference.summary import answers_table, failures, rate_and_latenc
 if TYPE_CHECKING:
     from evalsuite.inference.equivalence import Decide
     from evalsuite.inference.packaged import Clock
+    from evalsuite.inference.remote import Cluster
     from evalsuite.models.base import AnyModel
     from evalsuite.testset.types import Case, LockedTestSet
 
@@ -39,6 +40,7 @@ def predict(
     required: Sequence[str] | None = None,
     hooks: Hooks | None = None,
     decide: Decide | None = None,
+    cluster: Cluster | None = None,
 ) -> Predictions:
     """The model's answers on the cases of the test set, in the order of the lock.
 
@@ -60,10 +62,12 @@ def predict(
         Outputs the protocol's score names: an unknown name is an error before the first case, and in recorded
         predictions only these decide whether a row's output is usable.
     hooks
-        Other ways of reading and normalising (tests, perturbed images).
+        Other ways of reading and normalising (tests, perturbed images); in this process only.
     decide
         What the device decides from its outputs, at each operating point: counts decisions that another precision or
         backend turns round.
+    cluster
+        Workers elsewhere that compute the shards; without it this process does. The answers are the same bytes.
 
     Raises
     ------
@@ -90,7 +94,22 @@ def predict(
         "contract_digest": getattr(model, "contract_digest", None),
     }
     if model.format == "recorded":
+        if cluster is not None:
+            raise InputError(
+                "recorded predictions are read, not computed: there is nothing for a cluster to do",
+                hint="Leave --runner out.",
+            )
         return _join(model, testset, cases, identity, required=required, on_case=on_case)
+    if cluster is not None:
+        from evalsuite.inference.remote import predict_on
+
+        try:
+            return predict_on(
+                cluster, model, testset, cases, identity, settings=settings, work=work, on_case=on_case,
+                should_stop=should_stop, required=required,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
     hooks = hooks or default_hooks(model, bind_inputs(model.contract, cases))
     try:
         return _run(

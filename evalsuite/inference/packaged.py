@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalsuite.errors import Interrupted, ModelRunError
-from evalsuite.inference.crew import Answer, Crew, Worker, predict_batch, require_same
+from evalsuite.inference.crew import Answer, Crew, Worker, require_same
 from evalsuite.inference.decoders import DEPTH, Decoders
-from evalsuite.inference.device import Upload, allocator, reseed
+from evalsuite.inference.device import allocator
 from evalsuite.inference.hooks import Hooks
 from evalsuite.inference.mask_store import masks_digest
 from evalsuite.inference.store import Shard, masks_path, read_shard, shard_key, write_shard
@@ -246,7 +246,17 @@ def masks_of(plan: Plan, shards: Sequence[Shard], folder: Path) -> tuple[str | N
 def repeat_batch(
     plan: Plan, shards: Sequence[Shard], model: Any, hooks: Hooks, *, device: str, seed: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Run one batch, drawn by the seed, a second time from the file on: how far the outputs are from the first time.
+    """Run one batch, drawn by the seed, a second time from the file on: how far the outputs are from the first time."""
+    i, start, once_more = draw_batch(plan, shards, seed=seed)
+    answered = predict_shards(
+        once_more, [0], [Worker(model=model, device=device)], hooks, n_decoders=1, clock=Clock(),
+        outputs=tuple(names), seed=seed,
+    )  # fmt: skip
+    return compare_batch(shards[i], start, dict(answered)[0])
+
+
+def draw_batch(plan: Plan, shards: Sequence[Shard], *, seed: int) -> tuple[int, int, Plan]:
+    """A batch with at least one answer, drawn by the seed: its shard, its first row there, and a plan of it alone.
 
     The batch is made of the same cases as before, because the batch a case stands in may change its last bits.
     """
@@ -257,17 +267,16 @@ def repeat_batch(
         if any(reason is None for reason in shard.reasons[start : start + plan.batch_size])
     ]
     i, start = candidates[int(np.random.default_rng(seed).integers(len(candidates)))]
-    with Decoders([plan.shards[i][start : start + plan.batch_size]], hooks.read, n_threads=1) as decoders:
-        decoded = decoders.get(0)
-        uploads = [Upload(group.inputs, device=device) for group in decoded.groups]
-        reseed(seed, plan.shards[i][start].case_id)
-        again = predict_batch(
-            model, hooks, decoded, uploads, device=device, names=list(names),
-            cases=plan.shards[i][start : start + plan.batch_size],
-        )  # fmt: skip
+    cases = plan.shards[i][start : start + plan.batch_size]
+    return i, start, Plan(shards=(cases,), keys=("",), batch_size=plan.batch_size)
+
+
+def compare_batch(shard: Shard, start: int, again: Shard) -> dict[str, Any]:
+    """How far the answers of a batch run a second time are from the first, which stand in `shard` from row `start`."""
     rows = slice(start, start + len(again.reasons))
-    first = {name: shards[i].outputs[name][rows] for name in names}
-    before = shards[i].reasons[rows]
+    names = list(again.outputs)
+    first = {name: shard.outputs[name][rows] for name in names}
+    before = shard.reasons[rows]
     ok = np.array([a is None and b is None for a, b in zip(before, again.reasons, strict=True)])
     by_output = [float(np.abs(first[name][ok] - again.outputs[name][ok]).max()) for name in names if ok.any()]
     difference = max(by_output) if by_output else None
@@ -276,7 +285,7 @@ def repeat_batch(
         "max_abs_difference": difference,
         "bitwise_equal": bool(
             before == again.reasons
-            and set(again.mask_digests) <= set(shards[i].mask_digests)
+            and set(again.mask_digests) <= set(shard.mask_digests)
             and all(np.array_equal(first[n], again.outputs[n], equal_nan=True) for n in names)
         ),
     }

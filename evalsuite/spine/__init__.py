@@ -6,6 +6,7 @@ from evalsuite.spine.catalogue import examine, listing, schema_kinds, schema_of
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.inspection import inspect
 from evalsuite.spine.prepare import freeze, lock, scaffold
+from evalsuite.spine.runner import runner_named
 from evalsuite.spine.running import predict_stage, report_stage, run, score_stage
 from evalsuite.spine.running_context import RunResult, Who
 from evalsuite.spine.scoring import evaluate, require_supported
@@ -28,6 +29,7 @@ __all__ = [
     "report_stage",
     "require_supported",
     "run",
+    "runner_named",
     "scaffold",
     "schema_kinds",
     "schema_of",

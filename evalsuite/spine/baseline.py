@@ -13,6 +13,7 @@ from evalsuite.spine.folder import RunFolder, require_intact
 
 if TYPE_CHECKING:
     from evalsuite.inference.predictions import Predictions
+    from evalsuite.inference.remote import Cluster
     from evalsuite.inference.settings import InferenceSettings
     from evalsuite.models.base import AnyModel
     from evalsuite.testset import LockedTestSet
@@ -89,6 +90,7 @@ def baseline_predictions(
     limit: int | None,
     on_case: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
+    cluster: Cluster | None = None,
 ) -> Predictions:
     """Its outputs on the test set: those of the run, or made now (resumable, in the folder `work`)."""
     from evalsuite.inference.engine import predict as engine_predict
@@ -104,4 +106,5 @@ def baseline_predictions(
         limit=limit,
         on_case=on_case,
         should_stop=should_stop,
+        cluster=None if baseline.model.format == "recorded" else cluster,
     )

@@ -26,6 +26,7 @@ from evalsuite.spine.running_predict import finished_run, predict_and_seal
 from evalsuite.spine.running_score import evaluate_and_judge, remembered_set
 
 if TYPE_CHECKING:
+    from evalsuite.inference.runners import Runner
     from evalsuite.testset.encryption import ReferenceKey
 
 
@@ -46,12 +47,14 @@ def run(
     should_stop: Callable[[], bool] | None = None,
     store: str | None = None,
     waiver: Path | None = None,
+    runner: Runner | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
     made against it. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
-    `waiver` is the custodian's signed permission to use cases beyond the policy's limit.
+    `waiver` is the custodian's signed permission to use cases beyond the policy's limit. `runner` computes the shards
+    elsewhere than in this process; it is no part of what the run is, so that another one may go on with it.
 
     Raises
     ------
@@ -76,6 +79,7 @@ def run(
         limit=limit,
         overrides=overrides or {},
         waiver=waiver,
+        runner=runner,
         then_score=True,
     )
     folder = this.folder
@@ -103,6 +107,7 @@ def predict_stage(
     should_stop: Callable[[], bool] | None = None,
     store: str | None = None,
     waiver: Path | None = None,
+    runner: Runner | None = None,
 ) -> RunFolder:
     """The first stage alone: predictions made and sealed, the reference standard still closed."""
     this = RunContext(
@@ -121,6 +126,7 @@ def predict_stage(
         limit=limit,
         overrides=overrides or {},
         waiver=waiver,
+        runner=runner,
     )
     with claimed(this.folder):
         if this.folder.seal.exists():

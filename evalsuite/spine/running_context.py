@@ -15,6 +15,7 @@ from evalsuite.spine.folder import RunFolder
 from evalsuite.types import Verdict
 
 if TYPE_CHECKING:
+    from evalsuite.inference.runners import Runner
     from evalsuite.testset.encryption import ReferenceKey
 
 #: Called with (stage, done, total); stages are "verify", "predict", "evaluate", "report".
@@ -77,7 +78,7 @@ class RunContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
-    open the reference standard, and a waiver of the reuse limit.
+    open the reference standard, a waiver of the reuse limit, and who computes (no part of what the run is).
     """
 
     protocol_path: Path | str
@@ -88,6 +89,7 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     then_score: bool = False
     waiver: Path | None = None
+    runner: Runner | None = None
 
 
 def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:

@@ -27,6 +27,8 @@ from evalsuite.types import Verdict
 
 if TYPE_CHECKING:
     from evalsuite.inference.predictions import Predictions
+    from evalsuite.inference.remote import Cluster
+    from evalsuite.inference.runners import Runner
     from evalsuite.inference.settings import InferenceSettings
     from evalsuite.models.base import AnyModel
     from evalsuite.testset import LockedTestSet
@@ -113,6 +115,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         should_stop=run.should_stop,
         required=_outputs_needed(protocol),
         decide=decisions(protocol),
+        cluster=_cluster(ask.runner, ask.model_path, ask.contract),
     )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
@@ -130,6 +133,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
             limit=ask.limit,
             on_case=lambda done, total: run.on_stage("predict", done, total),
             should_stop=run.should_stop,
+            cluster=None if ask.baseline is None else _cluster(ask.runner, *ask.baseline),
         )
         write_predictions(compared, folder.baseline)
         copy_masks(compared.mask_files, folder.arrays / "baseline")
@@ -178,6 +182,15 @@ def _settings(protocol: StudyProtocol, overrides: Mapping[str, Any]) -> Inferenc
         decoders=overrides.get("decoders"),
         seed=protocol.seed % 2**32,
     )
+
+
+def _cluster(runner: Runner | None, model_path: Path, contract: Path | None) -> Cluster | None:
+    """The runner with the package it is to open; None where this process computes."""
+    if runner is None:
+        return None
+    from evalsuite.inference.remote import Cluster
+
+    return Cluster(runner=runner, model_path=Path(model_path), contract=contract)
 
 
 def _model_facts(model: AnyModel) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from evalsuite.testset import manifest
 from evalsuite.testset.columns import weight
 from evalsuite.testset.encryption import ReferenceKey, decrypt, encryption_of, require_key, require_reference_key
 from evalsuite.testset.images import files_of, stored_name
+from evalsuite.testset.places import image_root, locator
 from evalsuite.testset.types import Case, LockedTestSet
 
 if TYPE_CHECKING:
@@ -187,11 +188,11 @@ def examine(
             f"{lock['intake']['problems']} problems, {lock['intake']['warnings']} warnings",
         )
 
-    root, location_problems = _image_root(path)
+    root, location_problems = image_root(path)
     changed: list[Problem] = []
     extra = _extra_in_set(path, lock)
     if root is not None and (lock["files"] or lock["copied"]):
-        place = _locator(root, lock)
+        place = locator(root, lock)
         changed = _compare_files(lock, place, hash_images, on_progress)
         if cases is not None:
             extra += _extra_in_series(lock, cases, place)
@@ -306,23 +307,6 @@ def _sound_rows(frame: pd.DataFrame, lock: Mapping[str, Any]) -> pd.DataFrame:
     if not needed <= set(frame.columns) or len(frame) != lock["counts"].get("cases"):
         raise LockError(f"{manifest.CASES_NAME} does not fit the columns and counts of its lock")
     return frame
-
-
-def _image_root(path: Path) -> tuple[Path | None, list[Problem]]:
-    try:
-        location = read_json(path / manifest.LOCATION_NAME, error=LockError)
-    except LockError as e:
-        return None, [Problem(what=e.message)]
-    root = location.get("root") if isinstance(location, dict) else None
-    if not isinstance(root, str) or not root or "\0" in root or location.get("schema") != manifest.LOCATION_SCHEMA:
-        return None, [Problem(what=f"{manifest.LOCATION_NAME} does not say where the images are")]
-    return Path(os.path.normpath(os.path.realpath(path) + os.sep + root)), []
-
-
-def _locator(root: Path, lock: Mapping[str, Any]) -> Callable[[str], str]:
-    if lock["copied"]:
-        return lambda name: os.path.join(root, stored_name(name))
-    return lambda name: os.path.join(root, name)
 
 
 def _compare_files(
@@ -444,7 +428,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
         return frame[name].tolist() if name in frame.columns else [""] * n
 
     ids = frame[columns["case"]].tolist()
-    place = _locator(root, lock)
+    place = locator(root, lock)
     image_cells = {c: frame[c].tolist() for c in columns["image"]}
     named = (cell for cells in image_cells.values() for cell in cells)
     members = files_of(named, [f["path"] for f in lock["files"]])
@@ -482,17 +466,6 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
         has_images=any(case.images for case in cases),
         reference_key=reference_key,
     )
-
-
-def locked_digests(testset: LockedTestSet) -> dict[str, str]:
-    """Where each image file of the set lies → the SHA-256 its lock states; empty for a set without files."""
-    if not testset.lock.get("files"):
-        return {}
-    root, problems = _image_root(testset.path)
-    if root is None:
-        raise LockError(problems[0].what, hint="Restore the file.")
-    place = _locator(root, testset.lock)
-    return {str(Path(place(f["path"]))): f["sha256"] for f in testset.lock["files"]}
 
 
 def _in_order(names: tuple[str, ...], lock: Mapping[str, Any], cell: str) -> tuple[str, ...]:

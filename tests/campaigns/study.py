@@ -62,7 +62,7 @@ def make_study(folder: Path) -> SmallStudy:
         scores.append(f"c{i:02d},{(0.75 if truth else 0.25) + 0.4 * (rng.random() - 0.5):.4f}")
     (folder / "cases.csv").write_text("\n".join(rows) + "\n")
     (folder / "predictions.csv").write_text("\n".join(scores) + "\n")
-    (folder / "protocol.yaml").write_text(yaml.safe_dump(_PROTOCOL, sort_keys=False))
+    (folder / "protocol.yaml").write_text(yaml.safe_dump(PROTOCOL, sort_keys=False))
     return SmallStudy(folder=folder)
 
 
@@ -82,7 +82,7 @@ def carry_out(study: SmallStudy) -> SmallStudy:
     return study
 
 
-_PROTOCOL = {
+PROTOCOL = {
     "schema": "evalsuite/protocol/1",
     "id": "small-study",
     "version": "1.0.0",
