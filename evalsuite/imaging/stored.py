@@ -18,6 +18,8 @@ _NO_IMAGE = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "KO", "PR", "REG", "DO
 def stored_frames(data: bytes, *, name: str) -> Iterator[NDArray[np.generic]]:
     """Yield every frame, (rows, columns) or (rows, columns, 3), in the order of the file.
 
+    The frames of a NIfTI volume are its planes along the third axis, one channel after the other.
+
     Raises
     ------
     ImageError
@@ -28,8 +30,15 @@ def stored_frames(data: bytes, *, name: str) -> Iterator[NDArray[np.generic]]:
     if data[128:132] == b"DICM":
         yield from _dicom(data, name)
         return
-    pixels = raster.decode(data, name=name).array
-    yield pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0)
+    if not raster.is_raster(data):
+        from evalsuite.imaging import nifti
+
+        if nifti.is_nifti(data):
+            for channel in nifti.decode(data, name=name).array:
+                yield from np.moveaxis(channel, 2, 0)
+            return
+    for page in raster.decode_pages(data, name=name):
+        yield page.array[0] if page.array.shape[0] == 1 else page.array.transpose(1, 2, 0)
 
 
 def _dicom(data: bytes, name: str) -> Iterator[NDArray[np.generic]]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from evalsuite.models.contract import Contract, OutputSpec
 
 
+LONGEST_RUN = int(np.iinfo(np.uint32).max)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
     """A mask as runs: `lengths` (runs,) uint32 and `labels` (runs,) uint8 over the voxels of `shape` in C order.
@@ -91,16 +94,13 @@ def encode(labels: NDArray[np.uint8]) -> Runs:
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     lengths = np.diff(starts, append=flat.size)
     values = flat[starts]
-    longest = int(np.iinfo(np.uint32).max)
-    if lengths.max() > longest:
-        parts = -(-lengths // longest)
+    if lengths.max() > LONGEST_RUN:
+        parts = -(-lengths // LONGEST_RUN)
         values = np.repeat(values, parts)
-        cut = [
-            longest if i + 1 < p else n - longest * (p - 1)
-            for n, p in zip(lengths, parts, strict=True)
-            for i in range(p)
-        ]
-        lengths = np.asarray(cut)
+        last = np.cumsum(parts) - 1
+        cut = np.full(int(parts.sum()), LONGEST_RUN)
+        cut[last] = lengths - LONGEST_RUN * (parts - 1)
+        lengths = cut
     return Runs(shape=tuple(labels.shape), lengths=lengths.astype(np.uint32), labels=values)
 
 

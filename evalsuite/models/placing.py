@@ -209,15 +209,16 @@ def _steps(grid: Grid, turn: Turn, spec: InputSpec) -> tuple[float, ...]:
 def _resample(array: NDArray[np.generic], steps: tuple[float, ...], method: str) -> NDArray[np.generic]:
     """Values at every `step` voxels along each axis, beginning with the first voxel; the last ones are not passed.
 
-    Voxel j of the result lies at j × step; there are round((n − 1) / step) + 1 of them, and one beyond the end takes
-    the value of the last voxel. Coarser grids are sampled, not averaged.
+    Voxel j of the result lies at j × step; there are (n − 1) / step + 1 of them, rounded (a half to the even
+    number, as MONAI's Spacing), and one beyond the end takes the value of the last voxel. Coarser grids are sampled,
+    not averaged.
     """
     found: NDArray[np.generic] = array
     for axis, step in enumerate(steps, start=1):
         n = found.shape[axis]
         if step == 1.0:
             continue
-        count = round((n - 1) / step) + 1
+        count = max(1, round((n - 1) / step + 1))
         at = np.minimum(np.arange(count) * step, n - 1.0)
         if method == "nearest":
             found = np.take(found, _nearest(at, n), axis=axis)

@@ -35,7 +35,7 @@ def decodable(intake: Intake) -> CheckResult:
         listed = ", ".join(f"{n:,} {_WORDS.get(k, k)}" for k, n in sorted(kinds.items()))
         said = f"{plural(len(bad), 'image')}: {listed}{coverage(intake)}"
     if other:
-        said += f"; {plural(other, 'file')} of formats that are only hashed (NIfTI, NumPy and the like)"
+        said += f"; {plural(other, 'file')} of formats that are only hashed (NumPy, NRRD and the like)"
     return CheckResult(
         check=CHECK,
         title=title,

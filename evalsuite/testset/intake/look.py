@@ -17,7 +17,7 @@ from evalsuite.imaging.stored import stored_frames
 from evalsuite.testset.intake.types import Look
 
 FORMAT_UNREAD = "format"
-_OTHER_FORMATS = (".nii", ".nii.gz", ".npy", ".npz", ".mha", ".mhd", ".nrrd", ".svs", ".ndpi", ".h5", ".zarr")
+_OTHER_FORMATS = (".npy", ".npz", ".mha", ".mhd", ".nrrd", ".svs", ".ndpi", ".h5", ".zarr")
 
 
 def look(
