@@ -31,9 +31,9 @@ def stand_in_table(folder: Path, *, n_png: int, n_jpegls: int, repeats: int) -> 
     lines = [
         "## Before a stand-in device",
         "",
-        f"Batches of {BATCH}, {cores} decoder threads on {cores} cores, {repeats} repeats (medians). *Decoders alone* is "
-        "what those threads decode without an engine. The share is of the device's rate or, where that is higher than "
-        "the decoders', of the decoders'.",
+        f"Batches of {BATCH}, {cores} decoder threads on {cores} cores, {repeats} repeats (medians). *Decoders alone* "
+        "is what those threads decode without an engine. The share is of the device's rate or, where that is higher "
+        "than the decoders', of the decoders'.",
         "",
         "| images | device, images/s | decoders alone, images/s | engine, images/s | share | from the decoded cache, "
         "images/s | share |",
@@ -79,10 +79,14 @@ def _decode(paths: list[Path], contract: Any, threads: int) -> float:
     """Images/s of threads that read and decode and do nothing else."""
     hooks = _hooks(contract)
     cases = testset_of(paths).cases
+
+    def read(part: Any) -> None:
+        for case in part:
+            hooks.read(case)
+
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
-        for _ in pool.map(lambda part: [hooks.read(case) for case in part], [cases[i::threads] for i in range(threads)]):
-            pass
+        list(pool.map(read, [cases[i::threads] for i in range(threads)]))
         return len(cases) / (time.perf_counter() - started)
 
 
