@@ -24,7 +24,7 @@ _HOME = {
     "judge": "evalsuite.judging",
     "load_protocol": "evalsuite.protocol.load",
     "lock_testset": "evalsuite.testset",
-    "open_model": "evalsuite.models.open",
+    "open_model": "evalsuite.sandbox.open",
     "open_testset": "evalsuite.testset",
     "predict": "evalsuite.spine",
     "run": "evalsuite.spine",
@@ -53,9 +53,9 @@ __all__ = [
 if TYPE_CHECKING:
     from evalsuite.errors import EvalsuiteError
     from evalsuite.judging import judge
-    from evalsuite.models.open import open_model
     from evalsuite.protocol.load import load_protocol
     from evalsuite.protocol.schema import StudyProtocol
+    from evalsuite.sandbox.open import open_model
     from evalsuite.spine import evaluate, predict, run, write_report
     from evalsuite.testset import lock_testset, open_testset
     from evalsuite.types import Estimate, Evidence, Finding, Verdict

@@ -8,7 +8,8 @@
     │   ├── CaseTableError          2   the case table, or a table of recorded predictions
     │   ├── ImageError              2   one image (inside a run: a failed case, never the end of the run)
     │   ├── ContractError           2   model contract and test set do not fit each other
-    │   └── OutputError             2   a result cannot be written: permission, disk full
+    │   ├── OutputError             2   a result cannot be written: permission, disk full
+    │   └── SandboxUnavailable      2   packages that can execute code run in a sandbox, and this machine has none
     ├── IntegrityError              3   a lock, ledger, digest or signature is broken
     │   ├── LockError               3
     │   └── LedgerError             3
@@ -89,6 +90,10 @@ class OutputError(InputError):
     """A result cannot be written."""
 
 
+class SandboxUnavailable(InputError):
+    """A package that can execute code was not opened, because this machine has no sandbox for it."""
+
+
 class IntegrityError(EvalsuiteError):
     """Something that was sealed is no longer what it was."""
 
@@ -103,10 +108,24 @@ class LedgerError(IntegrityError):
     """The ledger's chain does not hold."""
 
 
+#: What became of a model's program, in one word, for the ledger.
+FAILURES = ("error", "contract", "crash", "timeout", "memory", "processes", "forbidden", "protocol")
+
+
 class ModelError(EvalsuiteError):
-    """The model failed."""
+    """The model failed. `failure` is one of `FAILURES`:
+
+    error (it raised one), contract (it does not keep its contract), crash (it ended), timeout, memory, processes (it
+    went beyond a limit), forbidden (it asked for what a model may not do), protocol (it did not answer as it should).
+    """
 
     exit_code = 4
+
+    def __init__(
+        self, message: str, *, problems: Iterable[Problem] = (), hint: str = "", failure: str = "error"
+    ) -> None:
+        super().__init__(message, problems=problems, hint=hint)
+        self.failure = failure
 
 
 class ModelLoadError(ModelError):

@@ -36,3 +36,16 @@ def shared_real() -> Path:
 def checkout() -> Path:
     """Root of the checkout."""
     return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def sandbox_flags() -> tuple[str, ...]:
+    """Options of a verb that opens a package: none where this machine has a sandbox, else the one to do without."""
+    from evalsuite.errors import SandboxUnavailable
+    from evalsuite.sandbox.launcher import require_bubblewrap
+
+    try:
+        require_bubblewrap()
+    except SandboxUnavailable:
+        return ("--unsandboxed",)
+    return ()

@@ -18,6 +18,7 @@ from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
 if TYPE_CHECKING:
+    from evalsuite.sandbox.policy import Sandbox
     from evalsuite.spine import RunResult
 
 app = typer.Typer(
@@ -56,6 +57,15 @@ Address = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="workers of the cluster; by default all it has")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
+Unsandboxed = Annotated[
+    bool, typer.Option("--unsandboxed", help="run the package's code in this process; the report says so")
+]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=1.0, help="seconds a model may take for one batch; 1800 by default")
+]
+Memory = Annotated[
+    float | None, typer.Option("--memory", min=0.1, help="GiB a model may use; four fifths of the machine by default")
+]
 
 
 @app.command()
@@ -109,13 +119,16 @@ def inspect(
         Path | None, typer.Option("--draft", help="write a contract to complete here, for a model that has none")
     ] = None,
     store: Store = None,
+    unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
     """Say what something is, and whether it fits the others."""
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine import inspect as inspect_path
 
-        found = inspect_path(path, testset=testset, contract=contract, store=store, draft=draft)
+        found = inspect_path(
+            path, testset=testset, contract=contract, store=store, draft=draft, sandbox=_sandbox(unsandboxed)
+        )
         if as_json:
             emit_json({**found, "exit_code": 0})
         else:
@@ -143,6 +156,7 @@ def freeze(
     role: Role = None,
     reason: Reason = "",
     store: Store = None,
+    unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
     """Bind protocol, model digest and test set before the reference standard is opened."""
@@ -161,6 +175,7 @@ def freeze(
             store=store,
             tsa=tsa,
             tsa_roots=keys.certificates(tsa_cert),
+            sandbox=_sandbox(unsandboxed),
         )
         if as_json:
             emit_json({**frozen, "path": str(out), "exit_code": 0})
@@ -183,6 +198,9 @@ def run(
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
+    unsandboxed: Unsandboxed = False,
+    timeout: Timeout = None,
+    memory: Memory = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
@@ -207,6 +225,7 @@ def run(
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
                 runner=runner_named(runner, address=address, workers=workers),
+                sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
@@ -235,6 +254,9 @@ def compare(
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
+    unsandboxed: Unsandboxed = False,
+    timeout: Timeout = None,
+    memory: Memory = None,
     reference_key: ReferenceKeyFile = None,
     key: Key = None,
     actor: Actor = "",
@@ -261,6 +283,7 @@ def compare(
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
                 runner=runner_named(runner, address=address, workers=workers),
+                sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
                 reference_key=keys.reference_key(reference_key),
                 store=store,
@@ -285,6 +308,9 @@ def predict(
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
+    unsandboxed: Unsandboxed = False,
+    timeout: Timeout = None,
+    memory: Memory = None,
     key: Key = None,
     actor: Actor = "",
     role: Role = None,
@@ -307,6 +333,7 @@ def predict(
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads),
                 runner=runner_named(runner, address=address, workers=workers),
+                sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
                 store=store,
                 on_stage=on_stage,
@@ -440,6 +467,14 @@ def doctor(as_json: Json = False) -> None:
 def _overrides(device: str | None, batch_size: int | None, threads: int | None) -> dict[str, object]:
     given = {"device": device, "batch_size": batch_size, "threads": threads}
     return {k: v for k, v in given.items() if v is not None}
+
+
+def _sandbox(unsandboxed: bool, timeout: float | None = None, memory: float | None = None) -> Sandbox:
+    """How packages that can execute code are run, with the limits given."""
+    from evalsuite.sandbox.policy import GIB, Limits, Sandbox
+
+    limits = Limits(batch_s=timeout or Limits().batch_s, memory_bytes=None if memory is None else round(memory * GIB))
+    return Sandbox(required=not unsandboxed, limits=limits)
 
 
 def _finish(result: RunResult, as_json: bool) -> None:

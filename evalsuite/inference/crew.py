@@ -141,7 +141,7 @@ class Crew:
 
     def _answer(self, worker: Worker, taken: _Taken) -> Answer:
         started = time.perf_counter()
-        reseed(self._seed, self._batches[taken.k][0].case_id)
+        reseed(self._seed, self._batches[taken.k][0].case_id, worker.model)
         part = predict_batch(
             worker.model, self._hooks, taken.decoded, taken.uploads, device=worker.device, names=self._names,
             cases=self._batches[taken.k],

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
-import random
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
 
 from evalsuite.errors import InputError, ModelRunError
 from evalsuite.inference.settings import InferenceSettings
+from evalsuite.models.determinism import batch_seed, deterministic, is_out_of_memory, seed_generators
+
+__all__ = ["deterministic", "is_out_of_memory"]
 
 # What decides the bits of an output besides the model and the images: whoever reads, resamples and multiplies.
 _NUMERIC_PACKAGES = (
     "evalsuite", "torch", "monai", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "imagecodecs",
     "nibabel", "isal", "pydicom", "pillow",
 )  # fmt: skip
-_MAX_WARNINGS = 5
 
 
 def choose_device(wanted: str) -> str:
@@ -101,62 +98,15 @@ def numeric_policy(
     }
 
 
-@contextmanager
-def deterministic(*, seed: int, threads: int) -> Iterator[list[str]]:
-    """Within: seeded, deterministic algorithms, no TF32, `threads` torch threads; after: everything as it was.
-
-    An operation that has no deterministic form warns instead of stopping the run (a validated model is run as it is);
-    the list handed out collects those warnings, and the rerun tolerance measures what they amount to.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32)
-    algorithms = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
-    n_threads = torch.get_num_threads()
-    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
-    collected: list[str] = []
-    with warnings.catch_warnings():
-        shown = warnings.showwarning
-
-        def collect(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if "deterministic" not in str(message):
-                shown(message, category, filename, lineno, file, line)
-            elif len(collected) < _MAX_WARNINGS:
-                collected.append(str(message).splitlines()[0])
-
-        warnings.filterwarnings("always", message=".*deterministic")
-        warnings.showwarning = collect
-        try:
-            reseed(seed, "")
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = True, False, False, False
-            torch.set_num_threads(threads)
-            yield collected
-        finally:
-            torch.set_num_threads(n_threads)
-            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = before
-            torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
-
-
-def reseed(seed: int, case_id: str) -> None:
-    """Seed every generator for the batch that begins with this case.
+def reseed(seed: int, case_id: str, model: Any = None) -> None:
+    """Seed every generator for the batch that begins with this case, those of a model in another process included.
 
     A model that draws random numbers then gives a batch the same answer whether or not the run was stopped before it.
     """
-    number = int.from_bytes(hashlib.sha256(f"{seed} {case_id}".encode()).digest()[:4], "big")
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)
+    number = batch_seed(seed, case_id)
+    seed_generators(number)
+    if hasattr(model, "reseed"):
+        model.reseed(number)
 
 
 def allocator(device: str) -> Any:
@@ -170,6 +120,11 @@ def allocator(device: str) -> Any:
         return buffer
 
     return pinned
+
+
+def batches_on(model: Any) -> str:
+    """Where this process puts a batch: on the model's device, or on the host where another process takes it from."""
+    return "cpu" if getattr(model, "takes_stored", False) else str(model.device)
 
 
 class Upload:
@@ -187,6 +142,15 @@ class Upload:
             self._on_device = {n: t.to(device, non_blocking=True) for n, t in self._host.items()}
             self._event = stream.record_event()
 
+    @property
+    def n(self) -> int:
+        """Cases in this group."""
+        return len(next(iter(self._host.values())))
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Name → the array on the host, as it was handed in."""
+        return {name: tensor.numpy() for name, tensor in self._host.items()}
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Name → tensor on the device, safe to use from the current stream."""
         if self._event is not None:
@@ -201,22 +165,6 @@ def copy_stream(device: str) -> Any:
     """A second CUDA stream for copies, None on the processor."""
     stream: Any = torch.cuda.Stream
     return stream(device) if device.startswith("cuda") else None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this exception, or what caused it, says that memory ran out."""
-    cause: BaseException | None = error
-    while cause is not None:
-        text = str(cause).lower()
-        if (
-            isinstance(cause, MemoryError | torch.OutOfMemoryError)
-            or "out of memory" in text
-            or "can't allocate memory" in text
-            or "failed to allocate memory" in text
-        ):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def free_memory(device: str) -> None:

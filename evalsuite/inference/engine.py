@@ -17,7 +17,6 @@ from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
-from evalsuite.models.folder_model import FolderModel
 
 if TYPE_CHECKING:
     from evalsuite.inference.equivalence import Decide
@@ -101,15 +100,6 @@ def predict(
                 hint="Leave --runner out.",
             )
         return _join(model, testset, cases, identity, required=required, on_case=on_case)
-    if isinstance(model, FolderModel):
-        from evalsuite.inference.folders import predict_folders
-
-        if cluster is not None:
-            raise InputError("a program or container runs on this machine only", hint="Leave --runner out.")
-        return predict_folders(
-            model, testset, cases, identity, settings=settings, work=work, on_case=on_case, should_stop=should_stop,
-            required=required,
-        )  # fmt: skip
     if cluster is not None:
         from evalsuite.inference.remote import predict_on
 
@@ -204,6 +194,7 @@ def _run(
     model = model.with_threads(threads)
     volumes = model.contract.is_volume
     batch_size = settings.cases_per_batch(on_cpu=on_cpu, volumes=volumes)
+    here = devices.batches_on(model)
     clock = packaged.Clock()
     from_files = hooks
     hooks, cache = with_cache(hooks, testset, settings)
@@ -211,7 +202,7 @@ def _run(
     with devices.deterministic(seed=settings.seed, threads=threads) as warned:
         started = time.perf_counter()
         try:
-            outputs = probe(model, cases, hooks, device=device)
+            outputs = probe(model, cases, hooks, device=here)
         except OutOfMemory:
             outputs = ()  # the run itself finds out which batch fits
         require_outputs(required, outputs or tuple(model.contract.columns))
@@ -219,7 +210,7 @@ def _run(
         equivalence = None
         if not settings.numerics.as_packaged:
             model, equivalence = admit(
-                model, cases, hooks, settings, device=device, batch_size=min(batch_size, N_COMPARED), threads=threads,
+                model, cases, hooks, settings, device=here, batch_size=min(batch_size, N_COMPARED), threads=threads,
                 n_decoders=n_decoders, decide=decide,
             )  # fmt: skip
         started = time.perf_counter()
@@ -237,7 +228,7 @@ def _run(
             )
             try:
                 shards, n_resumed = packaged.run_plan(
-                    plan, [Worker(model=model, device=device)], hooks, folder=work / "shards", n_decoders=n_decoders,
+                    plan, [Worker(model=model, device=here)], hooks, folder=work / "shards", n_decoders=n_decoders,
                     clock=clock, outputs=outputs, seed=settings.seed, on_case=on_case, should_stop=should_stop,
                 )  # fmt: skip
                 break
@@ -262,9 +253,7 @@ def _run(
         started = time.perf_counter()
         rerun = None
         if settings.repeat:
-            rerun = packaged.repeat_batch(
-                plan, shards, model, from_files, device=device, seed=settings.seed, names=names
-            )
+            rerun = packaged.repeat_batch(plan, shards, model, from_files, device=here, seed=settings.seed, names=names)
         seconds["repeat_s"] = time.perf_counter() - started
 
     table = answers_table(cases, joined)
@@ -296,11 +285,11 @@ def _run(
                 "deterministic_algorithms": True,
                 "tf32": settings.precision == "tf32",
                 "cudnn_benchmark": False,
-                "operations_without_deterministic_form": list(warned),
+                "operations_without_deterministic_form": [*warned, *getattr(model, "warned", ())],
             },
             "versions": devices.package_versions(),
             "notes": notes,
-            "sandbox": "none",
+            "sandbox": getattr(model, "sandbox", "none"),
         }
     }
     masks, files = packaged.masks_of(plan, shards, work / "shards")

@@ -51,13 +51,15 @@ class Hooks:
     `read` decodes a case on the host and keeps integers (name → (channel, *spatial)); `normalise` turns a batch of one
     input, already on the device, into what the model's network expects. `ahead` is told of cases some batches before
     they are read. `decoding` names everything that decides what `read` gives for a file, so that it can be cached; None
-    where that is not known.
+    where that is not known. `as_contract` says that `normalise` is the contract's own, so that a model in another
+    process can do it there.
     """
 
     read: Callable[[Case], Mapping[str, np.ndarray]]
     normalise: Callable[[str, torch.Tensor], torch.Tensor]
     ahead: Callable[[Sequence[Case]], None] | None = None
     decoding: Mapping[str, Any] | None = None
+    as_contract: bool = False
 
 
 def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
@@ -131,4 +133,5 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
         normalise=lambda name, tensor: normalise(tensor, specs[name]),
         ahead=read_ahead,
         decoding=decoding,
+        as_contract=True,
     )

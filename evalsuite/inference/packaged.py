@@ -16,7 +16,7 @@ import numpy as np
 
 from evalsuite.errors import Interrupted, ModelRunError
 from evalsuite.inference.crew import Answer, Crew, Worker, require_same
-from evalsuite.inference.decoders import DEPTH, Decoders
+from evalsuite.inference.decoders import DEPTH, Allocate, Decoders
 from evalsuite.inference.device import allocator
 from evalsuite.inference.hooks import Hooks
 from evalsuite.inference.mask_store import masks_digest
@@ -189,7 +189,7 @@ def predict_shards(
             hooks.read,
             n_threads=n_decoders,
             depth=depth_for(workers),
-            allocate=allocator(workers[0].device),
+            allocate=_allocator(workers[0]),
             ahead=hooks.ahead,
         ) as decoders,
         Crew(of_cases, workers, decoders, hooks, seed=seed, names=names) as crew,
@@ -210,6 +210,12 @@ def predict_shards(
                 parts = []
             if on_batch is not None:
                 on_batch(len(answer.part.reasons))
+
+
+def _allocator(worker: Worker) -> Allocate:
+    """A model in another process brings buffers that both can see."""
+    shared: Allocate | None = getattr(worker.model, "allocate", None)
+    return shared or allocator(worker.device)
 
 
 def depth_for(workers: Sequence[Worker]) -> int:

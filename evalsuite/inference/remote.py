@@ -23,6 +23,7 @@ from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.step import OutOfMemory
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
 from evalsuite.models.address import is_address
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.testset.places import locked_digests
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Cluster:
     runner: Runner
     model_path: Path
     contract: Path | None = None
+    sandbox: Sandbox = SANDBOXED
 
 
 def predict_on(
@@ -68,6 +70,7 @@ def predict_on(
         contract_digest=model.contract_digest,
         settings=settings,
         binding=bind_inputs(model.contract, cases),
+        sandbox=cluster.sandbox,
     )
     seconds: dict[str, float] = {}
     totals = Totals()
@@ -164,7 +167,7 @@ def predict_on(
             },
             "versions": dict(facts.versions),
             "notes": list(facts.notes),
-            "sandbox": "none",
+            "sandbox": getattr(model, "sandbox", "none"),
         }
     }
     masks, files = packaged.masks_of(plan, shards, work / "shards")

@@ -49,10 +49,14 @@ def forward(
     import torch
 
     upload = batch if isinstance(batch, Upload) else Upload(batch, device=device)
+    n = upload.n
     try:
-        with torch.inference_mode():
-            tensors = {name: hooks.normalise(name, tensor) for name, tensor in upload.tensors().items()}
-            found = model.predict(tensors)
+        if hooks.as_contract and getattr(model, "takes_stored", False):
+            found = model.predict_stored(upload.stored())
+        else:
+            with torch.inference_mode():
+                tensors = {name: hooks.normalise(name, tensor) for name, tensor in upload.tensors().items()}
+                found = model.predict(tensors)
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory from error
@@ -62,7 +66,6 @@ def forward(
             f"the model {model.name} failed with {type(error).__name__}",
             hint="Run the package on one image outside the suite, or look into logs/ for the error's own text.",
         ) from error
-    n = len(next(iter(tensors.values())))
     masks = {o.name: np.asarray(found.pop(o.name)) for o in model.contract.masks if o.name in found}
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
     wrong = [name for name, values in columns.items() if values.shape != (n,)]

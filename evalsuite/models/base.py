@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -61,6 +62,8 @@ class Model(Protocol):
     def to(self, device: str) -> Model: ...
     def with_threads(self, threads: int) -> Model: ...
     def predict(self, batch: Batch) -> dict[str, NDArray[Any]]: ...
+    def keep_log(self, path: Path) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,12 @@ class PackagedModel:
 
         network = with_numerics(self.network, numerics, contract=self.contract, device=self.device, threads=threads)
         return replace(self, network=network)
+
+    def keep_log(self, path: Path) -> None:
+        """Nothing to keep: what a package in this process prints goes where this process prints."""
+
+    def close(self) -> None:
+        """Nothing to end: the network goes when nobody uses it any more."""
 
     def predict(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Run one batch.
@@ -270,6 +279,12 @@ class RecordedPredictions:
     @property
     def outputs(self) -> tuple[str, ...]:
         return self.contract.columns
+
+    def keep_log(self, path: Path) -> None:
+        """Nothing to keep: nothing runs."""
+
+    def close(self) -> None:
+        """Nothing to end: nothing runs."""
 
 
 AnyModel: TypeAlias = Model | RecordedPredictions | FolderModel

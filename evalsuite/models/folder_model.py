@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -43,20 +40,9 @@ class FolderModel:
     notes: tuple[str, ...] = ()
     size_bytes: int
     runner: FolderRunner
-    log: Path = field(default_factory=lambda: _log_file())
 
     def keep_log(self, path: Path) -> None:
-        """Copy what the program printed in its last call to `path`; nothing where it was not called or was silent."""
-        if self.log.is_file() and self.log.stat().st_size:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.log, path)
+        """Nothing to keep: the runner writes its log itself."""
 
     def close(self) -> None:
-        """Throw the log away; between calls nothing runs."""
-        self.log.unlink(missing_ok=True)
-
-
-def _log_file() -> Path:
-    handle, name = tempfile.mkstemp(prefix="evalsuite-program-", suffix=".log")
-    os.close(handle)
-    return Path(name)
+        """Nothing to end: it runs only while it is asked."""

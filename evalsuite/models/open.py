@@ -137,7 +137,7 @@ def inspect_model(path: Path | str, *, contract: Path | str | None = None) -> di
         As `open_model`. A missing or faulty contract is part of the answer, not an error.
     """
     located = locate(Path(path))
-    answer = {"kind": "model", **_seen(located)}
+    answer = {"kind": "model", **seen(located)}
     try:
         model = open_model(path, contract=contract)
     except ContractError as error:
@@ -149,15 +149,12 @@ def inspect_model(path: Path | str, *, contract: Path | str | None = None) -> di
     answer |= {"name": model.name, "digest": model.digest, "size_bytes": model.size_bytes, "notes": list(model.notes)}
     answer |= {"contract": contract_to_json(model.contract), "contract_digest": model.contract_digest}
     answer["outputs"] = list(model.contract.columns)
-    unplaced = [f"inputs[{i}].{key}" for i, spec in enumerate(model.contract.inputs) for key in spec.places]
-    if unplaced:
-        answer["problem"] = "volumes need to know how they lie in the patient: " + ", ".join(unplaced)
     if isinstance(model, PackagedModel):
         answer["batch_limits"] = list(model.batch_limits)
     return answer
 
 
-def _seen(located: Located) -> dict[str, Any]:
+def seen(located: Located) -> dict[str, Any]:
     """What is known of a package from outside, before anything of it is opened."""
     format = formats()[located.format]
     remote = {"address": located.address, "digest of": "what the server says, not the weights"}

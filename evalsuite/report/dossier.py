@@ -204,6 +204,7 @@ def _summary(m: Material) -> Summary:
             if flags
             else "None.",
         ),
+        *_sandbox_said(m),
         Item(name="Open items", value=clean("; ".join(items), longest=240) + "." if items else "None."),
     ]
     return Summary(
@@ -212,6 +213,15 @@ def _summary(m: Material) -> Summary:
         facts=tuple(facts),
         conclusion=conclusion(m),
     )
+
+
+def _sandbox_said(m: Material) -> tuple[Item, ...]:
+    """A line for a model whose program ran without a sandbox; nothing where it had one, or nothing was run."""
+    packaged = m.text("inference.kind", "") == "packaged"
+    if not packaged or m.recorded("inference.sandbox") != "none":
+        return ()
+    value = "None (--unsandboxed): the model's program ran in the evaluating process, with all its rights."
+    return (Item(name="Sandbox", value=value, tone="warning"),)
 
 
 def _criteria_that_fit(m: Material, facts: Sequence[Item]) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
 from evalsuite.record.canonical import read_json
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine.folder import RunFolder, require_intact
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ class Baseline:
     predictions: Predictions | None
 
 
-def open_baseline(path: Path, *, testset: LockedTestSet, contract: Path | None, limit: int | None) -> Baseline:
+def open_baseline(
+    path: Path,
+    *,
+    testset: LockedTestSet,
+    contract: Path | None,
+    limit: int | None,
+    sandbox: Sandbox = SANDBOXED,
+) -> Baseline:
     """The baseline at `path`: a finished or predicted run of this test set, a packaged model, or recorded predictions.
 
     Raises
@@ -42,11 +50,11 @@ def open_baseline(path: Path, *, testset: LockedTestSet, contract: Path | None, 
     IntegrityError
         If the run is not as it was sealed.
     """
-    from evalsuite.models.open import open_model
+    from evalsuite.sandbox.open import open_model
 
-    if path.is_dir() and RunFolder(path).predictions.exists() and RunFolder(path).record.exists():
+    if is_run(path):
         return _of_run(RunFolder(path), testset, limit)
-    model = open_model(path, contract=contract, case_column=testset.lock["columns"]["case"])
+    model = open_model(path, contract=contract, case_column=testset.lock["columns"]["case"], sandbox=sandbox)
     facts = {
         "source": "model",
         "name": model.name,
@@ -55,6 +63,11 @@ def open_baseline(path: Path, *, testset: LockedTestSet, contract: Path | None, 
         "contract_digest": model.contract_digest,
     }
     return Baseline(digest=model.digest, facts=facts, model=model, predictions=None)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a run with predictions lies there, rather than a model."""
+    return path.is_dir() and RunFolder(path).predictions.exists() and RunFolder(path).record.exists()
 
 
 def _of_run(folder: RunFolder, testset: LockedTestSet, limit: int | None) -> Baseline:

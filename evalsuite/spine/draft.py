@@ -43,7 +43,7 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
             "gpu": "; ".join(map(str, (surroundings["torch"] or {}).get("devices", []))) or None,
             "torch": surroundings["torch"],
         },
-        "inference": {**inference.get("inference", {}), "sandbox": "none"},
+        "inference": inference.get("inference", {}),
         "rerun": _rerun(inference.get("inference", {})),
         "model": model,
         **({"baseline": inference["baseline"]} if "baseline" in inference else {}),

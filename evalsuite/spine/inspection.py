@@ -15,6 +15,7 @@ from evalsuite.protocol.support import unsupported
 from evalsuite.record.canonical import read_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.usage import RunState, intervals, summary
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
 from evalsuite.spine.fit import column_problems
 from evalsuite.spine.folder import RunFolder
@@ -27,6 +28,7 @@ def inspect(
     contract: Path | None = None,
     store: str | None = None,
     draft: Path | None = None,
+    sandbox: Sandbox = SANDBOXED,
 ) -> dict[str, Any]:
     """Facts about `path` as a mapping with a `kind`. Opens no reference standard and runs no model.
 
@@ -34,7 +36,7 @@ def inspect(
     """
     if draft is not None and draft.exists():
         raise InputError(f"{draft} exists already", hint="A draft never overwrites a contract: name another file.")
-    found = _facts(path, testset=testset, contract=contract, store=store)
+    found = _facts(path, testset=testset, contract=contract, store=store, sandbox=sandbox)
     if draft is None:
         return found
     if not found.get("draft"):
@@ -52,7 +54,9 @@ def _draft_text(draft: Mapping[str, Any]) -> str:
     return head + yaml.safe_dump(dict(draft), sort_keys=False)
 
 
-def _facts(path: Path, *, testset: Path | None, contract: Path | None, store: str | None) -> dict[str, Any]:
+def _facts(
+    path: Path, *, testset: Path | None, contract: Path | None, store: str | None, sandbox: Sandbox
+) -> dict[str, Any]:
     if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
         return _testset(path, store)
     if path.is_dir() and RunFolder(path).record.exists():
@@ -62,7 +66,7 @@ def _facts(path: Path, *, testset: Path | None, contract: Path | None, store: st
     )
     if is_protocol or (path.suffix in (".yaml", ".yml") and path.is_file()):
         return _protocol(path, testset)
-    return _model(path, contract, testset)
+    return _model(path, contract, testset, sandbox)
 
 
 def _testset(path: Path, store: str | None) -> dict[str, Any]:
@@ -153,23 +157,24 @@ def _protocol_fits(protocol: StudyProtocol, testset: Path) -> list[str]:
     return [str(p) for p in column_problems(protocol, open_testset(testset, verify=False))]
 
 
-def _model(path: Path, contract: Path | None, testset: Path | None) -> dict[str, Any]:
-    from evalsuite.models.open import inspect_model
+def _model(path: Path, contract: Path | None, testset: Path | None, sandbox: Sandbox) -> dict[str, Any]:
+    from evalsuite.sandbox.open import inspect_model
 
-    found = {"kind": "model", **inspect_model(path, contract=contract)}
+    found = {"kind": "model", **inspect_model(path, contract=contract, sandbox=sandbox)}
     if testset is not None:
-        found["fits"] = _model_fits(path, contract, testset)
+        found["fits"] = _model_fits(path, contract, testset, sandbox)
     return found
 
 
-def _model_fits(path: Path, contract: Path | None, testset: Path) -> list[str]:
+def _model_fits(path: Path, contract: Path | None, testset: Path, sandbox: Sandbox) -> list[str]:
     from evalsuite.inference.hooks import bind_inputs
-    from evalsuite.models.open import open_model
+    from evalsuite.sandbox.open import open_model
     from evalsuite.testset import open_testset
 
     try:
         found = open_testset(testset, verify=False)
-        model = open_model(path, contract=contract, case_column=found.lock["columns"]["case"])
+        model = open_model(path, contract=contract, case_column=found.lock["columns"]["case"], sandbox=sandbox)
+        model.close()
         if model.format != "recorded":
             bind_inputs(model.contract, found.cases)
     except EvalsuiteError as error:

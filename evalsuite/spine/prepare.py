@@ -11,6 +11,7 @@ from evalsuite.protocol import freeze as freezing
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
 from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
 from evalsuite.spine.baseline import open_baseline
 from evalsuite.spine.fit import require_columns
@@ -133,6 +134,7 @@ def freeze(
     tsa: str | None = None,
     tsa_roots: Sequence[Certificate] = (),
     store: str | None = None,
+    sandbox: Sandbox = SANDBOXED,
 ) -> dict[str, Any]:
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
@@ -143,20 +145,24 @@ def freeze(
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
     freezing it would promise a verdict that no run can give.
     """
-    from evalsuite.models.open import open_model
+    from evalsuite.sandbox.open import open_model
     from evalsuite.testset import open_testset
 
     study = load_protocol(protocol)
     require_supported(study)
     testset = open_testset(testset_path, store=store)
     require_columns(study, testset)
-    model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"])
+    model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"], sandbox=sandbox)
+    model.close()
     kept = history.open_ledger(testset_path, store)
     amended = history.amendment(kept.entries(), study)
     baseline = None
     if baseline_path is not None:
         require_baseline(study, given=True)
-        baseline = open_baseline(baseline_path, testset=testset, contract=baseline_contract, limit=None).digest
+        opened = open_baseline(baseline_path, testset=testset, contract=baseline_contract, limit=None, sandbox=sandbox)
+        baseline = opened.digest
+        if opened.model is not None:
+            opened.model.close()
     frozen = freezing.freeze(
         study,
         out=out,

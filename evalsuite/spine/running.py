@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.errors import InputError
 from evalsuite.record.canonical import read_json
 from evalsuite.record.seal import require_same_signing
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
 from evalsuite.spine.folder import RunFolder, claimed, require_intact
 from evalsuite.spine.running_close import render_again, render_report, seal_predictions, seal_report
@@ -48,13 +49,16 @@ def run(
     store: str | None = None,
     waiver: Path | None = None,
     runner: Runner | None = None,
+    sandbox: Sandbox = SANDBOXED,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
     made against it. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
     `waiver` is the custodian's signed permission to use cases beyond the policy's limit. `runner` computes the shards
-    elsewhere than in this process; it is no part of what the run is, so that another one may go on with it.
+    elsewhere than in this process; it is no part of what the run is, so that another one may go on with it. Packages
+    that can execute code run in a sandbox; `sandbox` says with which limits, or (`UNSANDBOXED`) that they run in this
+    process, which the report then says on its first page.
 
     Raises
     ------
@@ -80,6 +84,7 @@ def run(
         overrides=overrides or {},
         waiver=waiver,
         runner=runner,
+        sandbox=sandbox,
         then_score=True,
     )
     folder = this.folder
@@ -108,6 +113,7 @@ def predict_stage(
     store: str | None = None,
     waiver: Path | None = None,
     runner: Runner | None = None,
+    sandbox: Sandbox = SANDBOXED,
 ) -> RunFolder:
     """The first stage alone: predictions made and sealed, the reference standard still closed."""
     this = RunContext(
@@ -127,6 +133,7 @@ def predict_stage(
         overrides=overrides or {},
         waiver=waiver,
         runner=runner,
+        sandbox=sandbox,
     )
     with claimed(this.folder):
         if this.folder.seal.exists():

@@ -11,6 +11,7 @@ from evalsuite.errors import InputError, Interrupted
 from evalsuite.record.canonical import read_json
 from evalsuite.record.signing import Signer
 from evalsuite.record.store import LedgerStore
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine.folder import RunFolder
 from evalsuite.types import Verdict
 
@@ -78,7 +79,8 @@ class RunContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
-    open the reference standard, a waiver of the reuse limit, and who computes (no part of what the run is).
+    open the reference standard, a waiver of the reuse limit, who computes (no part of what the run is), and how
+    packages that can execute code are run.
     """
 
     protocol_path: Path | str
@@ -90,6 +92,7 @@ class Request:
     then_score: bool = False
     waiver: Path | None = None
     runner: Runner | None = None
+    sandbox: Sandbox = SANDBOXED
 
 
 def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:

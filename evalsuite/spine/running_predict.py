@@ -15,20 +15,20 @@ from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.ledger import Entry
 from evalsuite.spine import history, states
-from evalsuite.spine.baseline import Baseline, baseline_predictions, open_baseline
+from evalsuite.spine.baseline import Baseline, baseline_predictions, is_run, open_baseline
 from evalsuite.spine.decisions import decisions
 from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import require_intact
 from evalsuite.spine.running_begin import begin_or_resume
 from evalsuite.spine.running_close import keep_proofs
 from evalsuite.spine.running_context import Request, RunContext, RunResult, finished, other_run
+from evalsuite.spine.running_models import model_at_work, opened_models, require_sandboxes
 from evalsuite.spine.scoring import require_baseline, require_supported
 from evalsuite.types import Verdict
 
 if TYPE_CHECKING:
     from evalsuite.inference.predictions import Predictions
     from evalsuite.inference.remote import Cluster
-    from evalsuite.inference.runners import Runner
     from evalsuite.inference.settings import InferenceSettings
     from evalsuite.models.base import AnyModel
     from evalsuite.testset import LockedTestSet
@@ -53,41 +53,41 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
     folder = run.folder
     require_intact(folder)
     record = read_json(folder.record)
-    from evalsuite.models.open import open_model
+    from evalsuite.sandbox.open import digest_of
     from evalsuite.testset import open_testset
 
     protocol, _ = resolve_protocol(ask.protocol_path)
     testset = open_testset(run.testset_path, verify=False, store=run.store)
-    model = open_model(ask.model_path, contract=ask.contract, case_column=testset.lock["columns"]["case"])
     same = (
         record["protocol"]["digest"] == protocol_digest(protocol)
         and record["testset"]["root"] == testset.root
-        and record["model"]["digest"] == model.digest
+        and record["model"]["digest"] == digest_of(ask.model_path)
         and record["limit"] == ask.limit
-        and (record.get("baseline") or {}).get("digest") == _digest_of(ask.baseline, testset, ask.limit)
+        and (record.get("baseline") or {}).get("digest") == _digest_of(ask, testset)
     )
     if not same:
         raise other_run(folder)
     return finished(folder, Verdict.from_json(read_json(folder.verdict)), already_done=True)
 
 
-def _digest_of(baseline: tuple[Path, Path | None] | None, testset: LockedTestSet, limit: int | None) -> str | None:
-    if baseline is None:
+def _digest_of(ask: Request, testset: LockedTestSet) -> str | None:
+    """Digest of the baseline asked for; a package is not opened for it."""
+    from evalsuite.sandbox.open import digest_of
+
+    if ask.baseline is None:
         return None
-    return open_baseline(Path(baseline[0]), testset=testset, contract=baseline[1], limit=limit).digest
+    path, contract = ask.baseline
+    if is_run(path):
+        return open_baseline(path, testset=testset, contract=contract, limit=ask.limit).digest
+    return digest_of(path)
 
 
 def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     """Predictions of every case, written and entered in the ledger; an interrupted stage goes on where it stopped."""
-    from evalsuite.inference.engine import predict as engine_predict
-    from evalsuite.inference.mask_store import copy_masks
-    from evalsuite.inference.predictions import write_predictions
-    from evalsuite.models.address import shown
-    from evalsuite.models.open import open_model
-    from evalsuite.testset import open_testset, read_intake
+    from evalsuite.testset import open_testset
     from evalsuite.testset.encryption import require_reference_key
 
-    folder = run.folder
+    require_sandboxes(ask)
     protocol, frozen = resolve_protocol(ask.protocol_path)
     require_supported(protocol)
     require_baseline(protocol, given=ask.baseline is not None)
@@ -97,26 +97,42 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     require_columns(protocol, testset)
     if ask.then_score:
         require_reference_key(testset, run.reference_key)
-    model = open_model(ask.model_path, contract=ask.contract, case_column=testset.lock["columns"]["case"])
-    other = None
-    if ask.baseline is not None:
-        other = open_baseline(ask.baseline[0], testset=testset, contract=ask.baseline[1], limit=ask.limit)
-    if frozen is not None:
-        _match_freeze(frozen, testset, model.digest, other)
+    with opened_models(run, ask, testset) as (model, other):
+        if frozen is not None:
+            _match_freeze(frozen, testset, model.digest, other)
+        return _predict_and_seal(run, ask, protocol, testset, model, other)
+
+
+def _predict_and_seal(
+    run: RunContext,
+    ask: Request,
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    model: AnyModel,
+    other: Baseline | None,
+) -> Predictions:
+    from evalsuite.inference.engine import predict as engine_predict
+    from evalsuite.inference.mask_store import copy_masks
+    from evalsuite.inference.predictions import write_predictions
+    from evalsuite.models.address import shown
+    from evalsuite.testset import read_intake
+
+    folder = run.folder
     plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
-    predictions = engine_predict(
-        model,
-        testset,
-        settings=settings,
-        work=folder.work,
-        limit=ask.limit,
-        on_case=lambda done, total: run.on_stage("predict", done, total),
-        should_stop=run.should_stop,
-        required=_outputs_needed(protocol),
-        decide=decisions(protocol),
-        cluster=_cluster(ask.runner, ask.model_path, ask.contract),
-    )
+    with model_at_work(run, model.digest):
+        predictions = engine_predict(
+            model,
+            testset,
+            settings=settings,
+            work=folder.work,
+            limit=ask.limit,
+            on_case=lambda done, total: run.on_stage("predict", done, total),
+            should_stop=run.should_stop,
+            required=_outputs_needed(protocol),
+            decide=decisions(protocol),
+            cluster=_cluster(ask, ask.model_path, ask.contract),
+        )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))
@@ -125,16 +141,17 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
     facts: dict[str, Any] = {}
     if other is not None:
-        compared = baseline_predictions(
-            other,
-            testset,
-            settings=settings,
-            work=folder.work / "baseline",
-            limit=ask.limit,
-            on_case=lambda done, total: run.on_stage("predict", done, total),
-            should_stop=run.should_stop,
-            cluster=None if ask.baseline is None else _cluster(ask.runner, *ask.baseline),
-        )
+        with model_at_work(run, other.digest):
+            compared = baseline_predictions(
+                other,
+                testset,
+                settings=settings,
+                work=folder.work / "baseline",
+                limit=ask.limit,
+                on_case=lambda done, total: run.on_stage("predict", done, total),
+                should_stop=run.should_stop,
+                cluster=None if ask.baseline is None else _cluster(ask, *ask.baseline),
+            )
         write_predictions(compared, folder.baseline)
         copy_masks(compared.mask_files, folder.arrays / "baseline")
         facts = {"baseline": {**other.facts, "predictions": compared.digest}}
@@ -184,13 +201,13 @@ def _settings(protocol: StudyProtocol, overrides: Mapping[str, Any]) -> Inferenc
     )
 
 
-def _cluster(runner: Runner | None, model_path: Path, contract: Path | None) -> Cluster | None:
+def _cluster(ask: Request, model_path: Path, contract: Path | None) -> Cluster | None:
     """The runner with the package it is to open; None where this process computes."""
-    if runner is None:
+    if ask.runner is None:
         return None
     from evalsuite.inference.remote import Cluster
 
-    return Cluster(runner=runner, model_path=Path(model_path), contract=contract)
+    return Cluster(runner=ask.runner, model_path=Path(model_path), contract=contract, sandbox=ask.sandbox)
 
 
 def _model_facts(model: AnyModel) -> dict[str, Any]:

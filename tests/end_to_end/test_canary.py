@@ -146,7 +146,7 @@ def planted(tmp_path: Path, cli: Callable[..., Outcome]) -> tuple[Path, Recorder
     return tmp_path, Recorder(cli)
 
 
-def test_a_whole_study_tells_no_name(planted: tuple[Path, Recorder]) -> None:
+def test_a_whole_study_tells_no_name(planted: tuple[Path, Recorder], sandbox_flags: tuple[str, ...]) -> None:
     base, run = planted
     model = ("--model", base / "small.ts", "--contract", base / "small.yaml")
     assert (
@@ -155,9 +155,11 @@ def test_a_whole_study_tells_no_name(planted: tuple[Path, Recorder]) -> None:
     assert run("lock", base / "data" / "cases.csv", "--out", base / "x", "--strict").code == 2
     run("inspect", base / "set")
     run("inspect", base / "set", "--json")
-    frozen = run("freeze", base / "protocol.yaml", "--testset", base / "set", *model, "--out", base / "frozen")
+    frozen = run(
+        "freeze", base / "protocol.yaml", "--testset", base / "set", *model, "--unsandboxed", "--out", base / "frozen"
+    )
     assert frozen.code == 0, frozen.err
-    done = run("run", base / "frozen", "--testset", base / "set", *model, "--out", base / "run")
+    done = run("run", base / "frozen", "--testset", base / "set", *model, *sandbox_flags, "--out", base / "run")
     assert done.code == 1, done.err
     for verb in ("verify", "inspect", "score"):
         run(verb, base / "run")

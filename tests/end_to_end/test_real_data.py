@@ -50,7 +50,7 @@ def finding(evidence: dict, metric: str, **stratum: str) -> dict:
     return hits[0]["estimate"]
 
 
-def test_one_model_in_four_formats_gives_the_same_scores_and_counts(derm_table, shared_real, cli):
+def test_one_model_in_four_formats_gives_the_same_scores_and_counts(derm_table, shared_real, cli, sandbox_flags):
     models = shared_real / "models" / "derm_mnv2_7class"
     contract = models / "MODEL.json"
     assert (
@@ -60,10 +60,10 @@ def test_one_model_in_four_formats_gives_the_same_scores_and_counts(derm_table, 
         == 0
     )
     packages = {
-        "bundle": (models / "bundle", ()),
-        "exported": (models / "model.pt2", ("--contract", contract)),
-        "onnx": (models / "model.onnx", ("--contract", contract)),
-        "torchscript": (models / "bundle" / "models" / "model.ts", ("--contract", contract)),
+        "bundle": (models / "bundle", sandbox_flags),
+        "exported": (models / "model.pt2", ("--contract", contract, "--unsandboxed")),
+        "onnx": (models / "model.onnx", ("--contract", contract, "--unsandboxed")),
+        "torchscript": (models / "bundle" / "models" / "model.ts", ("--contract", contract, "--unsandboxed")),
     }
     recorded = pd.read_csv(shared_real / "derm_ham10000" / "predictions_derm_mnv2_7class.csv").set_index("image_id")
     scores: dict[str, np.ndarray] = {}

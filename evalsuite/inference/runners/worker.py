@@ -14,6 +14,7 @@ import numpy as np
 from evalsuite.errors import EvalsuiteError, InputError, IntegrityError, ModelRunError
 from evalsuite.inference.runners.base import Answer, Facts, Lease, Work
 from evalsuite.inference.settings import InferenceSettings
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class PackageWorker:
     contract_digest: str
     settings: InferenceSettings
     binding: Mapping[str, str]
+    sandbox: Sandbox = SANDBOXED
 
     def __call__(self, decoders: int | None = None) -> PackagePredictor:
         settings = replace(self.settings, decoders=self.settings.decoders or decoders or 1)
@@ -48,10 +50,10 @@ class PackagePredictor:
         from evalsuite.inference import device as devices
         from evalsuite.inference.hooks import default_hooks
         from evalsuite.inference.process import share_cores
-        from evalsuite.models.open import open_model
+        from evalsuite.sandbox.open import open_model
 
         settings = made_from.settings
-        model: Any = open_model(Path(made_from.path), contract=made_from.contract)
+        model: Any = open_model(Path(made_from.path), contract=made_from.contract, sandbox=made_from.sandbox)
         if (model.digest, model.contract_digest) != (made_from.digest, made_from.contract_digest):
             raise IntegrityError(
                 f"the model at {made_from.path} on {socket.gethostname()} is not the one of this run",
@@ -62,6 +64,7 @@ class PackagePredictor:
         on_cpu = not self._device.startswith("cuda")
         self._threads, self._decoders = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders)
         self._model = model.with_threads(self._threads)
+        self._here = devices.batches_on(self._model)
         self._settings = settings
         self._notes = tuple(notes)
         self._hooks = default_hooks(self._model, made_from.binding)
@@ -97,7 +100,7 @@ class PackagePredictor:
         from evalsuite.inference.step import OutOfMemory
 
         try:
-            return probe(self._model, work.cases, checked(self._hooks, work.digests), device=self._device)
+            return probe(self._model, work.cases, checked(self._hooks, work.digests), device=self._here)
         except OutOfMemory:
             return ()
 
@@ -120,7 +123,7 @@ class PackagePredictor:
                 packaged.predict_shards(
                     plan,
                     range(len(lease.works)),
-                    [crew.Worker(model=self._model, device=self._device)],
+                    [crew.Worker(model=self._model, device=self._here)],
                     checked(self._hooks, digests),
                     n_decoders=self._decoders,
                     clock=clock,
@@ -144,12 +147,13 @@ class PackagePredictor:
                 "predict": clock.predict,
             },
             latency=np.concatenate(clock.latency) if clock.latency else np.zeros(0),
-            warned=tuple(self._warned),
+            warned=(*self._warned, *getattr(self._model, "warned", ())),
         )
 
     def close(self) -> None:
-        """Put this process's torch back as it was."""
+        """Put this process's torch back as it was, and end the model's process."""
         self._stack.close()
+        self._model.close()
 
 
 def _portable(error: EvalsuiteError) -> EvalsuiteError:

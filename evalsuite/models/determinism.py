@@ -1,0 +1,91 @@
+"""The same numbers from run to run: seeds, deterministic algorithms, and recognising that memory ran out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import numpy as np
+import torch
+
+_MAX_WARNINGS = 5
+
+
+@contextmanager
+def deterministic(*, seed: int, threads: int) -> Iterator[list[str]]:
+    """Within: seeded, deterministic algorithms, no TF32, `threads` torch threads; after: everything as it was.
+
+    An operation that has no deterministic form warns instead of stopping the run (a validated model is run as it is);
+    the list handed out collects those warnings, and the rerun tolerance measures what they amount to.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32)
+    algorithms = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    n_threads = torch.get_num_threads()
+    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    collected: list[str] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def collect(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if "deterministic" not in str(message):
+                shown(message, category, filename, lineno, file, line)
+            elif len(collected) < _MAX_WARNINGS:
+                collected.append(str(message).splitlines()[0])
+
+        warnings.filterwarnings("always", message=".*deterministic")
+        warnings.showwarning = collect
+        try:
+            seed_generators(batch_seed(seed, ""))
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = True, False, False, False
+            torch.set_num_threads(threads)
+            yield collected
+        finally:
+            torch.set_num_threads(n_threads)
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = before
+            torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+
+def batch_seed(seed: int, case_id: str) -> int:
+    """The seed of the batch that begins with this case; it tells nothing of the case."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {case_id}".encode()).digest()[:4], "big")
+
+
+def seed_generators(number: int) -> None:
+    """Seed Python's, numpy's and torch's generators."""
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this exception, or what caused it, says that memory ran out."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if (
+            isinstance(cause, MemoryError | torch.OutOfMemoryError)
+            or "out of memory" in text
+            or "can't allocate memory" in text
+            or "failed to allocate memory" in text
+        ):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
