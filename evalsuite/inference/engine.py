@@ -17,6 +17,7 @@ from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
+from evalsuite.models.folder_model import FolderModel
 
 if TYPE_CHECKING:
     from evalsuite.inference.equivalence import Decide
@@ -100,6 +101,15 @@ def predict(
                 hint="Leave --runner out.",
             )
         return _join(model, testset, cases, identity, required=required, on_case=on_case)
+    if isinstance(model, FolderModel):
+        from evalsuite.inference.folders import predict_folders
+
+        if cluster is not None:
+            raise InputError("a program or container runs on this machine only", hint="Leave --runner out.")
+        return predict_folders(
+            model, testset, cases, identity, settings=settings, work=work, on_case=on_case, should_stop=should_stop,
+            required=required,
+        )  # fmt: skip
     if cluster is not None:
         from evalsuite.inference.remote import predict_on
 

@@ -143,17 +143,18 @@ def read_masks(
                 yield _mask(row, path)
 
 
-def verify_masks(files: Sequence[Path], digest: str) -> None:
-    """Compare every mask with the digest it carries, and all of them with `digest`.
+def verify_masks(files: Sequence[Path], digest: str) -> int:
+    """Compare every mask with the digest it carries, and all of them with `digest`; how many there are.
 
     Raises
     ------
     IntegrityError
         If a mask was changed, added, removed or put elsewhere.
     """
-    found = masks_digest(mask.digest for mask in (read_masks(files) if files else ()))
-    if found != digest:
+    digests = [mask.digest for mask in (read_masks(files) if files else ())]
+    if masks_digest(digests) != digest:
         raise IntegrityError("the masks are not those the predictions were sealed with", hint=_CHANGED)
+    return len(digests)
 
 
 def _open(path: Path) -> tuple[Any, Mapping[str, Any]] | None:

@@ -38,26 +38,8 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     ModelRunError
         If the model fails.
     """
-    most = 1 if model.contract.is_volume else N_PROBED  # one volume may fill the memory, and takes long enough
-    index = np.unique(np.linspace(0, len(cases) - 1, min(N_PROBED, len(cases))).round().astype(int))
-    readable: list[Mapping[str, np.ndarray]] = []
-    misfits: list[str] = []
-    codes: Counter[str] = Counter()
-    for i in index:
-        if len(readable) == most:
-            break
-        inputs, code = read_one(hooks.read, cases[i])
-        if inputs is None:
-            codes[code or ""] += 1
-            if code in MISFIT_CODES:
-                misfits.append(_message(hooks, cases[i]))
-        elif wrong := shape_faults(model.contract, inputs):
-            misfits.append("; ".join(wrong))
-        else:
-            readable.append(inputs)
+    readable = [inputs for _, inputs in _read(model.contract, cases, hooks)]
     if not readable:
-        if misfits and len(misfits) == len(index):
-            raise ContractError(f"the model does not fit the test set: {misfits[0]}", hint=_FIT)
         return ()
     kind = {name: (array.shape, array.dtype) for name, array in readable[0].items()}
     alike = [inputs for inputs in readable if {n: (a.shape, a.dtype) for n, a in inputs.items()} == kind]
@@ -71,8 +53,42 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
         raise ContractError(
             f"the model does not keep its contract: {error.message}", hint=error.hint or "Correct the contract."
         ) from error
-    _check_outputs(model.contract, found.columns)
+    check_outputs(model.contract, found.columns)
     return tuple(model.contract.columns)
+
+
+def probed(contract: Any, cases: Sequence[Case], hooks: Hooks) -> tuple[int, ...]:
+    """Positions of up to 8 evenly spaced cases that can be read and fit the contract.
+
+    Raises
+    ------
+    ContractError
+        If every tried case misses what the contract states.
+    """
+    return tuple(i for i, _ in _read(contract, cases, hooks))
+
+
+def _read(contract: Any, cases: Sequence[Case], hooks: Hooks) -> list[tuple[int, Mapping[str, np.ndarray]]]:
+    most = 1 if contract.is_volume else N_PROBED  # one volume may fill the memory, and takes long enough
+    index = np.unique(np.linspace(0, len(cases) - 1, min(N_PROBED, len(cases))).round().astype(int))
+    readable: list[tuple[int, Mapping[str, np.ndarray]]] = []
+    misfits: list[str] = []
+    codes: Counter[str] = Counter()
+    for i in index:
+        if len(readable) == most:
+            break
+        inputs, code = read_one(hooks.read, cases[i])
+        if inputs is None:
+            codes[code or ""] += 1
+            if code in MISFIT_CODES:
+                misfits.append(_message(hooks, cases[i]))
+        elif wrong := shape_faults(contract, inputs):
+            misfits.append("; ".join(wrong))
+        else:
+            readable.append((int(i), inputs))
+    if not readable and misfits and len(misfits) == len(index):
+        raise ContractError(f"the model does not fit the test set: {misfits[0]}", hint=_FIT)
+    return readable
 
 
 def shape_faults(contract: Any, inputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -105,7 +121,8 @@ def _size(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if side is None else str(side) for side in shape) or "no size"
 
 
-def _check_outputs(contract: Any, columns: Mapping[str, np.ndarray]) -> None:
+def check_outputs(contract: Any, columns: Mapping[str, np.ndarray]) -> None:
+    """ContractError where outputs are not those the contract declares, or not the probabilities it calls them."""
     expected = tuple(contract.network_columns)
     if tuple(columns) != expected:
         raise ContractError(

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from evalsuite.testset.types import Case
 
 
+#: Reasons that are not a failure: the model itself said so of the case.
+STATUS_REASONS = {"rejected": "rejected by the model", "indeterminate": "indeterminate by the model"}
+_STATUS = {reason: status for status, reason in STATUS_REASONS.items()}
+
+
 def answers_table(cases: Sequence[Case], joined: Shard) -> pd.DataFrame:
     """One row per case in the order of the lock, as `Predictions.table` has it."""
     return to_frame(
@@ -25,7 +30,7 @@ def answers_table(cases: Sequence[Case], joined: Shard) -> pd.DataFrame:
             "case_id": [case.case_id for case in cases],
             "rater": [DEVICE] * len(cases),
             "condition": [None] * len(cases),
-            "status": ["ok" if reason is None else "failed" for reason in joined.reasons],
+            "status": ["ok" if r is None else _STATUS.get(r, "failed") for r in joined.reasons],
             "reason": list(joined.reasons),
         },
         joined.outputs,

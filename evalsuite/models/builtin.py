@@ -116,6 +116,18 @@ def _load_python(located: Located, translate: bool) -> Loaded:
     return python_package.load(located)
 
 
+def _load_command(located: Located, translate: bool) -> Loaded:
+    from evalsuite.models import command
+
+    return command.load(located)
+
+
+def _load_container(located: Located, translate: bool) -> Loaded:
+    from evalsuite.models import container
+
+    return container.load(located)
+
+
 def _load_kserve(located: Located, translate: bool) -> Loaded:
     from evalsuite.models.kserve import load
 
@@ -153,6 +165,16 @@ PYTHON = ModelFormat(
     recognise=_names("entry_point"), load=_load_python, executes="Python code of the package",
     executes_in=lambda located: f"Python code of the package: {(located.settings or {})['entry_point']}",
 )  # fmt: skip
+COMMAND = ModelFormat(
+    name="command", what="command line", files="folder with evalsuite-model.yaml: cmd", runs="apart",
+    recognise=_names("cmd"), load=_load_command, executes="the command named in the package, as a process of its own",
+    executes_in=lambda located: "the command " + " ".join(map(str, _list((located.settings or {})["cmd"]))),
+)  # fmt: skip
+CONTAINER = ModelFormat(
+    name="container", what="OCI container", files="folder with evalsuite-model.yaml: container", runs="apart",
+    recognise=_names("container"), load=_load_container,
+    executes="the container image, by podman, docker or apptainer, without network",
+)  # fmt: skip
 KSERVE = ModelFormat(
     name="kserve", what="model served by KServe v2 (Triton, KServe, MLServer …)", runs="remote",
     files="kserve+grpc://HOST:PORT/MODEL, kserve+http://…", recognise=lambda glance: False, load=_load_kserve,
@@ -163,3 +185,7 @@ RECORDED = ModelFormat(
     name="recorded", what="recorded predictions", files=".csv, .parquet", runs="nowhere", recognise=_is_recorded,
     load=_load_recorded, executes="nothing",
 )  # fmt: skip
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]

@@ -216,6 +216,7 @@ class ContainerSpec(_Block):
     input: str = Field(default="/input", pattern=r"^/[A-Za-z0-9._/-]+$")
     output: str = Field(default="/output", pattern=r"^/[A-Za-z0-9._/-]+$")
     memory_gb: float = Field(default=16.0, gt=0)
+    gpu: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> ContainerSpec:

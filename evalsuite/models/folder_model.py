@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -40,9 +43,20 @@ class FolderModel:
     notes: tuple[str, ...] = ()
     size_bytes: int
     runner: FolderRunner
+    log: Path = field(default_factory=lambda: _log_file())
 
     def keep_log(self, path: Path) -> None:
-        """Nothing to keep: the runner writes its log itself."""
+        """Copy what the program printed in its last call to `path`; nothing where it was not called or was silent."""
+        if self.log.is_file() and self.log.stat().st_size:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.log, path)
 
     def close(self) -> None:
-        """Nothing to end: it runs only while it is asked."""
+        """Throw the log away; between calls nothing runs."""
+        self.log.unlink(missing_ok=True)
+
+
+def _log_file() -> Path:
+    handle, name = tempfile.mkstemp(prefix="evalsuite-program-", suffix=".log")
+    os.close(handle)
+    return Path(name)

@@ -110,6 +110,8 @@ BUILT_IN: Mapping[str, str] = {
         ("onnx", "ONNX"),
         ("monai-bundle", "BUNDLE"),
         ("python", "PYTHON"),
+        ("command", "COMMAND"),
+        ("container", "CONTAINER"),
         ("kserve", "KSERVE"),
         ("recorded", "RECORDED"),
     )

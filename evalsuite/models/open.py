@@ -149,6 +149,9 @@ def inspect_model(path: Path | str, *, contract: Path | str | None = None) -> di
     answer |= {"name": model.name, "digest": model.digest, "size_bytes": model.size_bytes, "notes": list(model.notes)}
     answer |= {"contract": contract_to_json(model.contract), "contract_digest": model.contract_digest}
     answer["outputs"] = list(model.contract.columns)
+    unplaced = [f"inputs[{i}].{key}" for i, spec in enumerate(model.contract.inputs) for key in spec.places]
+    if unplaced:
+        answer["problem"] = "volumes need to know how they lie in the patient: " + ", ".join(unplaced)
     if isinstance(model, PackagedModel):
         answer["batch_limits"] = list(model.batch_limits)
     return answer

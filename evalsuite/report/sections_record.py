@@ -11,6 +11,7 @@ from evalsuite.report.sections_classes import has_several, is_measurement, too_f
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.signatures import run_items, times_sentence
 from evalsuite.report.text import clean, given, sentence
+from evalsuite.report.timing import timing
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
 
 _MOST_NAMED = 8
@@ -138,7 +139,7 @@ def environment(material: Material) -> Section:
                 f"({m.text('inference.decoders')} decoders)",
             ),
             Item(name="Sandbox", value=_sandbox(m)),
-            Item(name="Throughput", value=_throughput(m)),
+            *timing(m),
         ]
     blocks: list[Block] = [Facts(items=tuple(items))]
     packages = m.recorded("software.packages")
@@ -176,18 +177,10 @@ def _device(m: Material) -> str:
 def _sandbox(m: Material) -> str:
     found = m.recorded("inference.sandbox")
     if not isinstance(found, Mapping):
-        return "none: the model's program ran in the evaluating process"
+        said = m.text("inference.sandbox", "none")
+        return said if said != "none" else "none: the model's program ran in the evaluating process"
     kept = "; ".join(clean(x, longest=120) for x in found.get("restricted", ()))
     return f"{clean(found.get('name'), longest=40)} {clean(found.get('version'), longest=20)} ({kept})"
-
-
-def _throughput(m: Material) -> str:
-    rate, wall = m.recorded("inference.cases_per_s"), m.recorded("inference.wall_s")
-    if not isinstance(rate, int | float) or not isinstance(wall, int | float):
-        return "not recorded"
-    latency = m.recorded("inference.latency_ms.p95")
-    tail = f", 95th percentile of latency {format_number(latency, 1)} ms" if isinstance(latency, int | float) else ""
-    return f"{format_number(rate, 1)} cases per second, {format_number(wall, 1)} s in all{tail}"
 
 
 def reproducibility(material: Material) -> Section:

@@ -32,6 +32,8 @@ def verify_run(folder: RunFolder, reader: Reader) -> list[Check]:
         checks += _freeze_of(folder, entries, reader)
     checks.append(checked("protocol", lambda: _protocol(folder)))
     checks.append(checked("predictions", lambda: _predictions(folder)))
+    if any(folder.arrays.rglob("masks-*.parquet")):
+        checks.append(checked("masks", lambda: _masks(folder)))
     if folder.verdict.exists() or folder.evidence.exists():
         checks.append(checked("evidence", lambda: _evidence(folder)))
         checks.append(checked("verdict", lambda: _verdict(folder)))
@@ -150,6 +152,21 @@ def _predictions(folder: RunFolder) -> tuple[CheckStatus, str]:
         if compared is not None and read_predictions(folder.baseline).digest != compared:
             return "broken", "the evidence was computed from other predictions of the baseline"
     return "holds", f"{len(found.table)} rows, digest {found.digest[:16]}…"
+
+
+def _masks(folder: RunFolder) -> tuple[CheckStatus, str]:
+    from evalsuite.inference.mask_store import mask_files, verify_masks
+    from evalsuite.inference.predictions import read_predictions
+
+    n = 0
+    for predictions, place in ((folder.predictions, folder.arrays), (folder.baseline, folder.arrays / "baseline")):
+        digest = read_predictions(predictions).masks if predictions.exists() else None
+        files = mask_files(place)
+        if files and digest is None:
+            return "broken", f"{place.name} holds masks that no predictions speak of"
+        if digest is not None:
+            n += verify_masks(files, digest)
+    return "holds", f"{n} masks, those the predictions were sealed with"
 
 
 def _evidence(folder: RunFolder) -> tuple[CheckStatus, str]:
