@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,7 @@ from evalsuite.stats.planning import (
 )
 from evalsuite.stats.proportions import ProportionMethod, proportion_interval
 from evalsuite.stats.roc import auroc
+from evalsuite.types import Account, Estimate, Finding, Role
 
 Counted = Literal["positives", "negatives", "cases"]
 #: Shares of cases whose denominator is known before the device has answered.
@@ -52,7 +53,7 @@ class Planned:
     name: str
     metric: str
     group: str
-    role: str
+    role: Role
     assumed: float | None
     goal: str
     counted: Counted
@@ -114,15 +115,19 @@ def _of_endpoint(protocol: StudyProtocol, endpoint: Endpoint, level: float) -> I
     assumed = plan.assume.get(endpoint.name)
     groups: list[tuple[str, Plan]] = [("", plan)]
     if endpoint.stratum:
-        named = ", ".join(f"{k}: {v}" for k, v in endpoint.stratum.items())
+        named = _named(endpoint.stratum)
         (first, value), *rest = endpoint.stratum.items()
         groups = [(named, _within(plan, None if rest else plan.strata.get(first, {}).get(value)))]
     elif endpoint.each is not None:
         known = plan.strata.get(endpoint.each, {})
-        groups = [(f"{endpoint.each}: {k}", _within(plan, n)) for k, n in known.items()]
+        groups = [(_named({endpoint.each: k}), _within(plan, n)) for k, n in known.items()]
         groups = groups or [(f"each {endpoint.each}", _within(plan, None))]
     for group, own in groups:
         yield _endpoint_row(protocol, endpoint, assumed, group, own, level)
+
+
+def _named(stratum: Mapping[str, str]) -> str:
+    return ", ".join(f"{k}: {v}" for k, v in stratum.items())
 
 
 def _within(plan: Plan, cases: int | None) -> Plan:
@@ -196,7 +201,7 @@ def _of_comparison(protocol: StudyProtocol, comparison: Comparison, level: float
     assumed = plan.assume.get(comparison.name)
     metric = compared_metric(comparison)
     counted: Counted = COUNTED.get(metric, "cases")
-    group = ", ".join(f"{k}: {v}" for k, v in comparison.stratum.items())
+    group = _named(comparison.stratum)
     if comparison.each:
         group = f"each {comparison.each}"
     asked = criteria(comparison)
@@ -330,3 +335,40 @@ def _simulated_areas(
         low = auroc(reference, rng.normal(size=positives + negatives) + shift * reference, level=level).low
         hits += low is not None and low > goal
     return hits / studies
+
+
+def planned_findings(protocol: StudyProtocol, accounting: Sequence[Account]) -> tuple[Finding, ...]:
+    """What the plan asked for beside what the set holds: cases needed for each goal, and the power of those there are.
+
+    `n` of an estimate is the number of cases of that kind in the set, whatever their outputs. Nothing without
+    assumptions.
+    """
+    if protocol.plan is None or not protocol.plan.assume:
+        return ()
+    findings = []
+    for row in study_plan(protocol):
+        if row.assumed is None:
+            continue
+        there = _achieved(accounting, row)
+        common: dict[str, Any] = {
+            "analysis": "planning", "endpoint": row.name, "role": row.role, "target": None, "operating_point": None,
+            "condition": row.group or None,
+        }  # fmt: skip
+        kind: dict[str, Any] = {"n": there, "level": planning_level(protocol)[0], "method": row.method or "none"}
+        if row.needed is None:
+            lacking = Estimate.not_estimable(row.reason or "no goal on a bound", **kind)
+            findings.append(Finding(metric="cases_needed", estimate=lacking, **common))
+            continue
+        why: dict[str, Any] = {"interval_undefined": "a number of cases, not an estimate"}
+        findings.append(
+            Finding(metric="cases_needed", estimate=Estimate(value=float(row.needed), **kind, **why), **common)
+        )
+        chance = power_of(protocol, row, there) if there else 0.0
+        findings.append(Finding(metric="planned_power", estimate=Estimate(value=chance, **kind, **why), **common))
+    return tuple(findings)
+
+
+def _achieved(accounting: Sequence[Account], row: Planned) -> int:
+    """Cases of the kind a row counts, in its group."""
+    kinds = {"positives": ("positive",), "negatives": ("negative",), "cases": ("positive", "negative", "known")}
+    return sum(a.n for a in accounting if _named(a.stratum) == row.group and a.reference in kinds[row.counted])

@@ -18,7 +18,7 @@ from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidenc
 _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
     *("generalisation", "weighting", "verification_bias", "tipping_point"),
-    *("truth_panel", "variance_components", "response", "linearity", "reuse"),
+    *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (

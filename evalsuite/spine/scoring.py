@@ -117,6 +117,7 @@ def evaluate(
     import scipy
 
     import evalsuite
+    from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.reuse import by_use
     from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
@@ -183,7 +184,7 @@ def evaluate(
             **({} if baseline is None else {"baseline_digest": baseline.digest}),
         },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},
-        findings=(*results.findings, *split),
+        findings=(*results.findings, *split, *planned_findings(protocol, results.accounting)),
         curves=results.curves,
         accounting=results.accounting,
         tests=results.tests,

@@ -66,3 +66,16 @@ def test_goals_that_are_not_above_the_assumption_have_no_size(tmp_path, cli):
     assert rows["sensitivity"]["needed"] is None
     assert "whatever the number of cases" in rows["sensitivity"]["reason"]
     assert "no value is assumed" in rows["discrimination"]["reason"]
+
+
+def test_the_report_prints_the_plan_beside_what_the_set_holds(study, cli):
+    text = yaml.safe_load(study.protocol.read_text())
+    study.protocol.write_text(yaml.safe_dump({**text, "plan": PLAN}, sort_keys=False))
+    assert cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset).code == 0
+    done = cli("run", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.run)
+    assert done.code == 1, done.err
+    page = (study.run / "report.html").read_text()
+    assert "Sample size" in page
+    assert "tuning set" in page
+    findings = json.loads((study.run / "evidence.json").read_text())["findings"]
+    assert {f["metric"] for f in findings if f["analysis"] == "planning"} == {"cases_needed", "planned_power"}

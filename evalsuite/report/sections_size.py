@@ -1,0 +1,63 @@
+"""R10, the size of the study: what each goal was planned to take, beside what the set holds."""
+
+from __future__ import annotations
+
+from evalsuite.report.format import format_count, format_percent
+from evalsuite.report.material import Material
+from evalsuite.report.text import clean, sentence
+from evalsuite.report.view import Cell, Column, Heading, Prose, Row, Table
+
+
+def sample_size(material: Material) -> list[Heading | Table | Prose]:
+    """The heading and its table; a sentence instead where the protocol assumes nothing."""
+    plan = material.protocol.plan
+    head = Heading(text="Sample size", id="sample-size")
+    needed = [f for _, f in material.findings(analysis="planning") if f.metric == "cases_needed"]
+    if plan is None or not needed:
+        said = "The protocol states no assumptions about the size of the study (plan.assume)."
+        return [head, Prose(paragraphs=(said,))]
+    power = {
+        (f.endpoint, f.condition): f.estimate.value
+        for _, f in material.findings(analysis="planning")
+        if f.metric == "planned_power"
+    }
+    rows = []
+    for f in needed:
+        assumed = plan.assume[f.endpoint]
+        reached = power.get((f.endpoint, f.condition))
+        size = "none" if f.estimate.value is None else format_count(int(f.estimate.value))
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=clean(f.endpoint, longest=90), sub=clean(f.condition or "", longest=90)),
+                    Cell(text=f"{assumed.value:g}", sub=clean(assumed.source or "no source given", longest=120)),
+                    Cell(
+                        text="none" if size is None else format_count(int(size)), sub=clean(f.estimate.undefined or "")
+                    ),
+                    Cell(text=format_count(f.estimate.n)),
+                    Cell(text="–" if reached is None else f"{format_percent(reached)} %"),
+                )
+            )
+        )
+    terms = [f"power aimed at {format_percent(plan.power)} % for each goal", f"design effect {plan.design_effect:g}"]
+    terms.append(f"attrition {format_percent(plan.attrition)} %")
+    methods = sorted({f.estimate.method for f in needed if f.estimate.method != "none"})
+    table = Table(
+        label="",
+        caption="Cases each goal was planned to take, and those in the set",
+        columns=(
+            Column(title="Endpoint", width=26),
+            Column(title="Assumed", width=26),
+            Column(title="Needed", width=20, align="right"),
+            Column(title="In the set", width=13, align="right"),
+            Column(title="Power", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            sentence("; ".join(terms)),
+            "Cases of the kind a goal counts: positives, negatives or all. Power: the chance of reaching the goal with "
+            "the cases in the set if the assumption holds; it is of the plan, not of this result.",
+            *(sentence(clean(m)) for m in methods),
+        ),
+    )
+    return [head, table]
