@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted ray-campaign clean
+.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted ray-campaign fuzz clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -11,6 +11,7 @@ help:
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
 	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
+	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make samples     pictures of the demo's report for the README"
@@ -56,6 +57,9 @@ tamper: setup
 
 interrupted: setup
 	$(PY) -m tests.campaigns.interrupted --jobs 2
+
+fuzz: setup
+	$(PY) -m tests.campaigns.fuzz
 
 RAY_PY ?= $(PY)
 ray-campaign: setup
