@@ -110,6 +110,12 @@ def _load_bundle(located: Located, translate: bool) -> Loaded:
         return bundle.load(folder, translate=translate)
 
 
+def _load_mlflow(located: Located, translate: bool) -> Loaded:
+    from evalsuite.models import mlflow_model
+
+    return mlflow_model.load(located, translate=translate)
+
+
 def _load_python(located: Located, translate: bool) -> Loaded:
     from evalsuite.models import python_package
 
@@ -159,6 +165,11 @@ BUNDLE = ModelFormat(
     name="monai-bundle", what="MONAI bundle", files="folder with configs/metadata.json, or its .zip",
     recognise=_is_bundle, load=_load_bundle,
     executes="the network file of the bundle; none of its Python expressions",
+)  # fmt: skip
+MLFLOW = ModelFormat(
+    name="mlflow", what="MLflow model", files="folder with MLmodel", recognise=lambda glance: glance.has("MLmodel"),
+    load=_load_mlflow, needs=("mlflow-skinny",), extra="mlflow",
+    executes="Python code: what MLflow's python_function flavour of the package loads, pickled objects included",
 )  # fmt: skip
 PYTHON = ModelFormat(
     name="python", what="Python source with safetensors weights", files="folder with evalsuite-model.yaml: entry_point",

@@ -109,6 +109,7 @@ BUILT_IN: Mapping[str, str] = {
         ("aotinductor", "AOTINDUCTOR"),
         ("onnx", "ONNX"),
         ("monai-bundle", "BUNDLE"),
+        ("mlflow", "MLFLOW"),
         ("python", "PYTHON"),
         ("command", "COMMAND"),
         ("container", "CONTAINER"),

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from evalsuite.errors import ModelLoadError
+from evalsuite.errors import ModelLoadError, ModelRunError
 from evalsuite.models.base import tensors_of
 from evalsuite.models.formats import Loaded, Located
 
@@ -43,7 +43,7 @@ class PythonNetwork:
         if not isinstance(self.call, torch.nn.Module):
             if device == "cpu":
                 return self
-            raise ModelLoadError(f"{self.name} is no torch.nn.Module and stays on the processor")
+            raise ModelRunError(f"{self.name} is no torch.nn.Module and stays on the processor")
         return PythonNetwork(call=self.call.to(torch.device(device)), name=self.name, device=device)
 
     def with_threads(self, threads: int) -> PythonNetwork:
