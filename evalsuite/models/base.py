@@ -89,6 +89,11 @@ class PackagedModel:
         """Smallest and largest batch the package accepts; `predict` splits and fills batches to fit."""
         return self.network.batch_limits
 
+    @property
+    def sandbox(self) -> str:
+        """For the record: what kept the model's code apart; "none" where it ran in this process."""
+        return getattr(self.network, "isolation", "none")
+
     def to(self, device: str) -> PackagedModel:
         """The same model on another device ("cpu", "cuda", "cuda:1").
 

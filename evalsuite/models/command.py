@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,7 @@ class Launcher(Protocol):
     """What starts a command; the sandbox's closes everything off but the three folders."""
 
     @property
-    def isolation(self) -> str: ...
+    def isolation(self) -> str | Mapping[str, object]: ...
 
     def seen(self, places: Places) -> Places:
         """The folders as the program sees them."""
@@ -73,7 +73,7 @@ class CommandRunner:
     launcher: Launcher = field(default_factory=OpenLauncher)
 
     @property
-    def isolation(self) -> str:
+    def isolation(self) -> str | Mapping[str, object]:
         return self.launcher.isolation
 
     def run(self, cases: Path, predictions: Path, *, log: Path) -> None:

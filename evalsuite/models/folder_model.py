@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ class FolderRunner(Protocol):
     """How such a model is run."""
 
     @property
-    def isolation(self) -> str:
+    def isolation(self) -> str | Mapping[str, object]:
         """What keeps it from everything but its two folders, for the record ("docker, no network"; "none")."""
         ...
 

@@ -128,6 +128,17 @@ def _written(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
 
 
+def digest_of(path: Path | str) -> str:
+    """Digest of the model at `path`, as `open_model` gives it, without a contract and without running anything.
+
+    That of a package is of its bytes; a container named by its tag, and a model on a server, are asked for theirs.
+    """
+    located = locate(Path(path))
+    if located.address or formats()[located.format].runs == "apart":
+        return formats()[located.format].load(located, False).digest or package_digest(located)
+    return package_digest(located)
+
+
 def inspect_model(path: Path | str, *, contract: Path | str | None = None) -> dict[str, Any]:
     """What a package is, for people and for JSON: format, digest, size, contract or a draft of one, what would run.
 

@@ -217,10 +217,10 @@ def _summary(m: Material) -> Summary:
 
 def _sandbox_said(m: Material) -> tuple[Item, ...]:
     """A line for a model whose program ran without a sandbox; nothing where it had one, or nothing was run."""
-    packaged = m.text("inference.kind", "") == "packaged"
-    if not packaged or m.recorded("inference.sandbox") != "none":
+    ran = m.text("inference.kind", "") in ("packaged", "folders")
+    if not ran or m.recorded("inference.sandbox") != "none":
         return ()
-    value = "None (--unsandboxed): the model's program ran in the evaluating process, with all its rights."
+    value = "None (--unsandboxed): the model's program ran with all rights of the evaluating process."
     return (Item(name="Sandbox", value=value, tone="warning"),)
 
 

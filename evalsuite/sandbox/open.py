@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import ContractError, ModelLoadError
 from evalsuite.models import open as in_process
 from evalsuite.models.base import AnyModel
+from evalsuite.models.command import CommandRunner
 from evalsuite.models.contract import build_contract, contract_digest, load_contract
+from evalsuite.models.folder_model import FolderModel
 from evalsuite.models.formats import Located, formats
 from evalsuite.models.package import locate, package_digest, sidecar_contract, size_bytes
+from evalsuite.sandbox.command import box_launcher
 from evalsuite.sandbox.launcher import PACKAGE, Box, require_bubblewrap
 from evalsuite.sandbox.model import SandboxedModel, batch_limits
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
@@ -49,7 +53,8 @@ def open_model(
     """
     located = locate(Path(path))
     if not sandbox.required or not _runs_here(located):
-        return in_process.open_model(path, contract=contract, case_column=case_column)
+        model = in_process.open_model(path, contract=contract, case_column=case_column)
+        return _boxed(model, sandbox) if sandbox.required else model
     require_bubblewrap()
     digest = package_digest(located)
     with _child(located, contract, sandbox) as (process, question):
@@ -76,18 +81,24 @@ def open_model(
         )
 
 
+def _boxed(model: AnyModel, sandbox: Sandbox) -> AnyModel:
+    """A command that will be started in the sandbox; any other model is closed off by itself, or runs nothing."""
+    if isinstance(model, FolderModel) and isinstance(model.runner, CommandRunner):
+        runner = replace(model.runner, launcher=box_launcher(sandbox.limits))
+        return replace(model, runner=runner)
+    return model
+
+
 def require_sandbox(path: Path | str, sandbox: Sandbox) -> None:
     """SandboxUnavailable where the package at `path` would need a sandbox that is not there. Opens nothing."""
-    if sandbox.required and _runs_here(locate(Path(path))):
+    located = locate(Path(path))
+    if sandbox.required and (_runs_here(located) or located.format == "command"):
         require_bubblewrap()
 
 
 def digest_of(path: Path | str) -> str:
     """Digest of the package or table at `path`, which is not opened for it; a server is asked for that of its model."""
-    located = locate(Path(path))
-    if located.address:
-        return in_process.open_model(path).digest
-    return package_digest(located)
+    return in_process.digest_of(path)
 
 
 def inspect_model(
