@@ -40,7 +40,9 @@ BaselineContract = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="only the first N cases; the result is marked NOT EVIDENCE")
 ]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default the protocol's")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda (all there are), cuda:N or cuda:N,cuda:M; else the protocol's")
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
 TrustedKeys = Annotated[
     list[Path] | None,
@@ -55,7 +57,15 @@ RunnerName = Annotated[
 Address = Annotated[
     str | None, typer.Option("--address", help="of the Ray cluster: HOST:PORT or auto; by default RAY_ADDRESS")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="workers of the cluster; by default all it has")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="processes that hold the model; by default one per device, or the whole cluster"
+    ),
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="folder that keeps decoded images for further runs; changes no result")
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
 Unsandboxed = Annotated[
     bool, typer.Option("--unsandboxed", help="run the package's code in this process; the report says so")
@@ -195,6 +205,7 @@ def run(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    cache: Cache = None,
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
@@ -223,7 +234,7 @@ def run(
                 contract=contract,
                 limit=limit,
                 waiver=waiver,
-                overrides=_overrides(device, batch_size, threads),
+                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
                 sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
@@ -251,6 +262,7 @@ def compare(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    cache: Cache = None,
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
@@ -281,7 +293,7 @@ def compare(
                 baseline_contract=baseline_contract,
                 limit=limit,
                 waiver=waiver,
-                overrides=_overrides(device, batch_size, threads),
+                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
                 sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
@@ -305,6 +317,7 @@ def predict(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    cache: Cache = None,
     runner: RunnerName = "local",
     address: Address = None,
     workers: Workers = None,
@@ -331,7 +344,7 @@ def predict(
                 contract=contract,
                 limit=limit,
                 waiver=waiver,
-                overrides=_overrides(device, batch_size, threads),
+                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
                 sandbox=_sandbox(unsandboxed, timeout, memory),
                 who=who_is(actor, reason, role, key),
@@ -464,8 +477,16 @@ def doctor(as_json: Json = False) -> None:
         raise SystemExit(code)
 
 
-def _overrides(device: str | None, batch_size: int | None, threads: int | None) -> dict[str, object]:
-    given = {"device": device, "batch_size": batch_size, "threads": threads}
+def _overrides(
+    device: str | None, batch_size: int | None, threads: int | None, workers: int | None, cache: Path | None
+) -> dict[str, object]:
+    given = {
+        "device": device,
+        "batch_size": batch_size,
+        "threads": threads,
+        "workers": workers,
+        "cache": None if cache is None else str(cache.resolve()),
+    }
     return {k: v for k, v in given.items() if v is not None}
 
 

@@ -23,6 +23,19 @@ _NUMERIC_PACKAGES = (
 )  # fmt: skip
 
 
+def choose_devices(wanted: str) -> list[str]:
+    """Torch's names of the devices to use: every CUDA device for "auto" (where there is one) and "cuda".
+
+    Raises
+    ------
+    InputError
+        If CUDA, or a CUDA device named, is asked for and not present.
+    """
+    if wanted in ("auto", "cuda") and torch.cuda.is_available():
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [choose_device(name) for name in wanted.split(",")]
+
+
 def choose_device(wanted: str) -> str:
     """Torch's name of the device: CUDA where present for "auto".
 

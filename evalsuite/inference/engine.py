@@ -192,15 +192,20 @@ def _run(
     from evalsuite.inference import device as devices
     from evalsuite.inference import packaged
     from evalsuite.inference.cache import with_cache
-    from evalsuite.inference.crew import Worker
     from evalsuite.inference.equivalence import N_COMPARED, admit
     from evalsuite.inference.probe import probe
+    from evalsuite.inference.staff import hire, places
     from evalsuite.inference.step import OutOfMemory
 
-    model, notes = devices.place(model, devices.choose_device(settings.device), settings)
+    where, remarks = places(model, devices.choose_devices(settings.device), settings)
+    model, notes = devices.place(model, where[0], settings)
     device = str(model.device)
     on_cpu = not device.startswith("cuda")
-    threads, n_decoders = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders)
+    if on_cpu:
+        where = ["cpu"] * (settings.workers or 1)
+    threads, n_decoders = share_cores(
+        on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=len(where)
+    )
     model = model.with_threads(threads)
     volumes = model.contract.is_volume
     batch_size = settings.cases_per_batch(on_cpu=on_cpu, volumes=volumes)
@@ -224,6 +229,9 @@ def _run(
                 n_decoders=n_decoders, decide=decide,
             )  # fmt: skip
         started = time.perf_counter()
+        workers = hire(model, where, settings, threads=threads, most=-(-len(cases) // batch_size))
+        seconds["workers_s"] = time.perf_counter() - started
+        started = time.perf_counter()
         while True:
             policy = devices.numeric_policy(
                 device=device, settings=settings, batch_size=batch_size, threads=threads, outputs_format=model.format
@@ -238,7 +246,7 @@ def _run(
             )
             try:
                 shards, n_resumed = packaged.run_plan(
-                    plan, [Worker(model=model, device=here)], hooks, folder=work / "shards", n_decoders=n_decoders,
+                    plan, workers, hooks, folder=work / "shards", n_decoders=n_decoders,
                     clock=clock, outputs=outputs, seed=settings.seed, on_case=on_case, should_stop=should_stop,
                 )  # fmt: skip
                 break
@@ -272,6 +280,8 @@ def _run(
             "kind": "packaged",
             "device": device,
             "device_name": devices.device_name(device),
+            "workers": len(workers),
+            "devices": list(dict.fromkeys(str(worker.model.device) for worker in workers)),
             "precision": "package (float32)" if settings.precision == "package" else settings.precision,
             "backend": settings.backend,
             "memory_format": settings.memory_format,
@@ -298,7 +308,7 @@ def _run(
                 "operations_without_deterministic_form": [*warned, *getattr(model, "warned", ())],
             },
             "versions": devices.package_versions(),
-            "notes": notes,
+            "notes": [*notes, *remarks],
             "sandbox": getattr(model, "sandbox", "none"),
         }
     }

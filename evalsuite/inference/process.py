@@ -51,12 +51,13 @@ def _quota() -> float | None:
         return None
 
 
-def share_cores(*, on_cpu: bool, threads: int | None, decoders: int | None) -> tuple[int, int]:
-    """Torch threads and image decoders that together use the cores and do not fight for them.
+def share_cores(*, on_cpu: bool, threads: int | None, decoders: int | None, workers: int = 1) -> tuple[int, int]:
+    """Torch threads of each worker and image decoders that together use the cores and do not fight for them.
 
     On the processor the model is what takes long, so it gets all cores but one in eight, at least one; below four cores
     it gets all of them and one decoder shares, because a core set aside would lie idle most of the time (DenseNet121 on
     two cores: 8.4 against 6.5 images/s). With an accelerator the cores have nothing to do but decode.
+    Several workers on the processor divide the cores between them, the decoder taking what they leave idle.
     `OMP_NUM_THREADS` caps torch's share where the user has set it. A number given explicitly is taken as it stands.
     """
     cores = usable_cores()
@@ -64,7 +65,9 @@ def share_cores(*, on_cpu: bool, threads: int | None, decoders: int | None) -> t
         decoders = max(1, cores // 8) if on_cpu else max(1, cores - 1)
     if threads is None:
         wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-        threads = cores if on_cpu and cores < _SHARED_BELOW else max(1, cores - decoders)
+        threads = cores if on_cpu and (cores < _SHARED_BELOW or workers > 1) else max(1, cores - decoders)
+        if on_cpu:
+            threads = max(1, threads // workers)
         if wished.isdigit() and int(wished) > 0:
             threads = min(threads, int(wished))
     return threads, decoders

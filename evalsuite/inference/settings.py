@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from evalsuite.models.numerics import BACKENDS, MEMORY_FORMATS, PRECISIONS, Nume
 DEFAULT_BATCH = {"cpu": 32, "cuda": 64}
 VOLUMES_PER_SHARD = 4  # a stopped run computes at most these again
 
+_CUDA = re.compile(r"cuda(:\d+)?")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSettings:
@@ -19,7 +22,8 @@ class InferenceSettings:
     Parameters
     ----------
     device
-        ``"auto"`` (CUDA where present), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        ``"auto"`` (CUDA where present), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; ``"auto"`` and ``"cuda"`` use every CUDA
+        device there is, ``"cuda:0,cuda:2"`` those named.
     precision, backend, memory_format
         ``"package"``: as the model was packaged, because a verdict is about that. Any other (`models.numerics`) is
         admitted after its answers to a sample of cases were compared with the package's own.
@@ -28,6 +32,8 @@ class InferenceSettings:
         memory runs out. A number given here is never changed.
     threads, decoders
         Torch threads and image-decoding threads. None: the cores are divided between them.
+    workers
+        Processes that each hold the model, fed from one pool of decoders. None: one per device. They change no byte.
     seed
         Of torch's, numpy's and Python's generators, and of the sample of cases that is run a second time.
     shard_size
@@ -52,6 +58,7 @@ class InferenceSettings:
     batch_size: int | None = None
     threads: int | None = None
     decoders: int | None = None
+    workers: int | None = None
     seed: int = 0
     shard_size: int = 256
     repeat: bool = True
@@ -63,7 +70,7 @@ class InferenceSettings:
         for name, words in known.items():
             if getattr(self, name) not in words:
                 raise InputError(f"inference.{name} is {getattr(self, name)!r}", hint=f"Choose {', '.join(words)}.")
-        for name in ("batch_size", "threads", "decoders", "shard_size", "cache_limit"):
+        for name in ("batch_size", "threads", "decoders", "workers", "shard_size", "cache_limit"):
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise InputError(
@@ -71,10 +78,13 @@ class InferenceSettings:
                 )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"inference.seed is {self.seed!r}", hint="Give a whole number from 0 to 4294967295.")
-        kind, _, index = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        named = self.device.split(",")
+        if not (named == ["auto"] or named == ["cpu"] or all(map(_CUDA.fullmatch, named))) or len(set(named)) < len(
+            named
+        ):
             raise InputError(
-                f"inference.device is {self.device!r}", hint="Choose 'auto', 'cpu', 'cuda' or 'cuda:N', N a number."
+                f"inference.device is {self.device!r}",
+                hint="Choose 'auto', 'cpu', 'cuda', or 'cuda:N', N a number; several are joined by commas.",
             )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalsuite.errors import IntegrityError
 from evalsuite.models.contract import Contract, contract_to_json
 from evalsuite.sandbox.answer import BrokenPromise, answer_of
 from evalsuite.sandbox.process import ChildProcess
@@ -30,6 +31,7 @@ class _Session:
 
     seed: int | None = None
     warned: tuple[str, ...] = ()
+    others: list[SandboxedModel] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class SandboxedModel:
     open_s: float
     batch_s: float
     opened: Contract
+    again: Callable[[], Any]
     device: str = "cpu"
     takes_stored: bool = True
     view: View = field(default_factory=lambda: View(shared_memory()))
@@ -81,6 +84,18 @@ class SandboxedModel:
         answer = self.process.ask(asked, timeout_s=self.open_s, doing=f"changing to {numerics}")
         return replace(self, batch_limits=self._limits(answer))
 
+    def another(self) -> SandboxedModel:
+        """The same package in one more process, which ends with this one; IntegrityError if the package was changed.
+
+        Call it from a thread that lives as long as the run.
+        """
+        found: SandboxedModel = self.again()
+        self.session.others.append(found)
+        if (found.digest, found.contract_digest) != (self.digest, self.contract_digest):
+            found.close()
+            raise IntegrityError(f"the model {self.name} was changed while it was in use")
+        return found
+
     def reseed(self, number: int) -> None:
         """Seed the generators of the other process before the next batch."""
         self.session.seed = number
@@ -93,7 +108,7 @@ class SandboxedModel:
     @property
     def warned(self) -> tuple[str, ...]:
         """Operations that said they have no deterministic form."""
-        return self.session.warned
+        return tuple(dict.fromkeys([*self.session.warned, *(w for other in self.session.others for w in other.warned)]))
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """A host buffer the other process can read: a batch that lies there is not copied."""
@@ -158,9 +173,13 @@ class SandboxedModel:
     def keep_log(self, path: Path) -> None:
         """Write what the model printed to `path`, where it printed anything."""
         self.process.keep_log(path)
+        for i, other in enumerate(self.session.others, start=2):
+            other.keep_log(path.with_name(f"{path.stem}-{i}{path.suffix}"))
 
     def close(self) -> None:
         """End the process and everything it started."""
+        for other in self.session.others:
+            other.close()
         self.process.close()
 
 

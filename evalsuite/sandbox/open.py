@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def open_model(
             open_s=sandbox.limits.open_s,
             batch_s=sandbox.limits.batch_s,
             opened=agreed,
+            again=partial(open_model, path, contract=contract, case_column=case_column, sandbox=sandbox),
         )
 
 

@@ -19,10 +19,9 @@ def runner_named(name: str, *, address: str | None = None, workers: int | None =
         If there is no runner of this name, or what was said of a cluster is said of none.
     """
     if name == "local":
-        given = {"--address": address, "--workers": workers}
-        if unused := [option for option, value in given.items() if value is not None]:
+        if address is not None:
             raise InputError(
-                f"{' and '.join(unused)} {'is' if len(unused) == 1 else 'are'} of a cluster, and the runner is local",
+                "--address is of a cluster, and the runner is local",
                 hint="Add --runner ray, or leave it out.",
             )
         return None

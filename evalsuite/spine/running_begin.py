@@ -15,7 +15,7 @@ from evalsuite.record.usage import CASES, FREEZE, RUN
 from evalsuite.spine import history, reuse
 from evalsuite.spine.baseline import Baseline
 from evalsuite.spine.folder import clear_work, plan_of
-from evalsuite.spine.running_context import Request, RunContext, other_run
+from evalsuite.spine.running_context import CHANGE_NO_BYTE, Request, RunContext, other_run
 from evalsuite.spine.waivers import WAIVER, Waiver, open_waiver
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def begin_or_resume(
         "model": model.digest,
         "contract": model.contract_digest,
         "limit": ask.limit,
-        "overrides": dict(sorted(ask.overrides.items())),
+        "overrides": {k: v for k, v in sorted(ask.overrides.items()) if k not in CHANGE_NO_BYTE},
         **({} if other is None else {"baseline": other.digest}),
     }
     plan = plan_of(run.folder)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from evalsuite.inference.runners import Runner
     from evalsuite.testset.encryption import ReferenceKey
 
+#: Of a request's overrides, what decides how fast a run is and nothing else: another one goes on with the same run.
+CHANGE_NO_BYTE = ("workers", "cache", "decoders")
+
 #: Called with (stage, done, total); stages are "verify", "predict", "evaluate", "report".
 OnStage = Callable[[str, int, int], None]
 

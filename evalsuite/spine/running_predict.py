@@ -196,6 +196,8 @@ def _settings(protocol: StudyProtocol, overrides: Mapping[str, Any]) -> Inferenc
         memory_format=protocol.inference.memory_format,
         batch_size=overrides.get("batch_size") or protocol.inference.batch_size,
         threads=overrides.get("threads"),
+        workers=overrides.get("workers"),
+        cache=None if overrides.get("cache") is None else Path(overrides["cache"]),
         decoders=overrides.get("decoders"),
         seed=protocol.seed % 2**32,
     )
