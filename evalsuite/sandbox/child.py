@@ -77,7 +77,7 @@ def set_limits(limits: Mapping[str, int]) -> None:
     bounds = {
         resource.RLIMIT_DATA: limits["memory"],
         resource.RLIMIT_NOFILE: limits["open_files"],
-        resource.RLIMIT_FSIZE: limits["tmp_bytes"],
+        resource.RLIMIT_FSIZE: limits["file_bytes"],
         resource.RLIMIT_CORE: 0,
     }
     if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 14):

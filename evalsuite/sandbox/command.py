@@ -86,13 +86,17 @@ class BoxLauncher:
             watch.stop()
             printed.finish(_GRACE_S)
             printed.write(log)
+        failure = watch.why or ("timeout" if why and why.startswith("took") else "memory")
         why = why or (_WHY.get(watch.why, watch.why) if watch.why else None)
         if why is not None:
             raise ModelRunError(
                 f"{name} {why} and was ended",
                 hint="timeout_s and cases_per_call stand in its evalsuite-model.yaml; --memory raises the memory.",
+                failure=failure,
             )
-        return Ended(code=code, last=clean(printed.last_line() or "nothing printed", limit=300))
+        return Ended(
+            code=128 - code if code > 128 else code, last=clean(printed.last_line() or "nothing printed", limit=300)
+        )
 
     def _bounds(self) -> list[tuple[int, int]]:
         limits = self.limits

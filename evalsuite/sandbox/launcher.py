@@ -207,6 +207,11 @@ def site_folders() -> list[str]:
     return [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages") and Path(p).is_dir()]
 
 
+def search_path() -> list[str]:
+    """Folders a Python in the sandbox searches for modules before its own: this suite's, and installed packages."""
+    return list(dict.fromkeys([str(SUITE.parent), *site_folders()]))
+
+
 def require_bubblewrap() -> Bubblewrap:
     """The bubblewrap of this machine.
 

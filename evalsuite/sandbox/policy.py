@@ -60,6 +60,15 @@ class Limits:
         """Bytes of main memory the program may use."""
         return self.memory_bytes or int(available_memory() * _SHARE_OF_MEMORY)
 
+    def kernel_bounds(self) -> dict[str, int]:
+        """What the kernel enforces, for `child.set_limits`; a file may fill the temporary folder."""
+        return {
+            "memory": self.memory,
+            "open_files": self.open_files,
+            "file_bytes": self.tmp_bytes,
+            "threads": self.threads,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:

@@ -24,7 +24,7 @@ from evalsuite.errors import (
     ModelRunError,
     Problem,
 )
-from evalsuite.sandbox.launcher import SUITE, Box, launch, require_bubblewrap, site_folders
+from evalsuite.sandbox.launcher import Box, launch, require_bubblewrap, search_path
 from evalsuite.sandbox.log import OutputLog
 from evalsuite.sandbox.text import clean
 from evalsuite.sandbox.watch import Watch, kill
@@ -67,7 +67,7 @@ class ChildProcess:
         with theirs:
             try:
                 launched = launch(
-                    [sys.executable, "-s", "-P", "-B", "-c", program, str(theirs.fileno()), json.dumps(_search_path())],
+                    [sys.executable, "-s", "-P", "-B", "-c", program, str(theirs.fileno()), json.dumps(search_path())],
                     box,
                     sandbox=self.sandbox,
                     pass_fds=(theirs.fileno(),),
@@ -77,16 +77,11 @@ class ChildProcess:
                 raise
         self._channel = ours
         self._process = launched.process
-        self._init = launched.init
+        self.init = launched.init
         self.log = OutputLog(launched.output, limit=box.limits.log_bytes)
         self._watch = Watch(launched.init, box.limits)
-        self._finalize = weakref.finalize(self, _end, self._process, self._init, self._watch, ours, self.log)
-        limits = box.limits
-        bounds = {
-            "memory": limits.memory, "open_files": limits.open_files, "tmp_bytes": limits.tmp_bytes,
-            "threads": limits.threads,
-        }  # fmt: skip
-        self.ask({"do": "limit", "limits": bounds}, timeout_s=_START_S, doing="starting")
+        self._finalize = weakref.finalize(self, _end, self._process, self.init, self._watch, ours, self.log)
+        self.ask({"do": "limit", "limits": box.limits.kernel_bounds()}, timeout_s=_START_S, doing="starting")
 
     def ask(
         self,
@@ -215,10 +210,6 @@ class ChildProcess:
         error = ModelRunError(f"the model {self.name} failed during {doing}: {message}")
         error.__cause__ = RuntimeError("raised by the package")
         return error
-
-
-def _search_path() -> list[str]:
-    return list(dict.fromkeys([str(SUITE.parent), *site_folders()]))
 
 
 def _end(process: subprocess.Popen[bytes], init: int, watch: Watch, channel: socket.socket, log: OutputLog) -> None:
