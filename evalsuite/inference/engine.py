@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted, ModelRunError
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
+from evalsuite.inference.marks import join_marks
 from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
@@ -149,7 +151,9 @@ def _join(
     on_case: Callable[[int, int], None] | None,
 ) -> Predictions:
     started = time.perf_counter()
-    joined = join_recorded(
+    place = getattr(model, "place", ())  # one row per mark, or one per case
+    join = partial(join_marks, place=place) if place else join_recorded
+    joined = join(
         model.table,
         case_ids=[case.case_id for case in cases],
         all_ids=[case.case_id for case in testset.cases],

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,11 @@ class Predictions:
 
     `table` has the columns case_id, rater, condition, status, reason and then `outputs` (float64, NaN where a case has
     none), in the order of the lock; every case has a row for the rater "device". Only rows with status ``ok`` carry
-    outputs. `digest` covers the table's contents, not the file they lie in. `record` says what ran, where and how long
-    (empty when read back from a file); it never enters the file or the digest. `masks` is the digest of the masks of a
-    model that draws them (see `evalsuite.inference.mask_store`), `mask_files` are where they lie; after reading back
-    they are in the folder `arrays` beside the file.
+    outputs. `lists` are further columns whose cells hold several numbers, a tuple per case, such as the scores of its
+    marks (None where it has no output). `digest` covers the table's contents, not the file they lie in. `record` says
+    what ran, where and how long (empty when read back from a file); it never enters the file or the digest. `masks` is
+    the digest of the masks of a model that draws them (see `evalsuite.inference.mask_store`), `mask_files` are where
+    they lie; after reading back they are in the folder `arrays` beside the file.
     """
 
     table: pd.DataFrame
@@ -48,13 +49,17 @@ class Predictions:
     record: Mapping[str, Any] = field(default_factory=dict)
     masks: str | None = None
     mask_files: tuple[Path, ...] = ()
+    lists: tuple[str, ...] = ()
 
 
-def predictions_digest(table: pd.DataFrame, outputs: tuple[str, ...], masks: str | None = None) -> str:
+def predictions_digest(
+    table: pd.DataFrame, outputs: tuple[str, ...], masks: str | None = None, *, lists: tuple[str, ...] = ()
+) -> str:
     """SHA-256 (hex) of the rows and columns, the same whatever library and version wrote the file.
 
     Column by column: name and length, then texts as JSON, one line each (null where absent), numbers as little-endian
-    float64 with every NaN written as one and the same. Where there are masks, their digest follows.
+    float64 with every NaN written as one and the same; of lists the length of each cell (-1 where there is none) and
+    then all their numbers. Where there are masks, their digest follows.
     """
     sha = hashlib.sha256(f"{PREDICTIONS_SCHEMA}\n{len(table)}\n".encode())
     for name in KEYS:
@@ -66,6 +71,11 @@ def predictions_digest(table: pd.DataFrame, outputs: tuple[str, ...], masks: str
         numbers[np.isnan(numbers)] = np.nan
         sha.update(f"\n{json.dumps(name)} float64\n".encode())
         sha.update(numbers.tobytes())
+    for name in lists:
+        cells = table[name].tolist()
+        sha.update(f"\n{json.dumps(name)} lists of float64\n".encode())
+        sha.update(np.array([-1 if c is None else len(c) for c in cells], dtype="<i8").tobytes())
+        sha.update(np.array([v for c in cells if c is not None for v in c], dtype="<f8").tobytes())
     if masks is not None:
         sha.update(f"\nmasks {masks}\n".encode())
     return sha.hexdigest()
@@ -79,16 +89,18 @@ def make_predictions(
     record: Mapping[str, Any],
     masks: str | None = None,
     mask_files: tuple[Path, ...] = (),
+    lists: tuple[str, ...] = (),
 ) -> Predictions:
     """Predictions with their digest computed."""
     return Predictions(
         table=table,
         outputs=outputs,
         model=model,
-        digest=predictions_digest(table, outputs, masks),
+        digest=predictions_digest(table, outputs, masks, lists=lists),
         record=record,
         masks=masks,
         mask_files=mask_files,
+        lists=lists,
     )
 
 
@@ -105,12 +117,15 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     columns = {name: pa.array(_texts(predictions.table[name]), pa.string()) for name in KEYS}
     for name in predictions.outputs:
         columns[name] = pa.array(predictions.table[name].to_numpy(dtype=np.float64), pa.float64(), from_pandas=True)
+    for name in predictions.lists:
+        columns[name] = pa.array(predictions.table[name].tolist(), pa.list_(pa.float64()))
     meta = {
         "schema": PREDICTIONS_SCHEMA,
         "outputs": list(predictions.outputs),
         "model": dict(predictions.model),
         "digest": predictions.digest,
         **({} if predictions.masks is None else {"masks": predictions.masks}),
+        **({"lists": list(predictions.lists)} if predictions.lists else {}),
     }
     write_parquet(pa.table(columns), meta, path)
 
@@ -129,15 +144,17 @@ def read_predictions(path: Path) -> Predictions:
     if found is None or found[1].get("schema") != PREDICTIONS_SCHEMA:
         raise InputError(f"{path.name} is not a predictions file of this suite", hint="Run 'evalsuite predict' again.")
     parquet, meta = found
-    outputs = tuple(meta["outputs"])
-    if parquet.column_names != [*KEYS, *outputs]:
+    outputs, lists = tuple(meta["outputs"]), tuple(meta.get("lists", ()))
+    if parquet.column_names != [*KEYS, *outputs, *lists]:
         raise IntegrityError(f"{path.name} does not have the columns it says it has", hint=_CHANGED)
     table = to_frame({n: parquet.column(n).to_pylist() for n in KEYS}, {n: _floats(parquet, n) for n in outputs})
+    for name in lists:
+        table[name] = cells_of_lists(parquet.column(name).to_pylist())
     masks = meta.get("masks")
-    digest = predictions_digest(table, outputs, masks)
+    digest = predictions_digest(table, outputs, masks, lists=lists)
     if digest != meta["digest"]:
         raise IntegrityError(f"{path.name} does not match the digest it carries", hint=_CHANGED)
-    return Predictions(table=table, outputs=outputs, model=meta["model"], digest=digest, masks=masks)
+    return Predictions(table=table, outputs=outputs, model=meta["model"], digest=digest, masks=masks, lists=lists)
 
 
 _CHANGED = "The file was changed after it was written: restore it, or run 'evalsuite predict' again."
@@ -149,6 +166,13 @@ def to_frame(keys: Mapping[str, list[str | None]], outputs: Mapping[str, np.ndar
 
     frame = {name: pd.Series(keys[name], dtype=object) for name in KEYS}
     return pd.DataFrame({**frame, **{n: pd.Series(v, dtype="float64") for n, v in outputs.items()}})
+
+
+def cells_of_lists(cells: Iterable[Iterable[float] | None]) -> pd.Series[Any]:
+    """A column of tuples, None where there is none."""
+    import pandas as pd
+
+    return pd.Series([None if c is None else tuple(map(float, c)) for c in cells], dtype=object)
 
 
 def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:

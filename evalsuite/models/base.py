@@ -269,6 +269,7 @@ class RecordedPredictions:
 
     `table` has case_id, rater, condition, status (text; condition is "" where there is none) and then `outputs` as
     float64: NaN where a cell is empty, infinite where it says so. Rows are in the file's order.
+    `place` names the columns that say where a mark lies, in a table with one row per mark; empty in other tables.
     """
 
     name: str
@@ -279,6 +280,7 @@ class RecordedPredictions:
     model_digests: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     size_bytes: int
+    place: tuple[str, ...] = ()
     format: str = "recorded"
 
     @property

@@ -10,9 +10,11 @@ import pandas as pd
 from evalsuite.errors import CaseTableError, Problem
 from evalsuite.models.base import RecordedPredictions
 from evalsuite.models.contract import Contract, OutputSpec, contract_digest, load_contract
+from evalsuite.models.marks import place_columns
 from evalsuite.record.digest import sha256_file
 from evalsuite.types import OUTPUT_STATUSES
 
+_SCORE = "score"  # a table with a score and a place in every row is one of marks
 KEYS = ("rater", "condition", "status", "reason", "model_digest")
 _SHOWN = 5
 
@@ -30,8 +32,9 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
     Raises
     ------
     CaseTableError
-        If the case column is missing, a (case, rater, condition) occurs twice, a status is unknown, a cell of an output
-        is not a number, or no output is left. All problems at once, with case identifiers and never with cell contents.
+        If the case column is missing, a (case, rater, condition) occurs twice (but in a table of marks), a status is
+        unknown, a cell of an output is not a number, or no output is left. All problems at once, with case identifiers
+        and never with cell contents.
     """
     from evalsuite.testset.table import read_table
 
@@ -54,7 +57,8 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
     table["status"] = _texts(frame, "status", default="ok")
     if "reason" in frame.columns:
         table["reason"] = _texts(frame, "reason", default="")
-    _check_keys(table, problems)
+    place = (place_columns(frame.columns) or ()) if _SCORE in frame.columns else ()
+    _check_keys(table, problems, marks=bool(place))
     declared = load_contract(contract) if contract is not None else None
     outputs = _add_outputs(frame, table, column, declared, problems, notes)
     if problems:
@@ -71,6 +75,7 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
         model_digests=tuple(map(str, digests)),
         notes=("Predictions were recorded elsewhere; this suite did not run the model.", *notes),
         size_bytes=path.stat().st_size,
+        place=place,
     )
 
 
@@ -81,7 +86,7 @@ def _texts(frame: pd.DataFrame, name: str, *, default: str) -> pd.Series[str]:
     return values.mask(values == "", default)
 
 
-def _check_keys(table: pd.DataFrame, problems: list[Problem]) -> None:
+def _check_keys(table: pd.DataFrame, problems: list[Problem], *, marks: bool) -> None:
     empty = np.flatnonzero((table["case_id"].str.strip() == "").to_numpy())
     if empty.size:
         problems.append(
@@ -89,7 +94,7 @@ def _check_keys(table: pd.DataFrame, problems: list[Problem]) -> None:
         )
     keys = ["case_id", "rater", "condition"]
     twice = table[table.duplicated(keys)]
-    if len(twice):
+    if len(twice) and not marks:
         what = (
             "several rows for one case" if set(table["rater"]) == {"device"} else "several rows for one case and rater"
         )

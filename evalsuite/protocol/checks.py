@@ -10,6 +10,7 @@ from typing import get_args
 
 from evalsuite.errors import Problem, ProtocolError
 from evalsuite.protocol.comparisons import asked_endpoints, compared_metric, difference_endpoints
+from evalsuite.protocol.detection import detection_problems
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.measurement import measurement_problems
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
@@ -31,7 +32,7 @@ _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 _SETTINGS = (
     *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
-    *("tolerance", "coverage", "variance_ratio", "repeats"),
+    *("tolerance", "coverage", "variance_ratio", "repeats", "false_positives", "counted_in"),
 )
 _MAX_ALPHA = 0.025
 #: "Youden on the test set", "optimised on the locked set": said of the set that is to give the evidence.
@@ -59,6 +60,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_task(protocol),
         *several_answers(protocol),
         *measurement_problems(protocol),
+        *detection_problems(protocol),
         *_operating_points(protocol),
         *_strata(protocol),
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
@@ -126,7 +128,7 @@ def _operating_points(protocol: StudyProtocol) -> Iterator[Problem]:
                 f"operating_points[{i}].source",
                 "fix it on other data, and say on which",
             )
-    if protocol.task.kind in ("binary", "multilabel"):
+    if protocol.task.kind in ("binary", "multilabel", "detection"):
         return
     for i, _ in enumerate(protocol.operating_points):
         yield Problem(

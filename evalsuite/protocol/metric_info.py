@@ -41,7 +41,7 @@ class MetricInfo:
 
     def needs_threshold(self, task: str) -> bool:
         """Whether an endpoint names an operating point: classes and grades are called without one."""
-        return self.needs_operating_point and task in ("binary", "multilabel")
+        return self.needs_operating_point and task in ("binary", "multilabel", "detection")
 
     @property
     def needs_call(self) -> bool:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evalsuite.protocol.metric_info import Family, MetricInfo
+from evalsuite.protocol.metric_lesions import LESIONS
 from evalsuite.protocol.metric_methods import INTERVALS, METHODS
 
 __all__ = ["METRICS", "Family", "MetricInfo", "suggest_metric"]
@@ -28,15 +29,6 @@ def _calibration(name: str, title: str, definition: str, **more: Any) -> MetricI
         title=title,
         definition=definition,
         **{"analysis": "calibration", "needs_probability": True, "higher_is_better": False, **more},
-    )
-
-
-def _mask(name: str, title: str, definition: str, **more: Any) -> MetricInfo:
-    return MetricInfo(
-        name=name,
-        title=title,
-        definition=definition,
-        **{"analysis": "segmentation", "tasks": ("segmentation",), **more},
     )
 
 
@@ -348,42 +340,6 @@ _ENTRIES: tuple[MetricInfo, ...] = (
         lower=None,
         upper=None,
     ),
-    _mask("dice", "Dice coefficient", "2 × overlap / (size of device mask + size of reference mask)"),
-    _mask("iou", "Intersection over union", "overlap / union of device mask and reference mask"),
-    _mask(
-        "hd95",
-        "95 % Hausdorff distance",
-        "95th percentile of surface distances in millimetres",
-        higher_is_better=False,
-        upper=None,
-        requires=("maximum",),
-    ),
-    _mask(
-        "hd",
-        "Hausdorff distance",
-        "largest surface distance in millimetres",
-        higher_is_better=False,
-        upper=None,
-        requires=("maximum",),
-    ),
-    _mask(
-        "assd",
-        "Average symmetric surface distance",
-        "mean surface distance over both surfaces in millimetres",
-        higher_is_better=False,
-        upper=None,
-        requires=("maximum",),
-    ),
-    _mask("nsd", "Normalised surface Dice", "share of both surfaces within a tolerance in millimetres of the other"),
-    _mask(
-        "volume_error",
-        "Volume error",
-        "device volume − reference volume in millilitres",
-        higher_is_better=None,
-        lower=None,
-        upper=None,
-        requires=("maximum",),
-    ),
 )
 
 
@@ -489,7 +445,7 @@ _MEASUREMENTS: tuple[MetricInfo, ...] = (
 METRICS: Mapping[str, MetricInfo] = MappingProxyType(
     {
         entry.name: replace(entry, intervals=INTERVALS[entry.name]) if entry.name in INTERVALS else entry
-        for entry in (*_ENTRIES, *_SEVERAL, *_MEASUREMENTS, *METHODS)
+        for entry in (*_ENTRIES, *LESIONS, *_SEVERAL, *_MEASUREMENTS, *METHODS)
     }
 )
 
@@ -546,6 +502,15 @@ _OTHER_WORDS = {
     "wsd": "within_subject_sd",
     "rc": "repeatability_coefficient",
     "rdc": "reproducibility_coefficient",
+    "froc": "froc_sensitivity",
+    "sensitivity_at_fp": "froc_sensitivity",
+    "fp_per_case": "false_positives_per_case",
+    "fppi": "false_positives_per_case",
+    "fps_per_scan": "false_positives_per_case",
+    "jafroc": "wafroc",
+    "pq": "panoptic_quality",
+    "sq": "segmentation_quality",
+    "rq": "mark_f1",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.lesion_blocks import LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
@@ -60,6 +61,12 @@ class Task(Block):
         default="reference_standard",
         description="comparator: what the device is compared with is no reference standard, so that agreement (PPA, "
         "NPA) is estimated, not sensitivity",
+    )
+    matching: Matching | None = Field(
+        default=None, description="detection: when a mark counts as having found a lesion; required there"
+    )
+    lesion_strata: list[LesionStratum] = Field(
+        default_factory=list, description="detection: groups of lesions that sensitivity per lesion is estimated in"
     )
 
 
@@ -138,6 +145,12 @@ class Endpoint(Block):
     )
     repeats: str | None = Field(
         default=None, description="column whose value repeated measurements of the same thing share"
+    )
+    false_positives: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="false positives per case at which the FROC curve is read"
+    )
+    counted_in: Literal["all", "normal"] | None = Field(
+        default=None, description="cases in which false positives are counted: all, or those without a lesion only"
     )
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 

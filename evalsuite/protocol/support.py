@@ -8,11 +8,18 @@ from evalsuite.errors import Problem
 from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "site_acceptance")
-_TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
+_TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity"),
 )
+#: What a figure is of, in tasks without weighted figures.
+_FIGURES_OF = {
+    "ordinal": "agreement of grades and the like",
+    "regression": "agreement of measurements and the like",
+    "detection": "figures of lesions and marks",
+    "segmentation": "figures of masks",
+}
 #: Analyses of scores with one number per case.
 _OF_ONE_NUMBER = ("truth_panel", "variance_components")
 
@@ -46,10 +53,24 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         hint = "set bins on the endpoint" if key == "bins" else "declare calibration metrics as endpoints"
         yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
     yield from _without_a_definition(protocol)
+    yield from _of_lesions(protocol)
     for name in _OF_ONE_NUMBER:
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
             yield Problem(what, f"analyses.{name}", "remove the block")
+
+
+def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:
+    """What is not carried out yet where a case has several lesions or structures."""
+    kind = protocol.task.kind
+    if kind != "detection":
+        return
+    not_yet = f"in a {kind} task not carried out by this version"
+    if protocol.comparisons:
+        yield Problem(f"a comparison is {not_yet}", "comparisons", "remove it")
+    for name in ("generalisation", "change", "linearity"):
+        if getattr(protocol.analyses, name) is not None:
+            yield Problem(f"analysis '{name}' is {not_yet}", f"analyses.{name}", "remove the block")
 
 
 def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:
@@ -74,8 +95,8 @@ def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:
         )
     if analyses.weighting is not None and kind not in ("multiclass", "multilabel"):
         yield Problem(
-            "weighted figures are shares of cases and areas of one class against the rest; agreement of "
-            f"{'grades' if kind == 'ordinal' else 'measurements'} has no weighted interval that was shown to hold",
+            "weighted figures are shares of cases and areas of one class against the rest; "
+            f"{_FIGURES_OF[kind]} have no weighted interval that was shown to hold",
             "analyses.weighting",
             "remove the block",
         )

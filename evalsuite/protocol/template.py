@@ -44,6 +44,8 @@ def case_table_template(protocol: StudyProtocol) -> str:
 
 
 def _reference_values(task: Task) -> tuple[str, str]:
+    if task.kind == "detection":
+        return "lesions.csv", "lesions.csv"
     if task.classes and len(task.classes) > 1:
         return task.classes[0], task.classes[1]
     given = task.positive if isinstance(task.positive, list) else [task.positive]

@@ -21,6 +21,11 @@ def is_measurement(material: Material) -> bool:
     return material.protocol.task.kind == "regression"
 
 
+def is_detection(material: Material) -> bool:
+    """Whether the task is to find lesions: a case has any number of them, and of marks."""
+    return material.protocol.task.kind == "detection"
+
+
 def has_several(material: Material) -> bool:
     """Whether cases are not split into positive and negative: several classes, labels or grades, or a measurement."""
     return material.protocol.task.kind in _WORDS or is_measurement(material)
@@ -28,6 +33,8 @@ def has_several(material: Material) -> bool:
 
 def too_few_of(material: Material) -> str:
     """What a group that is not assessable has too few of."""
+    if is_detection(material):
+        return "lesions (of a rate: cases with or without one)"
     return "cases" if is_measurement(material) else "positives or negatives"
 
 

@@ -26,7 +26,7 @@ from evalsuite.report.material import (
     metric_title,
     question,
 )
-from evalsuite.report.sections_classes import has_several, too_few_of
+from evalsuite.report.sections_classes import has_several, is_detection, too_few_of
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding
@@ -155,6 +155,10 @@ def _group_size(material: Material, found: dict[str, tuple[int, Finding] | None]
     """Cases of a group; with several classes "positive" would be another one in each column, so their number alone."""
     if widest is None:
         return "–"
+    if is_detection(material):
+        every = [item[1].estimate for item in found.values() if item]
+        lesions = next((e.n for e in every if e.unit == "lesion"), None)
+        return "" if not every else format_count(every[0].n if lesions is None else lesions)
     if has_several(material):
         return format_count(max(item[1].estimate.n for item in found.values() if item))
     return _class_counts(widest)
@@ -199,10 +203,16 @@ def _forest_figure(material: Material, overall: Finding, rows: Sequence[ForestRo
             goal_text=f"goal: {criterion_words(criterion)}" if criterion is not None else "",
             reference=overall.estimate.value,
             bounds=bounds(overall.metric),
-            counts_title="cases" if overall.estimate.n_positive is None else "pos. / neg.",
+            counts_title=_forest_counts(overall.estimate),
             alt=alt,
         ),
     )
+
+
+def _forest_counts(estimate: Estimate) -> str:
+    if estimate.unit in ("lesion", "patient"):
+        return f"{estimate.unit}s"
+    return "cases" if estimate.n_positive is None else "pos. / neg."
 
 
 def _tables(material: Material, inside: Sequence[tuple[int, Finding]]) -> list[Block]:
@@ -269,7 +279,7 @@ def _matrix(
         caption=f"{title}: {listed(endpoints)}",
         columns=(
             Column(title="Group", width=GROUP_WIDTH),
-            Column(title="Cases" if has_several(material) else "Cases pos. / neg.", align="right", width=10),
+            Column(title=_counted(material), align="right", width=10),
             *(
                 Column(
                     title=f"{question(f, several_points=several)}", align="right", width=(90 - GROUP_WIDTH) / PER_TABLE
@@ -281,6 +291,12 @@ def _matrix(
         rows=tuple(rows),
         notes=tuple(notes),
     )
+
+
+def _counted(material: Material) -> str:
+    if is_detection(material):
+        return "Lesions or cases"
+    return "Cases" if has_several(material) else "Cases pos. / neg."
 
 
 def listed(endpoints: Sequence[Finding]) -> str:

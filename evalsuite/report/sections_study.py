@@ -14,7 +14,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
-from evalsuite.report.sections_classes import has_several, is_measurement
+from evalsuite.report.sections_classes import has_several, is_detection, is_measurement
 from evalsuite.report.sections_size import sample_size
 from evalsuite.report.signatures import freeze_items
 from evalsuite.report.text import clean, given, sentence
@@ -310,6 +310,11 @@ def _output_policy(material: Material, policy: str) -> str:
             "counted against the device (worst case): as far off as the endpoint's declared maximum; what has no such "
             "worst case is not estimable"
         )
+    if is_detection(material) and policy == "worst_case":
+        return (
+            "counted against the device (worst case): no lesion of theirs is found; where marks are counted they have "
+            "as many false positives as the endpoint's declared maximum, where cases are ranked one if they are normal"
+        )
     if has_several(material) and policy == "worst_case":
         kind = material.protocol.task.kind
         if kind == "multilabel":
@@ -329,7 +334,7 @@ def methods(material: Material) -> Section:
     m, p = material, material.protocol
     level = format_level(m.level)
     output_policy = p.missing_outputs.primary
-    few = "cases" if is_measurement(m) else "positives (or negatives)"
+    few = "cases" if is_measurement(m) else "lesions (or cases)" if is_detection(m) else "positives (or negatives)"
     statements = [
         f"Unit of analysis: the case ({clean(p.unit.case)}); the patient ({clean(p.unit.cluster)}) is the unit of "
         "clustering and of resampling.",

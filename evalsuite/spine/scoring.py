@@ -138,6 +138,11 @@ def evaluate(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = _clusters(protocol, testset, frame, rows)
+    if protocol.task.kind == "detection":
+        from evalsuite.analyses.lesions import with_lesions
+        from evalsuite.testset.reference_files import ReferenceFiles
+
+        frame = with_lesions(protocol, frame, case_id, ReferenceFiles.of(testset))
     results = evaluate_task(
         protocol,
         case_id=case_id,
@@ -180,7 +185,7 @@ def evaluate(
         predictions={
             "digest": predictions.digest,
             "n_cases": len(device),
-            "outputs": list(predictions.outputs),
+            "outputs": [*predictions.outputs, *predictions.lists],
             **({} if baseline is None else {"baseline_digest": baseline.digest}),
         },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},

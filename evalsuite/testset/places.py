@@ -43,6 +43,11 @@ def locked_digests(testset: LockedTestSet) -> dict[str, str]:
     LockError
         If the set no longer says where its files are.
     """
+    return {str(path): sha256 for path, sha256 in locked_places(testset).values()}
+
+
+def locked_places(testset: LockedTestSet) -> dict[str, tuple[Path, str]]:
+    """Each file as the case table names it → where it lies and its SHA-256; otherwise as `locked_digests`."""
     files = testset.lock.get("files", [])
     if not files:
         return {}
@@ -50,4 +55,4 @@ def locked_digests(testset: LockedTestSet) -> dict[str, str]:
     if root is None:
         raise LockError(problems[0].what)
     place = locator(root, testset.lock)
-    return {str(Path(place(entry["path"]))): entry["sha256"] for entry in files}
+    return {entry["path"]: (Path(place(entry["path"])), entry["sha256"]) for entry in files}

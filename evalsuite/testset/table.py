@@ -41,14 +41,20 @@ def read_table(path: Path, *, error: type[EvalsuiteError] = CaseTableError) -> p
     path = Path(path)
     try:
         data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
     except FileNotFoundError as e:
         raise error(f"{path} does not exist", hint="Check the path of the table.") from e
-    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise error(f"{path} is a damaged gzip file", hint="Write it again.") from e
     except OSError as e:
         raise error(f"{path} cannot be read ({e.strerror})", hint="Check the path and its permissions.") from e
+    return parse_table(data, path, error=error)
+
+
+def parse_table(data: bytes, path: Path, *, error: type[EvalsuiteError] = CaseTableError) -> pd.DataFrame:
+    """A table that was read into memory, as `read_table` gives it; `path` names it in messages."""
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as e:
+        raise error(f"{path} is a damaged gzip file", hint="Write it again.") from e
     return _parquet(data, path, error) if data[:4] == b"PAR1" else _csv(data, path, error)
 
 

@@ -1,0 +1,145 @@
+"""Recorded marks: joining a detection device's marks to the cases of a locked test set, none added, none lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalsuite.errors import CaseTableError, Problem
+from evalsuite.inference.predictions import (
+    DEVICE,
+    NO_PREDICTION,
+    Predictions,
+    cells_of_lists,
+    make_predictions,
+    to_frame,
+)
+from evalsuite.models.marks import is_box
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INCOMPLETE = "a mark lacks its score or a part of its place"
+NOT_FINITE = "a mark's score or place is not finite"
+WRONG_CORNERS = "a box has its upper corner below its lower one"
+_SHOWN = 5
+
+
+def join_marks(
+    table: pd.DataFrame,
+    *,
+    case_ids: Sequence[str],
+    all_ids: Sequence[str],
+    model: dict[str, Any],
+    place: Sequence[str],
+    required: Sequence[str] | None = None,
+) -> Predictions:
+    """Marks of each of `case_ids`, in their order, from a table with one row per mark (`open_recorded`).
+
+    - A case without any row is failed, "no prediction recorded": that a device found nothing must be said, by one row
+      without score and place.
+    - A row whose status is not ok makes its case so; the case's marks, if it has any, are left out and counted.
+    - A mark with a score or place that is missing or not finite, or a box with its corners exchanged, fails its case.
+
+    The marks of a case are ordered by descending score, then by place, whatever order the table has.
+
+    Raises
+    ------
+    CaseTableError
+        Everything wrong with the table at once: marks of cases the set (`all_ids`) does not have, of other raters or
+        under conditions, a score column that is absent, a case with several statuses.
+    """
+    score = next(iter(required or ("score",)))
+    columns = (score, *place)
+    ids = table["case_id"].tolist()
+    statuses = table["status"].tolist()
+    problems = _problems(table, set(all_ids), score)
+    if problems:
+        raise CaseTableError("the recorded marks do not fit the test set", problems=problems)
+    numbers = table[list(columns)].to_numpy(dtype=np.float64)
+    rows_of: dict[str, list[int]] = {}
+    for i, case in enumerate(ids):
+        rows_of.setdefault(case, []).append(i)
+    keys: dict[str, list[str | None]] = {n: [] for n in ("case_id", "rater", "condition", "status", "reason")}
+    cells: list[np.ndarray | None] = []
+    left_out = duplicates = 0
+    for case in case_ids:
+        rows = rows_of.get(case, [])
+        stated = next((statuses[i] for i in rows if statuses[i] != "ok"), None)
+        marks = numbers[rows]
+        marks = marks[~np.isnan(marks).all(axis=1)]
+        reason = _said(table, rows)
+        if not rows:
+            status, reason = "failed", NO_PREDICTION
+        elif stated is not None:
+            status, left_out = stated, left_out + len(marks)
+        else:
+            reason = _unusable(marks, place)
+            status = "ok" if reason is None else "failed"
+        for name, value in zip(keys, (case, DEVICE, None, status, reason), strict=True):
+            keys[name].append(value)
+        if status == "ok":
+            marks = marks[np.lexsort((*marks.T[:0:-1], -marks[:, 0]))]
+            duplicates += len(marks) - len(np.unique(marks, axis=0))
+        cells.append(marks if status == "ok" else None)
+    frame = to_frame(keys, {})
+    for k, name in enumerate(columns):
+        frame[name] = cells_of_lists(None if c is None else c[:, k] for c in cells)
+    record: dict[str, Any] = {"inference": {"kind": "recorded", "n_cases": len(case_ids)}}
+    record["inference"]["n_marks"] = sum(len(c) for c in cells if c is not None)
+    if left_out:
+        record["inference"]["marks_of_cases_not_ok_left_out"] = left_out
+    if duplicates:
+        record["inference"]["marks_given_twice"] = duplicates
+    return make_predictions(frame, outputs=(), lists=columns, model=model, record=record)
+
+
+def _said(table: pd.DataFrame, rows: Sequence[int]) -> str | None:
+    """The reason that the table gives for a case that is not ok."""
+    if "reason" not in table.columns:
+        return None
+    return next((str(table["reason"].iat[i]) for i in rows if str(table["reason"].iat[i]).strip()), None)
+
+
+def _unusable(marks: np.ndarray, place: Sequence[str]) -> str | None:
+    """Why the marks of a case cannot be used, or None."""
+    if np.isnan(marks).any():
+        return INCOMPLETE
+    if not np.isfinite(marks).all():
+        return NOT_FINITE
+    axes = len(place) // 2
+    if is_box(place) and bool((marks[:, 1 + axes :] < marks[:, 1 : 1 + axes]).any()):
+        return WRONG_CORNERS
+    return None
+
+
+def _problems(table: pd.DataFrame, known: set[str], score: str) -> list[Problem]:
+    problems: list[Problem] = []
+    if score not in table.columns:
+        problems.append(
+            Problem(f"the score {score} is absent", hint="name the column of the marks' scores in task.score")
+        )
+    unknown = list(dict.fromkeys(case for case in table["case_id"].tolist() if case not in known))
+    if unknown:
+        problems.append(
+            Problem(
+                f"{len(unknown)} case(s) are not in the test set",
+                where=_first(unknown),
+                hint="leave their rows out, or lock a test set that has them",
+            )
+        )
+    if (table["rater"] != DEVICE).any():
+        problems.append(Problem("marks of further raters are not read", "column rater", "keep the device's rows"))
+    if (table["condition"] != "").any():
+        problems.append(Problem("marks under a condition are not read", "column condition", "one table per condition"))
+    several = table[table["status"] != "ok"].groupby("case_id")["status"].nunique()
+    mixed = [str(case) for case in several[several > 1].index]
+    if mixed:
+        problems.append(Problem(f"{len(mixed)} case(s) have several statuses", _first(mixed), "give each case one"))
+    return problems
+
+
+def _first(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")

@@ -1,0 +1,41 @@
+"""Settings of tasks that find and outline: which mark belongs to which lesion, groups of lesions, empty masks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evalsuite.protocol.blocks import Block, Name
+
+
+class Matching(Block):
+    """When a mark counts as having found a lesion. Limits include themselves."""
+
+    rule: Literal["distance", "inside", "overlap"] = Field(
+        description="distance: from the lesion's centre; inside: the mark (a box's centre) lies in the lesion's box; "
+        "overlap: intersection over union of the two boxes"
+    )
+    distance_mm: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="largest distance; the lesion's radius (column `diameter_mm`) if not given"
+    )
+    overlap: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        default=None, description="smallest intersection over union, for the rule overlap"
+    )
+    assignment: Literal["by_score", "by_closeness", "best_total"] = Field(
+        default="by_score",
+        description="who chooses first: the highest score, the closest pair, or the best sum of overlaps",
+    )
+    extra: Literal["ignored", "false"] = Field(
+        default="ignored", description="what a further mark on a lesion that was found is: ignored or a false positive"
+    )
+
+
+class LesionStratum(Block):
+    """Groups of lesions, by a column of the lesion table; false positives belong to no group and count in all."""
+
+    name: Name = Field(description="what the report calls it")
+    column: Name | None = Field(default=None, description="column of the lesion table; `name` if not given")
+    bins: Annotated[list[float], Field(min_length=1)] | None = Field(
+        default=None, description="increasing edges, e.g. of a size: `[6, 8]` is <6, 6-<8, >=8"
+    )

@@ -1,0 +1,53 @@
+"""Figures of a detection task: the FROC curve with its band and the operating points on it."""
+
+from __future__ import annotations
+
+from evalsuite.report.figures import Mark
+from evalsuite.report.figures_lesions import froc
+from evalsuite.report.format import format_count, format_estimate
+from evalsuite.report.material import Material, finding_at, metric_title
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Figure, Prose
+from evalsuite.types import Curve
+
+
+def froc_figures(material: Material) -> list[Block]:
+    """The FROC curve of the whole set, or why there is none."""
+    line = next((c for c in material.curves("froc") if not c.stratum), None)
+    if line is None:
+        return [Prose(paragraphs=("The evidence holds no FROC curve: it takes lesions in the reference.",))]
+    return [_froc_figure(material, line)]
+
+
+def _froc_figure(material: Material, line: Curve) -> Figure:
+    found = next((f for _, f in material.findings(overall=True) if f.metric == "cpm" and f.condition is None), None)
+    words = "" if found is None else f"{metric_title('cpm')} {format_estimate('cpm', found.estimate)}."
+    n = format_count(line.n) if isinstance(line.n, int) else "the"
+    alt = f"FROC curve of {n} lesions, from (0, 0) to ({line.x[-1]:.3g}, {line.y[-1]:.3g}). {words}"
+    notes = [
+        "Marks of equal score enter together. Of a case without a usable output no lesion is found on the curve, and "
+        "no false positive is counted; the tables count as many as the protocol declares."
+    ]
+    if line.low is not None:
+        notes.append(f"Band: {material.interval_title}, {clean(line.method or 'method not recorded', longest=160)}.")
+    marks = _operating_points(material)
+    if marks:
+        notes.append(f"Circles: operating points, with the {material.interval_title} of the sensitivity.")
+    legend = "" if found is None or found.estimate.value is None else f"CPM {format_estimate('cpm', found.estimate)}"
+    return Figure(
+        label="", caption="FROC curve", alt=alt, notes=tuple(notes),
+        svg=froc(line, marks=marks, legend=legend, alt=alt),
+    )  # fmt: skip
+
+
+def _operating_points(material: Material) -> list[Mark]:
+    marks = []
+    for point in material.protocol.operating_points[:5]:
+        hit = finding_at(material, "lesion_sensitivity", point.name)
+        rate = finding_at(material, "false_positives_per_case", point.name)
+        if hit is None or rate is None or hit.estimate.value is None or rate.estimate.value is None:
+            continue
+        e = hit.estimate
+        interval = (e.low, e.high) if e.low is not None and e.high is not None else None
+        marks.append(Mark(name=point.name, x=rate.estimate.value, y=hit.estimate.value, y_interval=interval))
+    return marks
