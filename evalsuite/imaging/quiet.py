@@ -1,4 +1,4 @@
-"""pydicom warns about odd headers and quotes their values: here its messages are counted and kept out of all output."""
+"""Readers warn about odd headers and quote their values: here their messages are counted and kept out of all output."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "tifffile")  # a filter is not inherited by the loggers below
 _lock = threading.Lock()
 _entered = 0
 _saved: Any = None
@@ -31,7 +32,8 @@ def counted_warnings() -> Iterator[list[int]]:
             # somebody's `catch_warnings` may have put our own function back after we had left
             shown = _saved[1] if warnings.showwarning is _show and _saved is not None else warnings.showwarning
             _saved = (warnings.filters[:], shown)
-            logging.getLogger("pydicom").addFilter(_refuse_record)
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_refuse_record)
             warnings.simplefilter("always")
             warnings.showwarning = _show
         _entered += 1
@@ -46,7 +48,8 @@ def counted_warnings() -> Iterator[list[int]]:
                 filters, warnings.showwarning = _saved
                 cast(list[Any], warnings.filters)[:] = filters
                 warnings._filters_mutated()  # type: ignore[attr-defined]
-                logging.getLogger("pydicom").removeFilter(_refuse_record)
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(_refuse_record)
 
 
 def _refuse_record(record: logging.LogRecord) -> bool:

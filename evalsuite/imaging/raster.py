@@ -16,9 +16,11 @@ from PIL import Image as Pillow
 from evalsuite.errors import ImageError
 from evalsuite.imaging.image import Image, Window
 from evalsuite.imaging.png_header import plain_png
+from evalsuite.imaging.quiet import counted_warnings
 
 _GREY = {"1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I"}
 _COLOUR = {"RGB", "P"}
+_LARGE = 1 << 27
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -28,6 +30,22 @@ _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def is_raster(data: bytes) -> bool:
     """Whether a file begins like a PNG, JPEG or TIFF."""
     return data.startswith(_MAGIC)
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether a file begins like a TIFF."""
+    return data.startswith(_MAGIC[2:])
+
+
+def is_large(data: bytes) -> bool:
+    """Whether a raster image is larger than is decoded as a whole (2^27 pixels): a slide, most likely."""
+    try:
+        with counted_warnings(), Pillow.open(io.BytesIO(data)) as header:
+            return bool(header.width * header.height > _LARGE)
+    except Pillow.DecompressionBombError:
+        return True
+    except Exception:  # damaged: decoding says so
+        return False
 
 
 def decode(data: bytes, *, name: str, frame: int | None = None, window: Window = None) -> Image:

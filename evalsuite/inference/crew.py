@@ -60,7 +60,7 @@ class Crew:
 
     def __init__(
         self,
-        batches: Sequence[Sequence[Case]],
+        batches: Sequence[Sequence[Any]],
         workers: Sequence[Worker],
         decoders: Decoders,
         hooks: Hooks,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evalsuite.testset.types import Case
 
 ReadCase = Callable[["Case"], Mapping[str, np.ndarray]]
+Read = TypeVar("Read")
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 DEPTH = 4
@@ -78,8 +79,8 @@ class _Slot:
         self.notes = [()] * n
 
 
-def read_one(read: ReadCase, case: Case) -> tuple[Mapping[str, np.ndarray] | None, str | None]:
-    """Inputs of a case, or the reason why there are none (a short code).
+def read_one(read: Callable[[Any], Read], case: Any) -> tuple[Read | None, str | None]:
+    """What `read` makes of a case (its inputs, its open slide), or the reason why there is nothing (a short code).
 
     Raises
     ------
@@ -123,8 +124,8 @@ class Decoders:
 
     def __init__(
         self,
-        batches: Sequence[Sequence[Case]],
-        read: ReadCase,
+        batches: Sequence[Sequence[Any]],
+        read: Callable[[Any], Mapping[str, np.ndarray]],
         *,
         n_threads: int,
         depth: int = DEPTH,

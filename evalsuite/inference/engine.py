@@ -211,8 +211,7 @@ def _run(
         on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=len(where)
     )
     model = model.with_threads(threads)
-    volumes = model.contract.is_volume
-    batch_size = settings.cases_per_batch(on_cpu=on_cpu, volumes=volumes)
+    batch_size = settings.first_batch(model.contract, on_cpu=on_cpu)
     here = devices.batches_on(model)
     clock = packaged.Clock()
     from_files = hooks
@@ -243,7 +242,7 @@ def _run(
             plan = packaged.make_plan(
                 cases,
                 batch_size=batch_size,
-                shard_size=settings.cases_per_shard(batch_size, volumes=volumes),
+                shard_size=settings.cases_per_shard(model.contract, batch_size),
                 model=model,
                 testset=testset.root,
                 policy=policy,
@@ -291,7 +290,7 @@ def _run(
             "memory_format": settings.memory_format,
             "equivalence": equivalence,
             "batch_size": batch_size,
-            "shard_size": settings.cases_per_shard(batch_size, volumes=volumes),
+            "shard_size": settings.cases_per_shard(model.contract, batch_size),
             "threads": threads,
             "decoders": n_decoders,
             "seed": settings.seed,

@@ -13,6 +13,7 @@ from evalsuite.errors import ContractError, ImageError, Problem
 if TYPE_CHECKING:
     import torch
 
+    from evalsuite.inference.slides import TiledCase
     from evalsuite.models.placing import Placement
     from evalsuite.testset.types import Case
 
@@ -60,6 +61,7 @@ class Hooks:
     ahead: Callable[[Sequence[Case]], None] | None = None
     decoding: Mapping[str, Any] | None = None
     as_contract: bool = False
+    tiles: Callable[[Case], TiledCase] | None = None
 
 
 def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
@@ -108,6 +110,17 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
     from evalsuite.models.preprocess import normalise, prepare_image, stand_in
 
     specs = {spec.name: spec for spec in model.contract.inputs}
+    tiled = model.contract.tiled
+    if tiled is not None:
+        from evalsuite.inference.slides import first_tile, tiles_of
+
+        tiles = tiles_of(binding[tiled.name], tiled)
+        return Hooks(
+            read=first_tile(tiles),
+            normalise=lambda name, tensor: normalise(tensor, specs[name]),
+            as_contract=True,
+            tiles=tiles,
+        )
 
     def read(case: Case) -> CaseInputs:
         found: dict[str, np.ndarray] = {}

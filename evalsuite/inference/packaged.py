@@ -43,11 +43,15 @@ class Clock:
 
     def count(self, answer: Answer) -> None:
         """Add what one batch took."""
+        self.spend(answer)
+        self.latency.append(answer.decode + answer.predict)
+
+    def spend(self, answer: Answer) -> None:
+        """Add the seconds of one batch, which is not one of whole cases."""
         self.read_decode += float(answer.decode.sum())
         self.wait += answer.wait
         self.copy += answer.copy
         self.predict += answer.predict
-        self.latency.append(answer.decode + answer.predict)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -60,11 +64,15 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The cases in shards, the shards in batches: fixed before the first case, the same in every resumption."""
+    """The cases in shards, the shards in batches: fixed before the first case, the same in every resumption.
+
+    Where cases are slides (`tiled`), a batch is one of tiles.
+    """
 
     shards: tuple[tuple[Case, ...], ...]
     keys: tuple[str, ...]
     batch_size: int
+    tiled: bool = False
 
     def batches(self, shard: int) -> list[tuple[Case, ...]]:
         cases = self.shards[shard]
@@ -92,7 +100,7 @@ def make_plan(
         )
         for shard in shards
     )
-    return Plan(shards=shards, keys=keys, batch_size=batch_size)
+    return Plan(shards=shards, keys=keys, batch_size=batch_size, tiled=model.contract.tiled is not None)
 
 
 def run_plan(
@@ -180,6 +188,15 @@ def predict_shards(
     OutOfMemory
         From `step.forward`.
     """
+    if hooks.tiles is not None:
+        from evalsuite.inference.slides import predict_slides
+
+        yield from predict_slides(
+            plan, todo, workers, hooks, n_decoders=n_decoders, allocate=_allocator(workers[0]),
+            depth=depth_for(workers), clock=clock, outputs=outputs, seed=seed, on_batch=on_batch,
+            should_stop=should_stop,
+        )  # fmt: skip
+        return
     batches = [(i, batch) for i in todo for batch in plan.batches(i)]
     of_cases = [batch for _, batch in batches]
     names = tuple(outputs)
@@ -266,15 +283,16 @@ def draw_batch(plan: Plan, shards: Sequence[Shard], *, seed: int) -> tuple[int, 
 
     The batch is made of the same cases as before, because the batch a case stands in may change its last bits.
     """
+    rows = 1 if plan.tiled else plan.batch_size
     candidates = [
         (i, start)
         for i, shard in enumerate(shards)
-        for start in range(0, len(shard.reasons), plan.batch_size)
-        if any(reason is None for reason in shard.reasons[start : start + plan.batch_size])
+        for start in range(0, len(shard.reasons), rows)
+        if any(reason is None for reason in shard.reasons[start : start + rows])
     ]
     i, start = candidates[int(np.random.default_rng(seed).integers(len(candidates)))]
-    cases = plan.shards[i][start : start + plan.batch_size]
-    return i, start, Plan(shards=(cases,), keys=("",), batch_size=plan.batch_size)
+    cases = plan.shards[i][start : start + rows]
+    return i, start, Plan(shards=(cases,), keys=("",), batch_size=plan.batch_size, tiled=plan.tiled)
 
 
 def compare_batch(shard: Shard, start: int, again: Shard) -> dict[str, Any]:

@@ -89,14 +89,13 @@ def predict_on(
         outputs = workers.probe(work_of([cases[i] for i in spread], -1, digests))
         require_outputs(required, outputs or tuple(model.contract.columns))
         seconds["probe_s"] = time.perf_counter() - started
-        volumes = model.contract.is_volume
-        batch_size = settings.cases_per_batch(on_cpu=not facts.device.startswith("cuda"), volumes=volumes)
+        batch_size = settings.first_batch(model.contract, on_cpu=not facts.device.startswith("cuda"))
         started = time.perf_counter()
         while True:
             plan = packaged.make_plan(
                 cases,
                 batch_size=batch_size,
-                shard_size=settings.cases_per_shard(batch_size, volumes=volumes),
+                shard_size=settings.cases_per_shard(model.contract, batch_size),
                 model=model,
                 testset=testset.root,
                 policy={**facts.policy, "batch_size": batch_size},
@@ -145,7 +144,7 @@ def predict_on(
             "memory_format": settings.memory_format,
             "equivalence": None,
             "batch_size": batch_size,
-            "shard_size": settings.cases_per_shard(batch_size, volumes=volumes),
+            "shard_size": settings.cases_per_shard(model.contract, batch_size),
             "threads": facts.threads,
             "decoders": facts.decoders,
             "seed": settings.seed,

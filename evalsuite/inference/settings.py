@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalsuite.errors import InputError
 from evalsuite.models.numerics import BACKENDS, MEMORY_FORMATS, PRECISIONS, Numerics
 
+if TYPE_CHECKING:
+    from evalsuite.models.contract import Contract
+
 DEFAULT_BATCH = {"cpu": 32, "cuda": 64}
-VOLUMES_PER_SHARD = 4  # a stopped run computes at most these again
+LARGE_PER_SHARD = 4  # volumes or slides: a stopped run computes at most these again
 
 _CUDA = re.compile(r"cuda(:\d+)?")
 
@@ -92,11 +96,14 @@ class InferenceSettings:
         """Number format, backend and memory layout."""
         return Numerics(precision=self.precision, backend=self.backend, memory_format=self.memory_format)
 
-    def cases_per_batch(self, *, on_cpu: bool, volumes: bool) -> int:
-        """Batch size to begin with: the one asked for, else one volume, else 32 images (CPU) or 64 (CUDA)."""
-        return self.batch_size or (1 if volumes else DEFAULT_BATCH["cpu" if on_cpu else "cuda"])
+    def first_batch(self, contract: Contract, *, on_cpu: bool) -> int:
+        """Batch size to begin with: the one asked for, else one volume, else 32 images or tiles (CPU) or 64 (CUDA)."""
+        return self.batch_size or (1 if contract.is_volume else DEFAULT_BATCH["cpu" if on_cpu else "cuda"])
 
-    def cases_per_shard(self, batch_size: int, *, volumes: bool = False) -> int:
-        """Shard size as used: the smallest multiple of the batch size that is at least `shard_size` (4 of volumes)."""
-        size = min(self.shard_size, VOLUMES_PER_SHARD) if volumes else self.shard_size
+    def cases_per_shard(self, contract: Contract, batch_size: int) -> int:
+        """Shard size as used: the smallest multiple of the batch size that is at least `shard_size`; 4 where cases are
+        volumes or slides, which take long one by one."""
+        if contract.tiled is not None:
+            return min(self.shard_size, LARGE_PER_SHARD)
+        size = min(self.shard_size, LARGE_PER_SHARD) if contract.is_volume else self.shard_size
         return -(-size // batch_size) * batch_size

@@ -13,6 +13,7 @@ from evalsuite.inference.hooks import Hooks
 from evalsuite.record.digest import sha256_file
 
 if TYPE_CHECKING:
+    from evalsuite.inference.slides import TiledCase
     from evalsuite.testset.types import Case
 
 
@@ -29,7 +30,7 @@ def checked(hooks: Hooks, digests: Mapping[str, str]) -> Hooks:
         If it cannot be read; where it is missing this ends the run too (`decoders.read_one`).
     """
 
-    def read(case: Case) -> Mapping[str, np.ndarray]:
+    def compare(case: Case) -> None:
         for paths in case.images.values():
             for path in paths:
                 try:
@@ -41,6 +42,14 @@ def checked(hooks: Hooks, digests: Mapping[str, str]) -> Hooks:
                         f"an image of case {case.case_id} differs from the locked copy on the machine that reads it",
                         hint="Give every machine of the run the locked files under the same path.",
                     )
+
+    def read(case: Case) -> Mapping[str, np.ndarray]:
+        compare(case)
         return hooks.read(case)
 
-    return replace(hooks, read=read)
+    def tiles(case: Case) -> TiledCase:
+        compare(case)
+        assert hooks.tiles is not None
+        return hooks.tiles(case)
+
+    return replace(hooks, read=read, tiles=None if hooks.tiles is None else tiles)

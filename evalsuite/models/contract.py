@@ -14,7 +14,14 @@ from pydantic_core import ErrorDetails
 from evalsuite.errors import ContractError, Problem
 from evalsuite.imaging.image import Frames
 from evalsuite.models import loose
-from evalsuite.models.contract_volumes import SlidingWindow, mask_faults, sliding_faults, volume_faults
+from evalsuite.models.contract_volumes import (
+    SlidingWindow,
+    Tiles,
+    mask_faults,
+    sliding_faults,
+    tile_faults,
+    volume_faults,
+)
 from evalsuite.record.digest import digest_json
 
 CONTRACT_SCHEMA = "evalsuite/model/1"
@@ -91,6 +98,8 @@ class InputSpec(_Block):
         description="stored value of an image that stands in where a case lacks this one; without it such a case fails",
     )
 
+    tiles: Tiles | None = Field(default=None, description="the image is a whole slide, shown to the model in tiles")
+
     @property
     def channels(self) -> int | None:
         return self.shape[0]
@@ -139,6 +148,8 @@ class InputSpec(_Block):
         if not isinstance(self.window, str) and self.window[1] <= 0:
             faults.append("window is [center, width] with a positive width")
         faults += volume_faults(self)
+        if self.tiles is not None:
+            faults += tile_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -274,6 +285,11 @@ class Contract(_Block):
         return tuple(output for output in self.outputs if output.meaning == "mask")
 
     @property
+    def tiled(self) -> InputSpec | None:
+        """The input that is a whole slide, where the model takes one."""
+        return next((spec for spec in self.inputs if spec.tiles is not None), None)
+
+    @property
     def is_volume(self) -> bool:
         """Whether any input has three spatial axes."""
         return any(spec.is_volume for spec in self.inputs)
@@ -299,6 +315,8 @@ class Contract(_Block):
             faults.append("outputs names at least one output")
         known = {spec.name for spec in self.inputs}
         faults += [f"output {o.name}: grid names no input" for o in self.outputs if o.grid and o.grid not in known]
+        if self.tiled is not None and (len(self.inputs) != 1 or any(o.meaning == "mask" for o in self.outputs)):
+            faults.append("tiles are for models of one input whose outputs are no masks")
         if self.sliding_window is not None:
             faults += sliding_faults(self)
         if len(set(self.columns)) != len(self.columns):

@@ -31,6 +31,45 @@ class SlidingWindow(BaseModel):
     batch: int = Field(default=1, ge=1)
 
 
+class Tiles(BaseModel):
+    """How a whole-slide image is cut into tiles of the input's size, and how their answers become the slide's.
+
+    `mpp` is in micrometres per pixel; a level within `tolerance` of it is taken as it is. `tissue: saturation` leaves
+    out tiles with less than `min_tissue` of tissue (`evalsuite.imaging.slide.tissue_mask`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mpp: float | None = Field(default=None, gt=0, description="pixel size in micrometres that the model takes")
+    level: int | None = Field(default=None, ge=0, description="stored level to read, whatever its pixel size")
+    tolerance: float = Field(default=0.02, ge=0, le=0.5, description="largest relative difference of a level's mpp")
+    overlap: int = Field(default=0, ge=0, description="pixels two neighbouring tiles share")
+    tissue: Literal["saturation", "none"] = "saturation"
+    min_tissue: float = Field(default=0.1, gt=0, le=1)
+    aggregate: Literal["mean", "max", "top_k"] = Field(
+        description="the slide's number: mean or largest of its tiles', or the mean of the k largest"
+    )
+    k: int | None = Field(default=None, ge=1)
+
+
+def tile_faults(spec: InputSpec) -> list[str]:
+    """What keeps an input from being cut into tiles."""
+    tiles = spec.tiles
+    assert tiles is not None
+    faults = []
+    if (tiles.mpp is None) == (tiles.level is None):
+        faults.append("tiles has either mpp or level")
+    if len(spec.spatial) != 2 or None in spec.spatial:
+        faults.append("tiles need two fixed spatial sizes in shape")
+    elif tiles.overlap >= min(n or 0 for n in spec.spatial):
+        faults.append("tiles.overlap is smaller than a tile")
+    if (tiles.aggregate == "top_k") != (tiles.k is not None):
+        faults.append("tiles.k is for aggregate: top_k, which needs it")
+    if spec.missing_value is not None or spec.frame is not None or spec.layout != "one":
+        faults.append("tiles go without frame, frames and missing_value")
+    return faults
+
+
 def volume_faults(spec: InputSpec) -> list[str]:
     """What contradicts itself in an input's frames, spacing, orientation, resampling and fit."""
     faults = []

@@ -13,6 +13,7 @@ from evalsuite.errors import ImageError
 from evalsuite.imaging.burned_in import text_lines
 from evalsuite.imaging.headers import Header, read_header
 from evalsuite.imaging.likeness import Likeness, grey8, likeness
+from evalsuite.imaging.raster import is_large, is_tiff
 from evalsuite.imaging.stored import stored_frames
 from evalsuite.testset.intake.types import Look
 
@@ -48,7 +49,7 @@ def look(
             broken = True
     if not decode:
         return Look(is_dicom=is_dicom, header=header, header_broken=broken)
-    if not is_dicom and name.casefold().endswith(_OTHER_FORMATS):
+    if not is_dicom and (name.casefold().endswith(_OTHER_FORMATS) or (is_tiff(data) and is_large(data))):
         return Look(decoded=FORMAT_UNREAD)
     status, digest, alike, lines = _pixels(data, name)
     return Look(

@@ -109,3 +109,19 @@ def test_empty_text_folder_missing_and_window(tmp_path):
     assert code_of(tmp_path) == "series"
     assert code_of(tmp_path / "ok.png", window=(40.0, 80.0)) == "window"
     assert read_image(tmp_path / "ok.png", window="none", frame=0).array.shape == (1, 6, 9)
+
+
+def test_a_slide_is_told_by_its_size_without_decoding_it(tmp_path):
+    import struct
+
+    from evalsuite.imaging.raster import is_large, is_tiff
+
+    def header(side: int) -> bytes:
+        tags = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+                (277, 3, 1, 1), (278, 4, 1, side), (279, 4, 1, 1)]  # fmt: skip
+        entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + b"\0" * 4
+
+    assert is_tiff(header(10))
+    assert [is_large(header(side)) for side in (100, 10_000, 12_000, 60_000)] == [False, False, True, True]
+    assert not is_large(b"II*\0damaged")
