@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted ray-campaign fuzz clean
+.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted ray-campaign fuzz bundle bundle-check clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -11,6 +11,8 @@ help:
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
 	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
+	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
+	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
@@ -57,6 +59,16 @@ tamper: setup
 
 interrupted: setup
 	$(PY) -m tests.campaigns.interrupted --jobs 2
+
+BUNDLE ?= dist/bundle
+TORCH_INDEX ?=
+EXTRAS ?= onnx,volumes
+bundle: setup
+	$(PY) offline/bundle.py --out $(BUNDLE) --extras "$(EXTRAS)" $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+bundle-check: setup
+	@test -f $(BUNDLE)/SHA256SUMS || $(MAKE) bundle
+	@scratch=$$(mktemp -d) && $(PY) offline/bundle.py check $(BUNDLE) $$scratch/env; code=$$?; rm -rf $$scratch; exit $$code
 
 fuzz: setup
 	$(PY) -m tests.campaigns.fuzz

@@ -77,7 +77,13 @@ class Reader:
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait(self._limit_s)
+            try:
+                self._process.wait(self._limit_s)
+            except (
+                subprocess.TimeoutExpired
+            ):  # every file has its outcome; how the libraries shut down is another matter
+                self._process.kill()
+                self._process.wait()
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None
