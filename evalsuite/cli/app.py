@@ -14,6 +14,7 @@ from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
 from evalsuite.cli.plan import plan
+from evalsuite.cli.sign import sign
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -46,7 +47,7 @@ Device = Annotated[
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
 TrustedKeys = Annotated[
     list[Path] | None,
-    typer.Option("--trust", help="public key that signatures must be by; repeat it for several people"),
+    typer.Option("--trust", help="public key, or certificate, that signatures must be by; repeat it for several"),
 ]
 TsaCertificate = Annotated[
     Path | None, typer.Option("--tsa-cert", help="certificate (PEM) of the timestamp authority, to check its answer")
@@ -115,6 +116,7 @@ def keygen(
 
 app.command(name="lock")(lock)
 app.command(name="plan")(plan)
+app.command(name="sign")(sign)
 app.command(name="export")(process.export)
 app.command(name="void")(process.void)
 app.command(name="waive")(process.waive)

@@ -15,11 +15,13 @@ from evalsuite.errors import InputError
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-    from evalsuite.record.signing import Signer
+    from evalsuite.record.identity import Identity
+    from evalsuite.record.signing import PublicKey, Signer
     from evalsuite.record.trust import Trust
     from evalsuite.testset.encryption import ReferenceKey
 
 PASSPHRASE = "EVALSUITE_KEY_PASSPHRASE"
+P12_PASSWORD = "EVALSUITE_P12_PASSWORD"
 
 
 def signer(path: Path | None) -> Signer | None:
@@ -32,11 +34,39 @@ def signer(path: Path | None) -> Signer | None:
 
 
 def trust(paths: Sequence[Path] | None) -> Trust:
-    """The public keys a reader trusts."""
+    """The public keys a reader trusts, and the certificates of those who sign reports (or of their authorities)."""
+    from evalsuite.record.identity import load_trusted_certificates
     from evalsuite.record.signing import load_public_key
     from evalsuite.record.trust import Trust
 
-    return Trust(keys=tuple(load_public_key(path) for path in paths or ()))
+    known: list[PublicKey] = []
+    certified: list[Certificate] = []
+    for path in paths or ():
+        data = path.read_bytes() if path.is_file() else b""
+        if b"-----BEGIN CERTIFICATE-----" in data:
+            certified += load_trusted_certificates(data, path)
+        else:
+            known.append(load_public_key(path))
+    return Trust(keys=tuple(known), certificates=tuple(certified))
+
+
+def identity(path: Path, password_file: Path | None) -> Identity:
+    """Certificate and key from PKCS#12; the password from a file, from EVALSUITE_P12_PASSWORD, or asked for."""
+    from evalsuite.record.identity import load_identity
+
+    def ask() -> str | None:
+        if password_file is not None:
+            return _first_line(password_file)
+        return os.environ.get(P12_PASSWORD) or _asked(f"Password of {path}")
+
+    return load_identity(path, ask=ask)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[0].removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"The password file {path} cannot be read.", hint="One line of text, UTF-8.") from e
 
 
 def certificates(path: Path | None) -> tuple[Certificate, ...]:
@@ -101,8 +131,11 @@ def make(path: Path, *, reference: bool, ask_passphrase: bool) -> dict[str, Any]
 
 def _passphrase(prompt: str, *, confirm: bool = False) -> str | None:
     given = os.environ.get(PASSPHRASE)
-    if given:
-        return given
+    return given or _asked(prompt, confirm=confirm)
+
+
+def _asked(prompt: str, *, confirm: bool = False) -> str | None:
+    """What the person at the terminal types, unseen; None where there is no terminal."""
     if not sys.stdin.isatty():
         return None
     asked: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)

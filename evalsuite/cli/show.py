@@ -204,6 +204,25 @@ def verdict(result: RunResult) -> None:
         _next(f"evalsuite report {folder.path}")
 
 
+def signed(found: Mapping[str, Any], run: Path) -> None:
+    """Who signed as what, and who is next."""
+    stamped = found.get("stamped_utc")
+    facts(
+        f"Signed: {found['report']}",
+        [
+            ("by", f"{found['name']}, {found['role']}"),
+            ("meaning", str(found["meaning"])),
+            ("time", f"{stamped}, by a timestamp authority" if stamped else f"{found['utc']}, by the local clock"),
+            ("certificate", str(found["certificate"])),
+            ("file", f"SHA-256 {found['sha256']}"),
+            ("ledger", f"entry {found['ledger_entry']}"),
+        ],
+    )
+    after = {"author": "reviewer", "reviewer": "qa"}.get(str(found["role"]))
+    then = [] if after is None else [f"evalsuite sign {run} --role {after} --key KEY.p12"]
+    _next(*then, f"evalsuite verify {run} --trust CERT.pem")
+
+
 def verified(result: Verification) -> None:
     table(
         f"{result.path} ({result.kind})",

@@ -14,17 +14,32 @@ from evalsuite.record.files import atomic_write, walk_files
 from evalsuite.record.signing import Signer
 from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Expected, Trust, check_file_signature
 
-__all__ = ["LEDGER_NAME", "SEAL_NAME", "SEAL_SCHEMA", "Check", "CheckStatus", "check_seal", "write_seal"]
+__all__ = [
+    "LEDGER_NAME",
+    "SEAL_NAME",
+    "SEAL_SCHEMA",
+    "SIGNED_REPORT",
+    "Check",
+    "CheckStatus",
+    "check_seal",
+    "write_seal",
+]
 
 SEAL_SCHEMA = "evalsuite/seal/1"
 SEAL_NAME = "SEAL.json"
 SEAL_ENVELOPE = envelope_path(Path(SEAL_NAME)).name
 LEDGER_NAME = "ledger.jsonl"
-_UNSEALED = (SEAL_NAME, SEAL_ENVELOPE, LEDGER_NAME)
+LEDGER_ENVELOPE = envelope_path(Path(LEDGER_NAME)).name
+#: The report with its signatures, which come after the seal: the ledger has its digest.
+SIGNED_REPORT = "report.signed.pdf"
+#: Not sealed: the seal itself; the ledger, which goes on, with its signed head; and what the ledger vouches for.
+_UNSEALED = (SEAL_NAME, SEAL_ENVELOPE, LEDGER_NAME, LEDGER_ENVELOPE)
 
 
 def write_seal(run: Path, *, signer: Signer | None = None, utc: str = "") -> None:
     """Write SEAL.json over every file of `run` but itself and the ledger, whose count and head it records.
+
+    The signed report is not sealed either: it comes later, and the ledger has its digest.
 
     With `signer` the seal is signed (SEAL.dsse.json). Without, a signed seal over the very same contents stays as it
     is, and over others it is refused: nobody's signature is dropped unsaid.
@@ -77,7 +92,7 @@ def signature_of(run: Path) -> dict[str, Any] | None:
 
 def _seal_of(run: Path) -> dict[str, Any]:
     try:
-        names = [n for n in walk_files(run) if n not in _UNSEALED]
+        names = [n for n in walk_files(run) if n not in (*_UNSEALED, SIGNED_REPORT)]
         digests = hash_files(run / n for n in names)
         sizes = {n: (run / n).stat().st_size for n in names}
     except OSError as e:
@@ -172,7 +187,8 @@ def _valid_seal(seal: Any) -> dict[str, Any]:
 
 def _check_files(run: Path, sealed: dict[str, dict[str, Any]], added_later: set[str]) -> Check:
     try:
-        present = [n for n in walk_files(run) if n not in _UNSEALED]
+        # A file that was sealed is compared whatever it is called: earlier seals name the signed head too.
+        present = [n for n in walk_files(run) if n in sealed or n not in _UNSEALED]
     except OSError as e:
         return Check(name="files", status="broken", detail=f"{e.filename} cannot be read ({e.strerror})")
     unreadable: list[str] = []

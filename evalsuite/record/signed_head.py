@@ -44,7 +44,27 @@ def check_head(
 def check_ledger(
     ledger_path: Path, entries: Sequence[Entry] | None = None, *, trust: Trust = NO_TRUST, required: bool = False
 ) -> tuple[Check, Check]:
-    """The chain of a ledger of any length, and its signed head (`check_head`)."""
+    """The chain of a ledger of any length, and its signed head (`check_head`).
+
+    Where they do not fit and the head has changed meanwhile, both are read once more: somebody was adding an entry.
+    """
+    head = _bytes_of(envelope_path(ledger_path))
+    found = _check_once(ledger_path, entries, trust, required)
+    if found[1].status == "broken" and entries is None and _bytes_of(envelope_path(ledger_path)) != head:
+        return _check_once(ledger_path, entries, trust, required)
+    return found
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _check_once(
+    ledger_path: Path, entries: Sequence[Entry] | None, trust: Trust, required: bool
+) -> tuple[Check, Check]:
     path = envelope_path(ledger_path)
     statement, fault = None, ""
     try:
@@ -94,6 +114,13 @@ def _with_head(statement: Statement, count: int, found: Outline, trust: Trust) -
         detail = (
             f"the {count} entries that key {statement.key.keyid} signed are not all in this ledger: it was rolled "
             "back, or is another"
+        )
+        return Check(name=_HEAD, status="broken", detail=detail)
+    last = found.last_with
+    if last is not None and last.seq > count:
+        detail = (
+            f"covers entries 1 to {count} only, though entry {last.seq} was signed by key {last.objects[KEY_OBJECT]}: "
+            "an earlier head was put back, or a command was cut off just then (the next one with --key writes it again)"
         )
         return Check(name=_HEAD, status="broken", detail=detail)
     keyid = found.at.objects.get(KEY_OBJECT)

@@ -110,16 +110,36 @@ def export(kept: LedgerStore, path: Path) -> tuple[Entry, ...]:
 
     Returns its entries. Raises LedgerError if the chain does not hold, OutputError if it cannot be written.
     """
-    entries, head = kept.entries(), kept.signed_head()
+    entries, head = _snapshot(kept)
     if head is not None:
         atomic_write(envelope_path(path), head)
     atomic_write(path, b"".join(line_of(entry) for entry in entries))
     return entries
 
 
-def check_signed_head(kept: LedgerStore, entries: tuple[Entry, ...], *, trust: Trust = NO_TRUST) -> Check:
-    """Compare the verified entries of a ledger, wherever it is kept, with its signed head."""
+def _snapshot(kept: LedgerStore) -> tuple[tuple[Entry, ...], bytes | None]:
+    """Entries and the head signed over them, of one moment: read again where somebody has added in between."""
     head = kept.signed_head()
+    while True:
+        entries, after = kept.entries(), kept.signed_head()
+        if head == after:
+            return entries, head
+        head = after
+
+
+def check_signed_head(kept: LedgerStore, entries: tuple[Entry, ...], *, trust: Trust = NO_TRUST) -> Check:
+    """Compare the verified entries of a ledger, wherever it is kept, with its signed head.
+
+    Where they do not fit, both are read once more: somebody may have added an entry since `entries` were read.
+    """
+    found = _compared(kept.signed_head(), entries, trust)
+    if found.status == "broken":
+        entries, head = _snapshot(kept)
+        found = _compared(head, entries, trust)
+    return found
+
+
+def _compared(head: bytes | None, entries: tuple[Entry, ...], trust: Trust) -> Check:
     with tempfile.TemporaryDirectory(prefix="evalsuite-") as folder:
         path = Path(folder) / LEDGER_NAME
         if head is not None:

@@ -51,28 +51,37 @@ def request_timestamp(
     """
     from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise InputError(f"{url!r} is not the address of a timestamp authority.", hint="It begins with https://.")
     query = TimestampRequestBuilder(data=data, hash_algorithm=HashAlgorithm.SHA256).build()
-    request = urllib.request.Request(
-        url, data=query.as_bytes(), headers={"Content-Type": "application/timestamp-query"}, method="POST"
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            body = answer.read(_LARGEST)
-    except urllib.error.HTTPError as e:
-        e.close()
-        raise _no_answer(url, f"it answered {e.code}") from e
-    except (OSError, ValueError) as e:
-        cause = getattr(e, "reason", e)
-        raise _no_answer(url, getattr(cause, "strerror", None) or type(cause).__name__) from e
+    body = ask_authority(query.as_bytes(), url, timeout_s=timeout_s)
     try:
         found = check_timestamp(body, data, roots=roots)
     except IntegrityError as e:
-        raise _no_answer(url, e.message) from e
+        raise no_answer(url, e.message) from e
     if _decode(body).tst_info.nonce != query.nonce:
-        raise _no_answer(url, "its answer belongs to another request")
+        raise no_answer(url, "its answer belongs to another request")
     return found
+
+
+def ask_authority(query: bytes, url: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """What the authority at `url` answers to a timestamp request (DER), unchecked.
+
+    Raises InputError if `url` is no http(s) address, or the authority cannot be reached or refuses.
+    """
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise InputError(f"{url!r} is not the address of a timestamp authority.", hint="It begins with https://.")
+    request = urllib.request.Request(
+        url, data=query, headers={"Content-Type": "application/timestamp-query"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            found: bytes = answer.read(_LARGEST)
+            return found
+    except urllib.error.HTTPError as e:
+        e.close()
+        raise no_answer(url, f"it answered {e.code}") from e
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "reason", e)
+        raise no_answer(url, getattr(cause, "strerror", None) or type(cause).__name__) from e
 
 
 def check_timestamp(response: bytes, data: bytes, *, roots: Sequence[Certificate] = ()) -> Timestamp:
@@ -141,7 +150,8 @@ def _hashed(data: bytes, oid: str) -> bytes:
     return hashlib.new(names[oid], data).digest()
 
 
-def _no_answer(url: str, cause: str) -> InputError:
+def no_answer(url: str, cause: str) -> InputError:
+    """The refusal of a stage that was to be timestamped and is not."""
     return InputError(
         f"No timestamp from {urlsplit(url).hostname}: {cause}.",
         hint="Try again, or leave --tsa out: the time is then that of the local clock, and reports say so.",

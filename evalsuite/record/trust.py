@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evalsuite.errors import EvalsuiteError
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.record.envelope import Statement, envelope_path, open_envelope
 from evalsuite.record.signing import PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 CheckStatus = Literal["holds", "broken", "absent", "not checked"]
 
@@ -26,9 +29,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """The keys a reader knows from elsewhere. None: signatures are checked by the key they carry, and that is said."""
+    """The keys a reader knows from elsewhere. None: signatures are checked by the key they carry, and that is said.
+
+    `certificates` are those of the people who sign reports, or of their authorities.
+    """
 
     keys: tuple[PublicKey, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
 
     def knows(self, keyid: str) -> bool:
         return any(key.keyid == keyid for key in self.keys)

@@ -16,6 +16,7 @@ from evalsuite.report import sections_record as about_run
 from evalsuite.report import sections_results as results
 from evalsuite.report import sections_strata as groups
 from evalsuite.report import sections_study as study
+from evalsuite.report.approval import approvals
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
@@ -66,6 +67,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         about_run.environment(m),
         about_run.reproducibility(m),
         about_run.ledger(m),
+        *approvals(m),
         about_run.glossary(m),
     )
     identifier = report_id(m)

@@ -131,7 +131,24 @@ class Heading:
     block: Literal["heading"] = "heading"
 
 
-Block = Table | Figure | Pair | Facts | Prose | Bullets | Notice | Heading
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureBox:
+    """An empty box for one signature: its `id` is also the name of the signature field."""
+
+    id: str
+    title: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """The boxes for signatures, one below the other, on one page."""
+
+    boxes: tuple[SignatureBox, ...]
+    block: Literal["approvals"] = "approvals"
+
+
+Block = Table | Figure | Pair | Facts | Prose | Bullets | Notice | Heading | Approvals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

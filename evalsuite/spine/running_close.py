@@ -12,7 +12,7 @@ from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.digest import sha256_file
 from evalsuite.record.envelope import envelope_path
 from evalsuite.record.files import copy_file
-from evalsuite.record.seal import needs_key, signature_of, write_seal
+from evalsuite.record.seal import SIGNED_REPORT, needs_key, signature_of, write_seal
 from evalsuite.record.store import export
 from evalsuite.spine import history
 from evalsuite.spine.draft import draft_record
@@ -69,6 +69,8 @@ def render_again(folder: RunFolder, who: Who, on_stage: OnStage) -> Verdict:
 
     Raises InputError where that needs the key that sealed the run; the run folder is then as it was.
     """
+    if (folder.path / SIGNED_REPORT).exists():
+        raise InputError("The report of this run is signed: it is not written again.", hint="See: evalsuite verify RUN")
     signature = signature_of(folder.path)
     if signature is None and who.signer is not None:
         raise InputError("The seal of this run is unsigned.", hint="Leave --key out, or sign with: evalsuite score")

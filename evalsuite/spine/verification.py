@@ -15,13 +15,14 @@ from evalsuite.protocol.freeze import (
     check_freeze_timestamp,
     load_frozen,
 )
-from evalsuite.record.seal import SEAL_NAME
+from evalsuite.record.seal import SEAL_NAME, SIGNED_REPORT
 from evalsuite.record.signed_head import check_ledger
 from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Trust
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.verification_parts import OnProgress, Reader, checked
 from evalsuite.spine.verification_report import check_report
-from evalsuite.spine.verification_run import check_seal_signature, verify_run
+from evalsuite.spine.verification_run import check_seal_signature, signatures_beside, verify_run
+from evalsuite.spine.verification_signed import check_signed_pdf
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -104,11 +105,25 @@ def _dispatch(path: Path, reader: Reader) -> tuple[str, list[Check]]:
     elif path.suffix == ".jsonl":
         return "ledger", list(check_ledger(path, trust=reader.trust, required=True))
     elif path.suffix.lower() == ".pdf":
-        return "report", [*check_report(path), *check_seal_signature(RunFolder(path.parent), reader)]
+        return _report(path, reader)
     raise InputError(
         f"{path} is not a test set, run, frozen protocol, ledger or report.",
         hint="Give the folder written by lock, freeze or run, a ledger.jsonl, or a report.pdf.",
     )
+
+
+def _report(path: Path, reader: Reader) -> tuple[str, list[Check]]:
+    """A report, signed or not, beside its run or by itself."""
+    from evalsuite.report.pdf_signatures import is_signed
+
+    folder = RunFolder(path.parent)
+    seal = check_seal_signature(folder, reader)
+    if path.name == SIGNED_REPORT and folder.seal.exists():
+        return "signed report", [check_report(path)[0], *signatures_beside(path, reader), *seal]
+    found = check_report(path)
+    if found[0].status != "broken" and is_signed(path.read_bytes()):
+        return "signed report", [*found, *check_signed_pdf(path.read_bytes(), reader), *seal]
+    return "report", [*found, *seal]
 
 
 def _set(path: Path, reader: Reader) -> list[Check]:

@@ -76,7 +76,7 @@ def _as_sealed(path: Path, attached: Mapping[str, bytes]) -> tuple[CheckStatus, 
     if not seal.exists():
         return "not checked", (
             f"not beside its run: its pages were compared with nothing. Its SHA-256 is {digest}; the run's ledger has "
-            "it in the line “reported”"
+            "it in the line “reported”, of a signed one in the last line “signed”"
         )
     sealed = read_json(seal, error=IntegrityError)["files"]
     if path.name in sealed:

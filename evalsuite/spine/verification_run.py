@@ -17,8 +17,13 @@ from evalsuite.record.signed_head import KEY_OBJECT, check_head
 from evalsuite.record.trust import Check, CheckStatus, Expected, check_file_signature
 from evalsuite.spine import history
 from evalsuite.spine.folder import RunFolder
+from evalsuite.spine.signing import signatures_of
 from evalsuite.spine.verification_parts import Reader, checked
 from evalsuite.spine.verification_report import check_report
+from evalsuite.spine.verification_signed import check_signed_run
+
+#: Entries of a run that come after its seal and do not renew it.
+_AFTER_SEAL = ("signed", "exported", "export_refused", "superseded", "void")
 
 
 def verify_run(folder: RunFolder, reader: Reader) -> list[Check]:
@@ -39,6 +44,7 @@ def verify_run(folder: RunFolder, reader: Reader) -> list[Check]:
         checks.append(checked("verdict", lambda: _verdict(folder)))
     if folder.pdf.exists():
         checks += check_report(folder.pdf)
+        checks += check_signed_run(folder.path, _signed(folder, entries), reader)
     checks.append(_set_of(folder, reader))
     return checks
 
@@ -59,13 +65,29 @@ def _entries_of(folder: RunFolder) -> tuple[ledger.Entry, ...]:
         return ()
 
 
-def _sealed_by(folder: RunFolder, entries: Sequence[ledger.Entry]) -> Expected | None:
-    """Whose key the last line of this run in the ledger names: that person sealed it."""
+def signatures_beside(path: Path, reader: Reader) -> list[Check]:
+    """The checks of the signed report in a run folder; `path` is that file."""
+    folder = RunFolder(path.parent)
+    return check_signed_run(folder.path, _signed(folder, _entries_of(folder)), reader)
+
+
+def _run_id(folder: RunFolder) -> str | None:
     try:
-        run = read_json(folder.record)["run"]["id"]
+        return str(read_json(folder.record)["run"]["id"])
     except (EvalsuiteError, KeyError, TypeError):
         return None  # the record is checked by itself
-    last = next((e for e in reversed(entries) if e.objects.get("run") == run), None)
+
+
+def _signed(folder: RunFolder, entries: Sequence[ledger.Entry]) -> tuple[ledger.Entry, ...]:
+    run = _run_id(folder)
+    return () if run is None else signatures_of(entries, run)
+
+
+def _sealed_by(folder: RunFolder, entries: Sequence[ledger.Entry]) -> Expected | None:
+    """Whose key the last line of this run before its seal names: that person sealed it."""
+    run = _run_id(folder)
+    own = (e for e in reversed(entries) if e.objects.get("run") == run and e.action not in _AFTER_SEAL)
+    last = None if run is None else next(own, None)
     return None if last is None else _named_by(last)
 
 
@@ -206,8 +228,11 @@ def _set_of(folder: RunFolder, reader: Reader) -> Check:
             return "absent", "another test set is now where this run's was"
         sealed = read_json(folder.seal)["ledger"]
         head = ledger.LedgerHead(count=sealed["count"], digest=sealed["head"])
-        if not ledger.holds_head(history.open_ledger(where, reader.store).entries(), head):
+        kept = history.open_ledger(where, reader.store).entries()
+        if not ledger.holds_head(kept, head):
             return "broken", "the test set's ledger no longer contains this run: it was rolled back or replaced"
+        if len(_signed(folder, kept)) > len(_signed(folder, _entries_of(folder))):
+            return "broken", "the test set's ledger has more signatures of this run than the run: it was rolled back"
         return "holds", f"{len(testset.cases)} cases, every file as locked"
 
     return checked("test set", work)

@@ -88,6 +88,7 @@ def test_a_signed_study_verifies_and_names_its_keys(run: Signed, cli: Cli) -> No
         **dict.fromkeys(("freeze signature", "protocol", "predictions", "evidence", "verdict", "report"), "holds"),
         "report file": "holds",
         "timestamp": "absent",
+        "signed report": "absent",
         "test set": "holds",
     }
     for path in (s.testset, s.frozen, s.testset / "ledger.jsonl", s.run / "ledger.jsonl"):
