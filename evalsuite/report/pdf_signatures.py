@@ -211,6 +211,7 @@ def _require_plain_gap(pdf: bytes, one: EmbeddedPdfSignature, role: str) -> None
     unsigned = {a["type"].native for a in info["unsigned_attrs"]}
     if (
         not size
+        or cms.ContentInfo({"content_type": "signed_data", "content": data}).dump() != content[:size]
         or any(content[size:])
         or digests != [info["digest_algorithm"].dump()]
         or (data["version"].native, info["version"].native) != ("v1", "v1")

@@ -188,6 +188,7 @@ def test_entries_without_a_key_after_a_signed_head_are_said(run: Signed, cli: Cl
     assert "the last 2 added without a key" in found.out
 
 
+@pytest.mark.full_pdf
 def test_a_signed_run_is_not_scored_again_without_a_key(run: Signed, cli: Cli) -> None:
     before = (run.study.run / "SEAL.json").read_bytes()
     where = ("--testset", run.study.testset)
