@@ -48,7 +48,7 @@ SEPARATION = 1.5
 
 
 @lru_cache(maxsize=1)
-def _mixture() -> tuple[float, float, float]:
+def mixture() -> tuple[float, float, float]:
     """Sensitivity, AUROC and Brier score of the population of `_weighted`, by integration."""
     x = np.linspace(-9.0, 12.0, 200_001)
     step = x[1] - x[0]
@@ -70,7 +70,7 @@ def _mixture() -> tuple[float, float, float]:
 
 def _weighted(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
     """Half of the study's patients are hard ones, which are a fifth of the population."""
-    sensitivity, auroc, brier = _mixture()
+    sensitivity, auroc, brier = mixture()
     for _ in range(studies):
         patient = patients(rng, cell.n, cell.cases)
         hard = (np.arange(cell.n) < cell.n // 2)[patient]
@@ -230,7 +230,7 @@ FAMILIES = (
         name="reml",
         page=PAGE,
         simulate=_reml,
-        cells=grid("reml", n=(30,), settings=((("operators", 5),),), piece=20),
+        cells=grid("reml", n=(30,), settings=((("operators", 5),),), studies=500, piece=20),
         stage=6,
         first=3,
     ),

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.coverage import beyond, calibrated, counts, measured, ranks, resampled, several, store
+from benchmarks.coverage import (
+    beyond,
+    calibrated,
+    calibrated_further,
+    counts,
+    further,
+    measured,
+    ranks,
+    resampled,
+    several,
+    store,
+)
 from benchmarks.coverage.study import LATER, Cell, Family, Tallies, run_piece
 
 FAMILIES: tuple[Family, ...] = (
@@ -18,6 +29,8 @@ FAMILIES: tuple[Family, ...] = (
     *several.FAMILIES,
     *measured.FAMILIES,
     *beyond.FAMILIES,
+    *calibrated_further.FAMILIES,
+    *further.FAMILIES,
 )
 BY_NAME = {family.name: family for family in FAMILIES}
 

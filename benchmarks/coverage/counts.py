@@ -22,7 +22,7 @@ PREVALENCES = (0.02, 0.1, 0.5)
 CLOSED = "closed form"
 
 
-def _alike(counts: npt.NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], int]]:
+def distinct_rows(counts: npt.NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], int]]:
     """Rows of `counts (studies, k)` that came out alike, and how often: each is computed once."""
     rows, times = np.unique(counts, axis=0, return_counts=True)
     for row, often in zip(rows.tolist(), times.tolist(), strict=True):
@@ -31,7 +31,7 @@ def _alike(counts: npt.NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], int
 
 def _proportion(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
     p = cell.get("p")
-    for (x,), times in _alike(rng.binomial(cell.n, p, (studies, 1))):
+    for (x,), times in distinct_rows(rng.binomial(cell.n, p, (studies, 1))):
         for method in METHODS:
             yield Answer("proportion", METHOD_NAMES[method], p, proportion(x, cell.n, method=method), times)
 
@@ -42,7 +42,7 @@ def _sensitivity(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
     p = cell.get("sensitivity")
     positives = rng.binomial(cell.n, cell.prevalence, studies)
     found = rng.binomial(positives, p)
-    for (m, x), times in _alike(np.stack([positives, found], axis=1)):
+    for (m, x), times in distinct_rows(np.stack([positives, found], axis=1)):
         for method in METHODS:
             yield Answer("sensitivity", METHOD_NAMES[method], p, proportion(x, m, method=method), times)
 
@@ -68,7 +68,7 @@ def _independent(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
     n1 = round(cell.n * cell.get("share"))
     n2 = cell.n - n1
     counts = np.stack([rng.binomial(n1, p1, studies), rng.binomial(n2, p2, studies)], axis=1)
-    for (x1, x2), times in _alike(counts):
+    for (x1, x2), times in distinct_rows(counts):
         for method, title in (("newcombe", "Newcombe"), ("miettinen-nurminen", "Miettinen-Nurminen"), ("mee", "Mee")):
             e = differences.difference(x1, n1, x2, n2, method=method)  # type: ignore[arg-type]
             yield Answer("difference, independent groups", title, p1 - p2, e, times)
@@ -103,7 +103,7 @@ def _paired(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answ
     first, second = cell.get("first only"), cell.get("second only")
     rest = 1.0 - first - second
     counts = rng.multinomial(cell.n, [rest * 0.9, first, second, rest * 0.1], studies)
-    for row, times in _alike(counts):
+    for row, times in distinct_rows(counts):
         pairs = differences.PairedCounts(both=row[0], first_only=row[1], second_only=row[2], neither=row[3])
         for method, title in (("tango", "Tango"), ("newcombe", "Newcombe, paired")):
             e = differences.paired_difference(pairs, method=method)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def _table(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answe
     assert cell.prevalence is not None
     pi, se, sp = cell.prevalence, cell.get("sensitivity"), cell.get("specificity")
     cells = [pi * se, pi * (1.0 - se), (1.0 - pi) * (1.0 - sp), (1.0 - pi) * sp]
-    for (tp, fn, fp, tn), times in _alike(rng.multinomial(cell.n, cells, studies)):
+    for (tp, fn, fp, tn), times in distinct_rows(rng.multinomial(cell.n, cells, studies)):
         for quantity, method, truth, e in _of_table(tp, fn, fp, tn, pi, se, sp):
             yield Answer(quantity, method, truth, e, times)
 

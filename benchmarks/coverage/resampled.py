@@ -172,7 +172,7 @@ def _operating(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[A
         d = risks(rng, patients(rng, cell.n, cell.cases), cell.prevalence)
         y, s = d.reference, d.score
         for method, stratified in READ:
-            if method == "bca" and cell.n > 400:
+            if method == "bca" and cell.n > 100:
                 continue
             options: dict[str, Any] = {
                 "method": method,
@@ -310,11 +310,12 @@ FAMILIES = (
         name="operating",
         page=PAGE,
         simulate=_operating,
-        cells=grid("operating", n=(100, 400), prevalence=(0.1, 0.5), piece=20)
-        + grid("operating", n=(30,), prevalence=(0.5,), piece=20)
-        + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), piece=20),
+        cells=grid("operating", n=(100,), prevalence=(0.1, 0.5), piece=100)
+        + grid("operating", n=(400,), prevalence=(0.1, 0.5), studies=2_000, piece=50)
+        + grid("operating", n=(30,), prevalence=(0.5,), piece=100)
+        + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), studies=2_000, piece=50),
         stage=6,
-        first=10,
+        first=4,
     ),
     Family(
         name="benefit",
@@ -324,10 +325,10 @@ FAMILIES = (
             cell
             for p, t in ((0.02, 0.02), (0.1, 0.1), (0.5, 0.5))
             for cell in grid(
-                "benefit", n=(30, 100, 400), prevalence=(p,), settings=((("threshold", t),),), piece=50, keep=_enough
+                "benefit", n=(30, 100, 400), prevalence=(p,), settings=((("threshold", t),),), piece=250, keep=_enough
             )
         )
-        + grid("benefit", n=(100,), prevalence=(0.5,), cases=(4,), settings=((("threshold", 0.5),),), piece=50),
+        + grid("benefit", n=(100,), prevalence=(0.5,), cases=(4,), settings=((("threshold", 0.5),),), piece=250),
         stage=5,
         first=4,
     ),
@@ -340,9 +341,10 @@ FAMILIES = (
             n=(50,),
             prevalence=(0.3,),
             settings=tuple((("model", m), ("resamples", 200)) for m in ("calibrated", "miscalibrated")),
-            piece=10,
+            studies=4_000,
+            piece=50,
         ),
         stage=6,
-        first=10,
+        first=4,
     ),
 )

@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 from benchmarks.coverage.designs import Bools, Floats, Ints, alike, patients, with_draws
 from benchmarks.coverage.study import Answer, Cell, Family, grid
 from evalsuite.stats import averages, multiclass, multilabel, ordinal
+from evalsuite.stats._resampled import read, replicated
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
 from evalsuite.stats.ordinal_bootstrap import ordinal_bootstrap, vus_bootstrap
 
@@ -28,10 +29,8 @@ WHOLE = {
     "hand_till": "Hand-Till M",
     "multiclass_brier": "Brier score, several classes",
     "log_loss": "log loss, several classes",
-    "top_label_ece": "top-label ECE",
-    "classwise_ece": "class-wise ECE",
 }
-INFLATED = ("top_label_ece", "classwise_ece")
+ABSOLUTE = {"top_label_ece": "top-label ECE", "classwise_ece": "class-wise ECE"}
 MEAN = {
     "macro_sensitivity": "macro sensitivity",
     "macro_specificity": "macro specificity",
@@ -104,22 +103,26 @@ def _several_classes(cell: Cell, rng: np.random.Generator, studies: int) -> Iter
         reference, p = _classes(rng, design.patient, kind)
         sample = multiclass.class_sample(reference, CLASSES, probability=p)
         one_vs_rest = multiclass.one_vs_rest(sample)
+        whole = multiclass.multiclass_replicates(design.draw, sample, list(WHOLE), top=2, threads=1)
+        material = averages.material_of(one_vs_rest, list(MEAN))
+        formulas = [averages.statistic_of(one_vs_rest, metric) for metric in MEAN]
+        mean = replicated(design.draw, material, formulas, threads=1)
         for method, title in METHODS.items():
-            whole = multiclass.multiclass_bootstrap(
-                design.draw,
-                sample,
-                list(WHOLE),
-                method=method,
-                top=2,
-                threads=1,
-            )[0]
-            mean = averages.averaged(design.draw, one_vs_rest, list(MEAN), method=method, threads=1)[0]
-            for metric, e in zip((*WHOLE, *MEAN), (*whole, *mean), strict=True):
-                name = WHOLE.get(metric) or MEAN[metric]
-                if metric not in INFLATED:
-                    yield Answer(name + _more(cell), title, truth[metric], e)
-                elif method == "bca":
-                    yield Answer(name + _more(cell), "bootstrap, basic, extended", truth[metric], e)
+            rows = (*read(whole, method=method)[0], *read(mean, method=method)[0])
+            for metric, e in zip((*WHOLE, *MEAN), rows, strict=True):
+                yield Answer((WHOLE.get(metric) or MEAN[metric]) + _more(cell), title, truth[metric], e)
+
+
+def _absolute(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
+    """The calibration errors of the same designs: absolute values, with an interval of their own."""
+    kind = cell.word("classes")
+    truth = class_truths(kind)
+    for design in with_draws(rng, cell, studies, REPLICATES):
+        reference, p = _classes(rng, design.patient, kind)
+        sample = multiclass.class_sample(reference, CLASSES, probability=p)
+        made = multiclass.multiclass_bootstrap(design.draw, sample, list(ABSOLUTE), threads=1)[0]
+        for metric, e in zip(ABSOLUTE, made, strict=True):
+            yield Answer(ABSOLUTE[metric] + _more(cell), "bootstrap for absolute values", truth[metric], e)
 
 
 LABELS = (0.5, 0.3, 0.1)
@@ -157,14 +160,9 @@ def _several_labels(cell: Cell, rng: np.random.Generator, studies: int) -> Itera
         answers = averages.Answers(
             truth=labels, call=score >= LABEL_SHIFT / 2.0, score=score, names=("a", "b", "c"), kind="label"
         )
+        table = multilabel.multilabel_replicates(design.draw, answers, list(truth), threads=1)
         for method, title in METHODS.items():
-            made = multilabel.multilabel_bootstrap(
-                design.draw,
-                answers,
-                list(truth),
-                method=method,
-                threads=1,
-            )[0]
+            made = read(table, method=method)[0]
             for metric, e in zip(truth, made, strict=True):
                 name = names.get(metric) or f"{MEAN[metric]}, several labels"
                 yield Answer(name + _more(cell), title, truth[metric], e)
@@ -326,10 +324,19 @@ FAMILIES = (
         first=2,
     ),
     Family(
+        name="class errors",
+        page=PAGE,
+        simulate=_absolute,
+        cells=grid("class errors", n=(30, 100, 400), settings=_KINDS, piece=500)
+        + grid("class errors", n=(100,), cases=(4,), settings=_KINDS, piece=500),
+        stage=3,
+        first=2,
+    ),
+    Family(
         name="classes large",
         page=PAGE,
         simulate=_several_classes,
-        cells=grid("classes large", n=(2000,), settings=_KINDS, piece=50),
+        cells=grid("classes large", n=(2000,), settings=_KINDS, studies=2_000, piece=50),
         stage=5,
         first=4,
     ),

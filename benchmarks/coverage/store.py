@@ -38,10 +38,15 @@ def results(place: Path, cells: Sequence[Cell]) -> dict[str, Tallies]:
     """Tallies of each cell that has any, by its key; pieces of another size than the cell's are left out."""
     wanted = {cell.key: cell for cell in cells}
     found: dict[str, Tallies] = {}
+    seen: set[tuple[str, int]] = set()
     for line in _lines(place):
         cell = wanted.get(line["cell"])
         if cell is None or line["size"] != cell.piece or line["piece"] >= cell.pieces:
             continue
+        # Two campaigns may have simulated the same piece; it is the same piece then, and counts once.
+        if (cell.key, line["piece"]) in seen:
+            continue
+        seen.add((cell.key, line["piece"]))
         tallies = found.setdefault(cell.key, {})
         for row in line["rows"]:
             key = (row.pop("quantity"), row.pop("method"))

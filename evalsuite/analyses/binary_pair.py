@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from evalsuite.analyses.binary_questions import by_bootstrap
 from evalsuite.analyses.common import Cell, policies
 from evalsuite.analyses.metrics import COMPUTABLE, Cut, two_sided_level
 from evalsuite.analyses.paired import Cutoff, Pair, Side, pair_up
-from evalsuite.analyses.paired_shares import chosen_method, mcnemar_tests, share_difference
+from evalsuite.analyses.paired_shares import chosen_method, mcnemar_tests, share_difference, share_ratio
 from evalsuite.analyses.population import Bools, Population
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.comparisons import BOOTSTRAPPED, as_endpoint, compared_metric
@@ -94,6 +95,16 @@ class BinaryPair:
             found = replace(made, n=int(among.sum()), **self._within(pair, among))
         return found
 
+    def ratio(self, cell: Cell) -> Estimate:
+        """Candidate over baseline, for shares of cases, or why there is none."""
+        pair = self._pair(cell, None)
+        level = two_sided_level(self.protocol.confidence)
+        absent = self._not_assessable(pair, cell, level)
+        if absent is not None:
+            return absent
+        among, right = self._right(pair)
+        return share_ratio(right, among, self.candidate.patient_index, level=level, **self._within(pair, among))
+
     def own(self, cell: Cell, which: int) -> Estimate:
         """One device's own estimate (0 the candidate's, 1 the baseline's) on the cases and under the assumptions of the
         difference."""
@@ -115,13 +126,14 @@ class BinaryPair:
             threshold=None if cutoff is None else cutoff.value,
             seed=self.protocol.seed,
         )
-        if metric.direct is not None and not (self.candidate.clustered and metric.clustered_by_bootstrap):
-            # The comparison's interval is one of differences; each device's own is the protocol's.
-            found = metric.direct(c, as_endpoint(self.comparison).model_copy(update={"interval": None}))
+        # The comparison's interval is one of differences; each device's own is the protocol's.
+        endpoint = as_endpoint(self.comparison).model_copy(update={"interval": None})
+        if metric.direct is not None and not by_bootstrap(endpoint, metric, self.candidate):
+            found = metric.direct(c, endpoint)
         else:
             tables = self._tables(cell, None)
             table = (tables.candidate, tables.baseline)[which]
-            found = read_table(table, method=self._method, level=level)[tables.row][0]
+            found = read_table(table, method=self.protocol.confidence.bootstrap.interval, level=level)[tables.row][0]
         missing: dict[str, Any] = {k: v for k, v in c.counts().items() if getattr(found, k) is None}
         return replace(found, **missing) if missing else found
 
@@ -270,7 +282,7 @@ class BinaryPair:
                 metrics=[self.metric],
                 masks=masks,
                 prevalence=self.comparison.prevalence,
-                with_jackknife=self._method == "bca",
+                with_jackknife="bca" in (self._method, self.protocol.confidence.bootstrap.interval),
             )
 
         return _Tables(candidate=table(pair.candidate), baseline=table(pair.baseline), row=0)

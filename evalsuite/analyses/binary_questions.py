@@ -125,7 +125,7 @@ def by_bootstrap(endpoint: Endpoint, metric: Metric, population: Population) -> 
         return True
     if endpoint.metric not in BOOTSTRAPPED:
         return False  # it brings a bootstrap of its own
-    if endpoint.interval in ("percentile", "basic", "bca"):
+    if endpoint.interval in ("percentile", "basic", "bca") or (endpoint.interval is None and metric.only_if_asked):
         return True
     return population.clustered and metric.clustered_by_bootstrap
 

@@ -10,7 +10,7 @@ from evalsuite.analyses.common import Cell, judged_in, primary_reference_policy,
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import AtLevel, one_sided_p
 from evalsuite.analyses.population import OutputPolicy
-from evalsuite.protocol.comparisons import BASELINE, SUFFIX, compared_metric, criteria, is_difference
+from evalsuite.protocol.comparisons import BASELINE, RATIO, SUFFIX, compared_metric, criteria, is_difference
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.types import Estimate, Finding, TestOutcome
 
@@ -22,6 +22,10 @@ class Paired(Protocol):
 
     def difference(self, cell: Cell, condition: str | None, level: float) -> Estimate:
         """Candidate minus baseline at a two-sided level, under an assumption about missing data (None: primary)."""
+        ...
+
+    def ratio(self, cell: Cell) -> Estimate:
+        """Candidate over baseline, for shares of cases."""
         ...
 
     def own(self, cell: Cell, which: int) -> Estimate:
@@ -88,6 +92,8 @@ def compare(protocol: StudyProtocol, both: Both, cells: Sequence[Cell]) -> Compa
         for cell in cells:
             findings.append(_finding(protocol, asked, cell, pair.difference(cell, None, level), None))
             findings += [_own(protocol, asked, cell, pair, which) for which in (0, 1)]
+            if asked.ratio:
+                findings.append(_ratio(protocol, asked, cell, pair))
         findings += [
             replace(
                 _finding(protocol, asked, cell, pair.difference(cell, condition, level), condition),
@@ -127,6 +133,11 @@ def _finding(
         reference_group=BASELINE,
         estimate=estimate,
     )
+
+
+def _ratio(protocol: StudyProtocol, asked: Comparison, cell: Cell, pair: Paired) -> Finding:
+    found = _finding(protocol, asked, cell, pair.ratio(cell), None)
+    return replace(found, metric=f"{compared_metric(asked)}{RATIO}", role="descriptive")
 
 
 def _own(protocol: StudyProtocol, asked: Comparison, cell: Cell, pair: Paired, which: int) -> Finding:

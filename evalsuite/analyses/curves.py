@@ -59,13 +59,15 @@ def drawn(protocol: StudyProtocol, population: Population, cells: Sequence[Cell]
     return made
 
 
-def curves_of_targets(protocol: StudyProtocol, populations: Mapping[str, Population], whole: Cell) -> tuple[Curve, ...]:
-    """ROC curve with its band and reliability curve with its consistency band of every class or label against the rest,
-    in the whole set."""
+def curves_of_targets(
+    protocol: StudyProtocol, populations: Mapping[str, Population], cells: Sequence[Cell]
+) -> tuple[Curve, ...]:
+    """ROC and reliability curve of every class or label against the rest, in the whole set with their bands, and in
+    every group that is large enough."""
     return tuple(
         replace(curve, target=name)
         for name, population in populations.items()
-        for curve in curves(protocol, drawn(protocol, population, [whole]), seed=protocol.seed)
+        for curve in curves(protocol, drawn(protocol, population, cells), seed=protocol.seed)
         if curve.kind in ("roc", "reliability")
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalsuite.analyses.common import Cell, policies
 from evalsuite.analyses.metrics import two_sided_level
-from evalsuite.analyses.paired_shares import chosen_method, mcnemar_tests, share_difference
+from evalsuite.analyses.paired_shares import chosen_method, mcnemar_tests, share_difference, share_ratio
 from evalsuite.analyses.population import Bools, Ints, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.analyses.several import share
@@ -94,6 +94,18 @@ class FigurePair:
         found = difference_estimate((first, 0, 0), (second, 0, 0), level=level, method=method)
         return replace(found, n=int(sides.include.sum()), **counts)
 
+    def ratio(self, cell: Cell) -> Estimate:
+        """Candidate over baseline, for shares of cases, or why there is none."""
+        sides = self._sides(cell, None)
+        level = two_sided_level(self.protocol.confidence)
+        absent = self._absent(sides, cell, level)
+        if absent is not None:
+            return absent
+        right = self._right(sides)
+        assert right is not None, "the protocol's loader requires a share of cases"
+        people = len(np.unique(self.patient_index[sides.include]))
+        return share_ratio(right, sides.include, self.patient_index, level=level, n_patients=people)
+
     def own(self, cell: Cell, which: int) -> Estimate:
         """One device's own estimate (0 the candidate's, 1 the baseline's) on the cases and under the assumptions of the
         difference."""
@@ -109,7 +121,7 @@ class FigurePair:
             assert found is not None, "a share has a closed interval"
             return found
         table = self._tables(sides, cell, None)[which]
-        return read(table, method=chosen_method(self.protocol, self.comparison), level=level)[0][0]
+        return read(table, method=self.protocol.confidence.bootstrap.interval, level=level)[0][0]
 
     def no_difference(self, cell: Cell) -> Iterator[TestOutcome]:
         """McNemar's tests of shares of cases, where every case is a patient."""
@@ -145,7 +157,10 @@ class FigurePair:
         return None
 
     def _tables(self, sides: Sides, cell: Cell, condition: str | None) -> tuple[Replicated, Replicated]:
-        with_jackknife = chosen_method(self.protocol, self.comparison) == "bca"
+        with_jackknife = "bca" in (
+            chosen_method(self.protocol, self.comparison),
+            self.protocol.confidence.bootstrap.interval,
+        )
 
         def make() -> tuple[Replicated, Replicated]:
             masks = sides.include[np.newaxis]

@@ -12,7 +12,7 @@ from evalsuite.analyses.cuts import Cut, cut, resampling, two_sided_level
 from evalsuite.analyses.population import Bools, Ints, Looks
 from evalsuite.analyses.probability_metrics import OF_PROBABILITIES, ONE_CLASS_WILL_DO, UTILITY
 from evalsuite.protocol.schema import AurocInterval, Endpoint
-from evalsuite.stats import predictive, roc, roc_operating
+from evalsuite.stats import contingency, predictive, roc, roc_operating
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
 from evalsuite.types import Estimate
@@ -115,6 +115,16 @@ def _likelihood_ratio(kind: Literal["positive", "negative"]) -> Callable[[Cut, E
     return estimate
 
 
+def _table_figure(figure: Callable[..., Estimate], **default: Any) -> Callable[[Cut, Endpoint], Estimate]:
+    """A summary of the two-by-two table in closed form; the interval named at the endpoint is its `method`."""
+
+    def estimate(c: Cut, e: Endpoint) -> Estimate:
+        more = {"method": e.interval or default["method"]} if default else {}
+        return figure(**_confusion(c), level=c.level, n_patients=c.n_patients, **more)
+
+    return estimate
+
+
 def _auroc(c: Cut, e: Endpoint) -> Estimate:
     method = cast(AurocInterval, e.interval or c.confidence.auroc)
     return roc.auroc(c.reference, c.score, level=c.level, method=method, cluster=c.patient_index, **c.counts())
@@ -142,6 +152,7 @@ class Metric:
     """How a metric is estimated. `direct` is the closed form; without one the shared patient bootstrap serves.
 
     `clustered_by_bootstrap`: the closed form assumes one case per patient, so that with several the bootstrap is used.
+    `only_if_asked`: the closed form serves where an endpoint names its interval, else the bootstrap.
     """
 
     looks: Looks
@@ -150,6 +161,7 @@ class Metric:
     needs_probability: bool = False
     direct: Callable[[Cut, Endpoint], Estimate] | None = None
     clustered_by_bootstrap: bool = False
+    only_if_asked: bool = False
 
 
 COMPUTABLE: dict[str, Metric] = {
@@ -174,11 +186,43 @@ COMPUTABLE: dict[str, Metric] = {
         direct=_likelihood_ratio("negative"),
         clustered_by_bootstrap=True,
     ),
-    "balanced_accuracy": Metric(looks="call", needs="both", needs_call=True),
-    "f1": Metric(looks="call", needs="both", needs_call=True),
-    "mcc": Metric(looks="call", needs="both", needs_call=True),
-    "kappa": Metric(looks="call", needs="both", needs_call=True),
-    "youden": Metric(looks="call", needs="both", needs_call=True),
+    "balanced_accuracy": Metric(
+        looks="call",
+        needs="both",
+        needs_call=True,
+        direct=_table_figure(contingency.balanced_accuracy, method="newcombe"),
+        clustered_by_bootstrap=True,
+    ),
+    "f1": Metric(
+        looks="call",
+        needs="both",
+        needs_call=True,
+        direct=_table_figure(contingency.f1, method="wilson"),
+        only_if_asked=True,
+        clustered_by_bootstrap=True,
+    ),
+    "mcc": Metric(
+        looks="call",
+        needs="both",
+        needs_call=True,
+        direct=_table_figure(contingency.mcc),
+        clustered_by_bootstrap=True,
+    ),
+    "kappa": Metric(
+        looks="call",
+        needs="both",
+        needs_call=True,
+        direct=_table_figure(contingency.cohen_kappa),
+        only_if_asked=True,
+        clustered_by_bootstrap=True,
+    ),
+    "youden": Metric(
+        looks="call",
+        needs="both",
+        needs_call=True,
+        direct=_table_figure(contingency.youden, method="newcombe"),
+        clustered_by_bootstrap=True,
+    ),
     "auroc": Metric(looks="rank", needs="both", direct=_auroc),
     "average_precision": Metric(looks="rank", needs="both"),
     "partial_auroc": Metric(looks="rank", needs="both", direct=_partial_auroc),

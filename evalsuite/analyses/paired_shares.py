@@ -9,26 +9,35 @@ from typing import Any, cast
 import numpy as np
 
 from evalsuite.analyses.population import Bools, Ints
-from evalsuite.protocol.comparisons import BOOTSTRAPPED
+from evalsuite.protocol.comparisons import BOOTSTRAPPED, compared_metric
 from evalsuite.protocol.schema import Comparison, StudyProtocol
 from evalsuite.stats.bootstrap import BootstrapMethod
+from evalsuite.stats.clustered_tests import clustered_paired_difference
 from evalsuite.stats.differences import (
     McNemarMethod,
-    PairedCounts,
     PairedMethod,
     mcnemar,
     paired_counts,
     paired_difference,
 )
+from evalsuite.stats.paired_ratio import paired_ratio
 from evalsuite.types import Estimate, TestOutcome
 
 Right = tuple[Bools, Bools]
 
 
 def chosen_method(protocol: StudyProtocol, comparison: Comparison) -> BootstrapMethod:
-    """The bootstrap interval a comparison asks for, else the protocol's."""
-    chosen = comparison.interval if comparison.interval in BOOTSTRAPPED else None
-    return cast(BootstrapMethod, chosen or protocol.confidence.bootstrap.interval)
+    """The bootstrap interval of a paired difference: what the comparison asks for, else the one that covers.
+
+    A protocol's BCa is meant for single figures. Of paired differences it held the truth in as few as 75 of 100
+    simulated studies, the basic interval in 95, and of average precisions the percentile interval (decision 0018).
+    """
+    if comparison.interval in BOOTSTRAPPED:
+        return cast(BootstrapMethod, comparison.interval)
+    general = protocol.confidence.bootstrap.interval
+    if general != "bca":
+        return general
+    return "percentile" if compared_metric(comparison).endswith("average_precision") else "basic"
 
 
 def share_difference(
@@ -36,25 +45,29 @@ def share_difference(
 ) -> Estimate | None:
     """Difference of the shares of cases `among` that each device gets right, by a score interval.
 
-    None where patients have several cases (`clustered`): the patient bootstrap serves then, but for two devices that
-    are right and wrong on the same cases. No resample varies there, so as for a single clustered proportion without
-    variance the effective number of pairs is the number of patients.
+    Where patients have several cases (`clustered`) Tango's interval takes the effective number of pairs; for another
+    one there is none (None), and the patient bootstrap serves.
     """
     method = cast(PairedMethod, comparison.interval or "tango")
+    first, second = right[0][among], right[1][among]
     if not clustered:
-        return paired_difference(paired_counts(right[0][among], right[1][among]), level=level, method=method, **counts)
-    if not bool((right[0] == right[1])[among].all()):
+        return paired_difference(paired_counts(first, second), level=level, method=method, **counts)
+    if method != "tango":
         return None
-    people = len(np.unique(patient[among]))
-    both = round(people * float(right[0][among].mean()))
-    found = paired_difference(
-        PairedCounts(both=both, first_only=0, second_only=0, neither=people - both),
-        level=level,
-        method=method,
-        **counts,
-    )
-    how = f"{found.method} on as many pairs as patients (no discordant pair)"
-    return replace(found, n=int(among.sum()), method=how)
+    return clustered_paired_difference(first, second, patient[among], level=level, **counts)
+
+
+def share_ratio(right: Right, among: Bools, patient: Ints, *, level: float, **counts: Any) -> Estimate:
+    """Ratio of the shares of cases `among` that each device gets right, candidate over baseline.
+
+    The score interval is one for independent pairs: where patients have several cases there is the value alone.
+    """
+    found = paired_ratio(paired_counts(right[0][among], right[1][among]), level=level, **counts)
+    repeated = len(np.unique(patient[among])) < int(among.sum())
+    if not repeated or found.low is None:
+        return found
+    why = "patients have several cases; the interval for independent pairs would be too narrow"
+    return replace(found, low=None, high=None, interval_undefined=why)
 
 
 def mcnemar_tests(comparison: Comparison, right: Right, among: Bools) -> Iterator[TestOutcome]:

@@ -169,7 +169,7 @@ def evaluate_several(
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
-        curves=curves_of_targets(protocol, of_targets or {}, cells[0]),
+        curves=curves_of_targets(protocol, of_targets or {}, cells),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=people)
             for s, r, cell, n, people in accounting(population, labels)

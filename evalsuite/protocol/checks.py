@@ -29,6 +29,7 @@ UNREADABLE = "\ufffd"
 
 _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
+_OF_TWO_CLASSES = ("fisher-z", "fleiss")
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 _SETTINGS = (
     *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
@@ -245,8 +246,12 @@ def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, pat
         yield Problem(
             f"metric '{info.name}' needs a probability", f"{path}.metric", "task.probability says the score is none"
         )
-    if endpoint.interval is not None and endpoint.interval not in intervals_for(endpoint, info):
-        allowed = ", ".join(intervals_for(endpoint, info))
+    fitting = intervals_for(endpoint, info)
+    if info.needs_call and protocol.task.kind == "multiclass" and endpoint.target is None:
+        # The closed forms of kappa and MCC are those of two classes.
+        fitting = tuple(name for name in fitting if name not in _OF_TWO_CLASSES)
+    if endpoint.interval is not None and endpoint.interval not in fitting:
+        allowed = ", ".join(fitting)
         hint = f"one of: {allowed}; or leave it out for the default" if allowed else "it has one only; leave it out"
         yield Problem(f"interval '{endpoint.interval}' does not fit '{info.name}'", f"{path}.interval", hint)
 

@@ -132,6 +132,10 @@ def _settings(protocol: StudyProtocol, comparison: Comparison, info: MetricInfo,
             yield Problem(f"metric '{info.name}' has no setting '{name}'", f"{path}.{name}", "remove it")
         if not given and name in info.requires:
             yield Problem("required field missing", f"{path}.{name}", f"metric '{info.name}' needs it")
+    if comparison.ratio and info.name not in SHARES:
+        fitting = [name for name in SHARES if protocol.task.kind in METRICS[name].tasks]
+        hint = f"it is of shares of cases: {', '.join(fitting)}"
+        yield Problem(f"no ratio of '{info.name}' is estimated", f"{path}.ratio", hint)
     known = difference_intervals(info.name)
     if comparison.interval is not None and comparison.interval not in known:
         hint = f"one of: {', '.join(known)}; or leave it out for the default"

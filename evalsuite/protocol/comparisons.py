@@ -8,6 +8,8 @@ from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import BootstrapInterval, Comparison, Criterion, Endpoint, StudyProtocol
 
 SUFFIX = "_difference"
+#: What the ratio of two shares is named with.
+RATIO = "_ratio"
 #: What findings of a difference carry as `reference_group`.
 BASELINE = "baseline"
 

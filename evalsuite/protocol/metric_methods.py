@@ -278,6 +278,12 @@ INTERVALS: dict[str, tuple[str, ...]] = {
     # Absolute values have one interval, made for them; test statistics and chi-square limits have no other.
     **dict.fromkeys(("ece", "mce", "ici", "e50", "e90", "top_label_ece", "classwise_ece", "spiegelhalter_z"), ()),
     "within_subject_cv": (),
+    # In closed form, for one case per patient.
+    "youden": ("newcombe", "rectangle", *BOOTSTRAPS),
+    "balanced_accuracy": ("newcombe", "rectangle", *BOOTSTRAPS),
+    "mcc": ("fisher-z", *BOOTSTRAPS),
+    "kappa": ("fleiss", *BOOTSTRAPS),
+    "f1": ("wilson", "clopper-pearson", *BOOTSTRAPS),
     "loa_lower": ("exact", "mover", "bland-altman", *BOOTSTRAPS),
     "loa_upper": ("exact", "mover", "bland-altman", *BOOTSTRAPS),
 }

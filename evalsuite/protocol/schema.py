@@ -185,6 +185,9 @@ class Comparison(Block):
     interval: str | None = Field(
         default=None, description="tango (default) or newcombe for proportions, delong for the AUROC, or a bootstrap"
     )
+    ratio: bool = Field(
+        default=False, description="print candidate over baseline too, beside the difference; for shares of cases"
+    )
     prevalence: Probability | None = Field(default=None, description="declared prevalence, for PPV and NPV")
     top: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="how many classes count, for top-k accuracy"

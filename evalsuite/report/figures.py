@@ -64,10 +64,17 @@ def _marks(marks: Sequence[Mark], frame: Frame) -> list[str]:
     return parts
 
 
-def roc(curve: Curve, *, band: Curve | None, marks: Sequence[Mark], legend: str, alt: str) -> str:
-    """ROC curve with its band, chance line and operating points."""
+def roc(
+    curve: Curve, *, band: Curve | None, marks: Sequence[Mark], legend: str, alt: str, comparator: bool = False
+) -> str:
+    """ROC curve with its band, chance line and operating points; with a comparator its axes are percent agreements."""
     frame = Frame(left=52, top=10, width=244, height=244)
-    parts = frame.axes(x_title="1 − specificity", y_title="Sensitivity", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
+    x_title, y_title = (
+        ("1 − negative percent agreement", "Positive percent agreement")
+        if comparator
+        else ("1 − specificity", "Sensitivity")
+    )
+    parts = frame.axes(x_title=x_title, y_title=y_title, x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
     parts += _band(band or curve, frame)
     parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
     points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
@@ -77,12 +84,15 @@ def roc(curve: Curve, *, band: Curve | None, marks: Sequence[Mark], legend: str,
     return svg.drawing(HALF, 296, parts, title=alt)
 
 
-def precision_recall(curve: Curve, *, prevalence: float | None, legend: str, alt: str) -> str:
+def precision_recall(curve: Curve, *, prevalence: float | None, legend: str, alt: str, comparator: bool = False) -> str:
     """Positive predictive value against sensitivity, with the set's prevalence as the line of no skill."""
     frame = Frame(left=52, top=10, width=244, height=244)
-    parts = frame.axes(
-        x_title="Sensitivity", y_title="Positive predictive value", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS
+    x_title, y_title = (
+        ("Positive percent agreement", "Comparator-positive share of calls")
+        if comparator
+        else ("Sensitivity", "Positive predictive value")
     )
+    parts = frame.axes(x_title=x_title, y_title=y_title, x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS)
     parts += _band(curve, frame)
     if prevalence is not None:
         y = frame.y(prevalence)

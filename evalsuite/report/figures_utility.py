@@ -71,6 +71,39 @@ def net_benefit(curves: Sequence[Curve], *, thresholds: Sequence[float], names: 
     return svg.drawing(634, frame.bottom + 40, parts, title=alt)
 
 
+def benefit_difference(curve: Curve, band: Curve | None, *, thresholds: Sequence[float], alt: str) -> str:
+    """Net benefit of one model less that of another over threshold probability, with its band and the line of none."""
+    values = [*curve.y, 0.0, *(band.low or () if band else ()), *(band.high or () if band else ())]
+    room = 0.05 * (max(values) - min(values)) or 0.01
+    frame = Frame(
+        left=52,
+        top=10,
+        width=452,
+        height=150,
+        x_range=(min(0.0, *curve.x), max(curve.x)),
+        y_range=(min(values) - room, max(values) + room),
+    )
+    parts = frame.axes(
+        x_title="Threshold probability",
+        y_title="Difference",
+        x_ticks=svg.nice_ticks(*frame.x_range, about=10),
+        y_ticks=svg.nice_ticks(*frame.y_range, about=4),
+    )
+    if band is not None and band.low is not None and band.high is not None:
+        upper = [(frame.x(x), frame.y(v)) for x, v in zip(band.x, band.high, strict=True)]
+        lower = [(frame.x(x), frame.y(v)) for x, v in zip(band.x, band.low, strict=True)]
+        parts.append(svg.polygon([*upper, *reversed(lower)], fill=BLUE_LIGHT))
+    parts.append(svg.line(frame.left, frame.y(0.0), frame.right, frame.y(0.0), stroke=MUTED, dash="3 3"))
+    for threshold in thresholds:
+        if frame.x_range[0] <= threshold <= frame.x_range[1]:
+            parts.append(
+                svg.line(frame.x(threshold), frame.top, frame.x(threshold), frame.bottom, stroke=MUTED, dash="2 3")
+            )
+    points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    return svg.drawing(634, frame.bottom + 40, parts, title=alt)
+
+
 def _pieces(curve: Curve, low: float) -> list[list[tuple[float, float]]]:
     """The stretches of a line above `low`, each cut off where it meets it: what lies below is not drawn."""
     pieces: list[list[tuple[float, float]]] = [[]]

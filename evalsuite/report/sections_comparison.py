@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalsuite.protocol.comparisons import BASELINE, compared_metric
+from evalsuite.protocol.comparisons import RATIO, compared_metric, is_difference
 from evalsuite.protocol.schema import Comparison
 from evalsuite.report.format import (
     format_count,
@@ -38,6 +38,9 @@ def comparison(material: Material) -> Section | None:
         "the baseline unless the protocol says otherwise."
     )
     blocks: list[Block] = [Prose(paragraphs=(text,)), _whole(material, found)]
+    ratios = _ratios(material, found)
+    if ratios is not None:
+        blocks.append(ratios)
     tests = _tests(material)
     if tests is not None:
         blocks.append(tests)
@@ -59,7 +62,7 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
     chosen: list[Finding] = []
     for asked in material.protocol.comparisons:
         mine = [(i, f) for i, f in found if f.endpoint == asked.name and not f.stratum]
-        difference = next(((i, f) for i, f in mine if f.reference_group == BASELINE), None)
+        difference = next(((i, f) for i, f in mine if is_difference(f.metric)), None)
         if difference is None:
             continue
         index, finding = difference
@@ -98,8 +101,44 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
     )
 
 
+def _ratios(material: Material, found: list[tuple[int, Finding]]) -> Table | None:
+    """Candidate over baseline, where the protocol asks for it."""
+    chosen = [(i, f) for i, f in found if f.metric.endswith(RATIO)]
+    if not chosen:
+        return None
+    rows = []
+    for index, f in chosen[:_MOST_ROWS]:
+        title = f"{metric_title(f.metric.removesuffix(RATIO))} · {clean(f.endpoint, longest=80)}"
+        e = f.estimate
+        code = material.method_codes.get(e.method, "") if e.value is not None else "–"
+        cells = (
+            Cell(text=title, sub=format_stratum(f.stratum) if f.stratum else "whole test set"),
+            Cell(text=format_estimate(f.metric, e), kind="number" if e.value is not None else "muted"),
+            Cell(text=format_count(e.n), kind="number"),
+            Cell(text=code, kind="muted"),
+            Cell(text=anchor(index), kind="muted"),
+        )
+        rows.append(Row(cells=cells, anchor=anchor(index)))
+    notes = [material.method_note(f.estimate for _, f in chosen), material.set_note]
+    if len(chosen) > _MOST_ROWS:
+        notes.append(f"{len(chosen) - _MOST_ROWS} more rows are in the attached evidence.json (analysis: comparison).")
+    return Table(
+        label="",
+        caption="Ratios of shares, candidate over baseline",
+        columns=(
+            Column(title="Ratio of", width=36),
+            Column(title=f"Ratio, {material.interval_title}", align="right", width=32),
+            Column(title="n", align="right", width=10),
+            Column(title="Method", width=10),
+            Column(title="Finding", align="right", width=12),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
 def _groups(material: Material, found: list[tuple[int, Finding]]) -> Table | None:
-    inside = [(i, f) for i, f in found if f.stratum and f.reference_group == BASELINE]
+    inside = [(i, f) for i, f in found if f.stratum and is_difference(f.metric)]
     if not inside:
         return None
     rows: list[Row] = []

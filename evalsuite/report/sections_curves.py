@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalsuite.report.figures import Mark, histogram, precision_recall, reliability, roc
-from evalsuite.report.figures_utility import net_benefit
+from evalsuite.report.figures_utility import benefit_difference, net_benefit
 from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
 from evalsuite.report.sections_agreement import agreement_figures
@@ -25,10 +25,8 @@ def performance(material: Material) -> Section:
 def _marks(material: Material) -> list[Mark]:
     marks = []
     for point in material.protocol.operating_points[:5]:
-        positive, negative = (
-            finding_at(material, "sensitivity", point.name),
-            finding_at(material, "specificity", point.name),
-        )
+        names = ("ppa", "npa") if is_comparator(material) else ("sensitivity", "specificity")
+        positive, negative = (finding_at(material, name, point.name) for name in names)
         if positive is None or negative is None:
             continue
         p, q = positive.estimate, negative.estimate
@@ -64,6 +62,9 @@ def performance_curves(material: Material) -> list[Block]:
     utility = _utility_figure(material)
     if utility is not None:
         blocks.append(utility)
+    difference = _benefit_difference(material)
+    if difference is not None:
+        blocks.append(difference)
     if is_measurement(material):
         return agreement_figures(material)
     if is_detection(material):
@@ -97,19 +98,27 @@ def _roc_figure(
         notes.append(f"Circles: operating points with {material.interval_title} in both directions.")
     return Figure(
         label="", caption=caption, alt=alt, notes=tuple(notes),
-        svg=roc(line, band=band, marks=marks, legend=legend, alt=alt),
+        svg=roc(line, band=band, marks=marks, legend=legend, alt=alt, comparator=is_comparator(material)),
     )  # fmt: skip
+
+
+def is_comparator(material: Material) -> bool:
+    """Whether the reference is another test, so that nothing may be called a sensitivity."""
+    return material.protocol.task.reference_is == "comparator"
 
 
 def _pr_figure(material: Material, curve: Curve) -> Figure:
     legend, words = _legend(material, "average_precision")
     prevalence = next((f.estimate.value for _, f in material.findings(overall=True) if f.metric == "prevalence"), None)
     alt = f"Precision-recall curve. {words}"
-    notes = ["Predictive values hold at the test set's own prevalence"]
+    share = "Shares of positive calls" if is_comparator(material) else "Predictive values"
+    notes = [f"{share} hold at the test set's own prevalence"]
     notes[0] += f", {format_number(prevalence)} (dashed line)." if prevalence is not None else "."
     return Figure(
         label="", caption="Precision-recall curve", alt=alt, notes=tuple(notes),
-        svg=precision_recall(curve, prevalence=prevalence, legend=legend, alt=alt),
+        svg=precision_recall(
+            curve, prevalence=prevalence, legend=legend, alt=alt, comparator=is_comparator(material)
+        ),
     )  # fmt: skip
 
 
@@ -165,6 +174,35 @@ def _utility_figure(material: Material) -> Figure | None:
         notes=tuple(notes),
         svg=net_benefit(
             curves, thresholds=[p.threshold for p in material.protocol.operating_points], names=names, alt=alt
+        ),
+    )
+
+
+def _benefit_difference(material: Material) -> Figure | None:
+    """Net benefit of the candidate less the baseline's, where there is a baseline."""
+    curves = material.curves("net_benefit")
+    line = next((c for c in curves if c.series == "difference"), None)
+    if line is None:
+        return None
+    band = next((c for c in curves if c.series in ("difference", "difference band") and c.low is not None), None)
+    n = line.n if isinstance(line.n, int) else None
+    least, most = min(line.y), max(line.y)
+    alt = (
+        f"Net benefit of the candidate less that of the baseline in {format_count(n)} cases, over threshold "
+        f"probabilities from {format_number(line.x[0], 2)} to {format_number(line.x[-1], 2)}: between "
+        f"{format_number(least)} and {format_number(most)}."
+    )
+    note = (
+        f"Above the dashed line the candidate does more good. Band: {material.interval_title} at each threshold by "
+        f"itself, {clean(line.method or 'method not recorded', longest=160)}. n = {format_count(n)} cases."
+    )
+    return Figure(
+        label="",
+        caption="Difference in net benefit, candidate less baseline",
+        alt=alt,
+        notes=(note,),
+        svg=benefit_difference(
+            line, band, thresholds=[p.threshold for p in material.protocol.operating_points], alt=alt
         ),
     )
 

@@ -72,12 +72,17 @@ def reliability_small(material: Material) -> list[Block]:
         band = next(iter(material.curves("reliability", series="consistency", target=curve.target)), None)
         figures.append(_reliability(material, said, curve, band))
     blocks = _side_by_side(figures, len(of_targets), "reliability curves")
-    groups = [c for c in material.evidence.curves if c.kind == "reliability" and c.stratum and c.target is None]
+    groups = [c for c in material.evidence.curves if c.kind == "reliability" and c.stratum]
     if groups:
-        small = [_reliability(material, format_stratum(c.stratum), c, None) for c in groups[:MOST_FIGURES]]
+        small = [_reliability(material, _said(c), c, None) for c in groups[:MOST_FIGURES]]
         blocks.append(Heading(text="Reliability in groups", id="reliability-groups"))
         blocks += _side_by_side(small, len(groups), "reliability curves")
     return blocks
+
+
+def _said(curve: Curve) -> str:
+    group = format_stratum(curve.stratum)
+    return group if curve.target is None else f"{clean(curve.target, longest=60)}, {group}"
 
 
 def _reliability(material: Material, said: str, curve: Curve, band: Curve | None) -> Figure:

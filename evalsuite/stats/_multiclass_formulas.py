@@ -109,13 +109,19 @@ def statistic(metric: str, sample: ClassSample, *, bins: int) -> Statistic:
         return Statistic(
             value=lambda p: ratio(np.abs(p.sums["top_gap"]).sum(axis=1), p.sums["n"][:, 0]),
             reason=lambda p: "no cases",
-            inflated=True,
+            change=lambda p, data: _change(p, data, "top_gap", 1),
         )
     return Statistic(
         value=lambda p: ratio(np.abs(p.sums["class_gap"]).sum(axis=1), k * p.sums["n"][:, 0]),
         reason=lambda p: "no cases",
-        inflated=True,
+        change=lambda p, data: _change(p, data, "class_gap", k),
     )
+
+
+def _change(p: Parts, data: Parts, gaps: str, k: int) -> FloatArray:
+    """Mean absolute change of the bins' gaps against the data, over `k` classes."""
+    now = ratio(p.sums[gaps], np.broadcast_to(p.sums["n"], p.sums[gaps].shape))
+    return np.asarray(np.abs(now - data.sums[gaps] / data.sums["n"]).sum(axis=1) / k)
 
 
 def _kappa(p: Parts) -> FloatArray:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
+from scipy.linalg import lapack
 from scipy.optimize import brentq, minimize
 
 from evalsuite.stats._means import Floats
@@ -35,7 +36,8 @@ class Problem:
     `levels[j]` is the factor of column j of the indicators; values are centred and scaled by `shift` and `scale`. The
     levels of one factor share no measurement, so that its own cross-products are a diagonal: those of the factor with
     most levels, `large`, whose columns come first, are kept as `counts`; `cross (others, large)` and `others` hold the
-    rest. A thousand patients then cost little more than their number.
+    rest, `z (levels, 2)` the products with the intercept and the values. A thousand patients then cost little more than
+    their number.
     """
 
     n: int
@@ -43,8 +45,7 @@ class Problem:
     counts: Floats
     cross: Floats
     others: Floats
-    zx: Floats
-    zy: Floats
+    z: Floats
     xy: float
     yy: float
     shift: float
@@ -73,26 +74,26 @@ class Problem:
         """
         scale = ratio[self.levels]
         k = self.counts.size
-        right = np.column_stack((scale * self.zx, scale * self.zy))
+        right = scale[:, None] * self.z
         diagonal = 1.0 + scale[:k] ** 2 * self.counts
         root = np.sqrt(diagonal)
         u = right[:k] / root[:, None]
         log_det = float(np.log(diagonal).sum())
+        xx, xy, yy = float(u[:, 0] @ u[:, 0]), float(u[:, 0] @ u[:, 1]), float(u[:, 1] @ u[:, 1])
         if scale.size > k:
             rest = scale[k:]
-            across = rest[:, None] * self.cross * (scale[:k] / root)[None, :]
-            system = rest[:, None] * self.others * rest[None, :] - across @ across.T
-            system[np.diag_indices_from(system)] += 1.0
-            factor = linalg.cholesky(system, lower=True, check_finite=False)
-            below = linalg.solve_triangular(factor, right[k:] - across @ u, lower=True, check_finite=False)
-            u = np.vstack((u, below))
-            log_det += 2.0 * float(np.log(np.diag(factor)).sum())
-        return (
-            log_det,
-            max(self.n - float(u[:, 0] @ u[:, 0]), 1e-12),
-            self.xy - float(u[:, 0] @ u[:, 1]),
-            self.yy - float(u[:, 1] @ u[:, 1]),
-        )
+            across = rest[:, None] * self.cross * (scale[:k] / root)
+            system = rest[:, None] * self.others * rest - across @ across.T
+            system.flat[:: rest.size + 1] += 1.0
+            # Straight to LAPACK: the systems are small and solved thousands of times.
+            factor, failed = lapack.dpotrf(system, lower=1)
+            if failed:
+                raise np.linalg.LinAlgError("the factors' cross-products are not positive definite")
+            below, _ = lapack.dtrtrs(factor, right[k:] - across @ u, lower=1)
+            log_det += 2.0 * float(np.log(factor.diagonal()).sum())
+            xx, xy = xx + float(below[:, 0] @ below[:, 0]), xy + float(below[:, 0] @ below[:, 1])
+            yy += float(below[:, 1] @ below[:, 1])
+        return log_det, max(self.n - xx, 1e-12), self.xy - xy, self.yy - yy
 
 
 def build(y: Floats, codes: Sequence[NDArray[np.intp]]) -> Problem:
@@ -124,8 +125,7 @@ def build(y: Floats, codes: Sequence[NDArray[np.intp]]) -> Problem:
         counts=zx[:k].copy(),
         cross=cross,
         others=others,
-        zx=zx,
-        zy=zy,
+        z=np.column_stack((zx, zy)),
         xy=float(v.sum()),
         yy=float(v @ v),
         shift=shift,

@@ -23,7 +23,14 @@ from evalsuite.stats._stratum_plan import (
     rank_values,
     weighted_sums,
 )
-from evalsuite.stats.bootstrap_interval import TITLES, BootstrapMethod, bootstrap_interval, check_method
+from evalsuite.stats.bootstrap_interval import (
+    FOLDED_TITLE,
+    TITLES,
+    BootstrapMethod,
+    bootstrap_interval,
+    check_method,
+    folded_interval,
+)
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
 
@@ -61,14 +68,14 @@ class Parts:
 class Statistic:
     """A formula `(r,)` of the parts, and why it has no value where it is NaN on the data.
 
-    `inflated` marks statistics that resampling makes larger than the data's (calibration errors): they get the basic
-    interval, extended to the estimate.
+    `change` belongs to means of absolute values, which resampling makes larger than the data's (calibration errors):
+    the size `(r,)` of what replicates change in the values themselves, for `folded_interval`.
     """
 
     value: Callable[[Parts], FloatArray]
     reason: Callable[[Parts], str]
     bounds: tuple[float, float] = (0.0, 1.0)
-    inflated: bool = False
+    change: Callable[[Parts, Parts], FloatArray] | None = None
     counts: Callable[[Parts], tuple[float, float]] | None = None
 
 
@@ -88,13 +95,15 @@ class Replicated:
     """Every statistic in every stratum: on the data, in each replicate, with each patient left out; read at any level.
 
     `point (s, m)` and `values (s, m, r)` hold NaN where a statistic does not exist; `reasons[s][m]` says why for the
-    data. `jackknife[s][m]` is `(p,)` over `patients[s]` (codes of the draw), None where it was not asked for. Replicate
-    `r` is the same resample of patients everywhere, so differences of two columns are paired.
+    data. `errors[m] (s, r)` are the changes of statistic m, where it has them. `jackknife[s][m]` is `(p,)` over
+    `patients[s]` (codes of the draw), None where it was not asked for. Replicate `r` is the same resample of patients
+    everywhere, so differences of two columns are paired.
     """
 
     statistics: tuple[Statistic, ...]
     point: FloatArray
     values: FloatArray
+    errors: Mapping[int, FloatArray]
     reasons: tuple[tuple[str | None, ...], ...]
     jackknife: tuple[tuple[FloatArray | None, ...], ...]
     proportions: tuple[tuple[tuple[float, float] | None, ...], ...]
@@ -164,6 +173,8 @@ def replicated(
             raise ValueError(f"{name} must have shape ({draw.n}, w), got {columns.shape}")
     plans = [_plan(draw, material, mask) for mask in chosen]
     values = np.full((len(plans), len(statistics), draw.replicates), np.nan)
+    errors = {m: np.full((len(plans), draw.replicates), np.nan) for m, s in enumerate(statistics) if s.change}
+    data = [_of_data(plan) if errors and plan.n_cases else None for plan in plans]
 
     def fill(part: slice, counts: Counts) -> None:
         for s, plan in enumerate(plans):
@@ -173,6 +184,9 @@ def replicated(
             parts = _parts(plan, weighted_sums(mine, plan.fixed) * plan.scale, mine)
             for m, statistic in enumerate(statistics):
                 values[s, m, part] = statistic.value(parts)
+                whole = data[s]
+                if statistic.change is not None and whole is not None:
+                    errors[m][s, part] = statistic.change(parts, whole)
 
     each_block(draw, fill, cases=int(np.count_nonzero(chosen)), threads=threads)
     rows = [_on_the_data(plan, statistics, with_jackknife=with_jackknife) for plan in plans]
@@ -180,6 +194,7 @@ def replicated(
         statistics=tuple(statistics),
         point=np.array([row.point for row in rows]).reshape(len(plans), len(statistics)),
         values=values,
+        errors=errors,
         reasons=tuple(row.reasons for row in rows),
         jackknife=tuple(row.jackknife for row in rows),
         proportions=tuple(row.proportions for row in rows),
@@ -240,6 +255,10 @@ def _parts(plan: _Plan, sums: FloatArray, counts: Counts) -> Parts:
     return _named(plan, sums, found, {name: of_counts(counts) for name, of_counts in plan.counted.items()})
 
 
+def _of_data(plan: _Plan) -> Parts:
+    return _parts(plan, plan.plain, np.ones((1, plan.patients.size), dtype=np.int32))
+
+
 def _left_out(plan: _Plan) -> Parts:
     """Every patient of the stratum left out in turn."""
     people = plan.patients.size
@@ -294,14 +313,14 @@ def _on_the_data(plan: _Plan, statistics: Sequence[Statistic], *, with_jackknife
     if plan.n_cases == 0:
         nothing = (None,) * many
         return _Row(point=(np.nan,) * many, reasons=("no cases",) * many, jackknife=nothing, proportions=nothing)
-    data = _parts(plan, plan.plain, np.ones((1, plan.patients.size), dtype=np.int32))
+    data = _of_data(plan)
     point = tuple(float(s.value(data)[0]) for s in statistics)
-    needed = with_jackknife and any(not s.inflated for s in statistics)
+    needed = with_jackknife and any(s.change is None for s in statistics)
     left_out = _left_out(plan) if needed else None
     return _Row(
         point=point,
         reasons=tuple(None if np.isfinite(v) else s.reason(data) for s, v in zip(statistics, point, strict=True)),
-        jackknife=tuple(None if left_out is None or s.inflated else s.value(left_out) for s in statistics),
+        jackknife=tuple(None if left_out is None or s.change is not None else s.value(left_out) for s in statistics),
         proportions=tuple(
             s.counts(data) if s.counts is not None and np.isfinite(v) else None
             for s, v in zip(statistics, point, strict=True)
@@ -332,8 +351,9 @@ def _estimate(table: Replicated, s: int, m: int, *, level: float, method: Bootst
     reason = table.reasons[s][m]
     if table.n_cases[s] == 0:
         return Estimate.not_estimable(reason or "no cases", **common)
-    used: BootstrapMethod = "basic" if statistic.inflated else method
-    title = f"patient bootstrap, {TITLES[used]}, B={replicates.size}"
+    title = f"patient bootstrap, {TITLES[method]}, B={replicates.size}"
+    if statistic.change is not None:
+        title = FOLDED_TITLE.format(replicates=replicates.size)
     common |= {
         "replicates": int(replicates.size),
         "replicates_undefined": int((~np.isfinite(replicates)).sum()),
@@ -341,15 +361,15 @@ def _estimate(table: Replicated, s: int, m: int, *, level: float, method: Bootst
     if reason is not None:
         return Estimate.not_estimable(reason, method=title, **common)
     point = float(table.point[s, m])
-    interval = bootstrap_interval(
-        replicates, point, method=used, level=level, jackknife=table.jackknife[s][m], bounds=statistic.bounds
-    )
+    if statistic.change is not None:
+        interval = folded_interval(replicates, table.errors[m][s], point, level=level, highest=statistic.bounds[1])
+    else:
+        interval = bootstrap_interval(
+            replicates, point, method=method, level=level, jackknife=table.jackknife[s][m], bounds=statistic.bounds
+        )
     low, high, absent = interval.low, interval.high, interval.undefined
     if table.patients[s].size == 1 and absent is not None:
         absent = "one patient only: resampling patients cannot show any variation"
-    if statistic.inflated and low is not None and high is not None:
-        title += ", extended to the estimate"
-        low, high = min(low, point), max(high, point)
     counts = table.proportions[s][m]
     if counts is not None:
         common |= {"numerator": counts[0], "denominator": counts[1]}

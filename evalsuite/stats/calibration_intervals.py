@@ -16,8 +16,14 @@ from evalsuite.stats._binary_inputs import BinarySample, FloatArray, IntArray, b
 from evalsuite.stats._logistic import fit_logistic
 from evalsuite.stats.bins import BinScheme, bin_index
 from evalsuite.stats.bootstrap import method_title
-from evalsuite.stats.bootstrap_interval import FOLDED_TITLE, BootstrapInterval, BootstrapMethod, folded_interval
+from evalsuite.stats.bootstrap_interval import (
+    FOLDED_TITLE,
+    BootstrapInterval,
+    BootstrapMethod,
+    folded_interval,
+)
 from evalsuite.stats.calibration_error import binned_error, brier_decomposition, debiased_ece_value
+from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.statistic_bootstrap import statistic_interval
 from evalsuite.types import Estimate, Unit
@@ -219,8 +225,8 @@ def brier_part(
     """Reliability, resolution or uncertainty of the Brier score (Murphy), with a bootstrap interval over patients.
 
     Reliability and resolution are squared distances, which resampling inflates: their interval is `folded_interval` of
-    the distance, squared. Uncertainty, π (1 − π), has a percentile interval. Bins are those of the data throughout. Not
-    estimable without cases.
+    the distance, squared. Uncertainty, π (1 − π), has that of the prevalence π: resampling it would miss its highest
+    value, ¼, which no resample exceeds. Bins are those of the data throughout. Not estimable without cases.
 
     References
     ----------
@@ -234,35 +240,30 @@ def brier_part(
     if sample.n == 0:
         return _none(sample, "no cases", level, title)
     value = float(getattr(brier_decomposition(sample.reference, sample.score, bins, scheme), which))
-    y, p = sample.reference, sample.score
     if which == "uncertainty":
-        found = statistic_interval(
-            lambda drawn: float(y[drawn].mean() * (1.0 - y[drawn].mean())) if drawn.size else math.nan,
-            value,
-            cluster=_patients(sample),
-            method="percentile",
-            level=level,
-            replicates=replicates,
-            seed=seed,
-            bounds=(0.0, 0.25),
-        )
-        return _made(sample, value, found, level=level, method=method_title("percentile", replicates))
+        return _uncertainty(sample, value, level)
+    y, p = sample.reference, sample.score
     index = bin_index(p, bins=bins, scheme=scheme)
+    draw = PatientDraw(_patients(sample), replicates, seed)
+    # Per patient and bin: cases, positives, sum of probabilities.
+    place, size = draw.patient * bins + index, draw.n_patients * bins
+    table = np.stack([np.bincount(place, w, size) for w in (np.ones(sample.n), y, p)]).reshape(3, draw.n_patients, bins)
 
-    def parts(weight: FloatArray) -> FloatArray:
-        """Per bin the root of its share times its distance: the squares sum to the part."""
-        n, positive, expected = (
-            np.bincount(index, weights=w, minlength=bins) for w in (weight, weight * y, weight * p)
-        )
-        base = expected if which == "reliability" else n * (positive.sum() / n.sum())
-        return np.asarray(
-            np.divide(positive - base, np.sqrt(n * n.sum()), out=np.zeros(n.size), where=n > 0), dtype=np.float64
-        )
+    def summed(counts: FloatArray) -> FloatArray:
+        """`(3, r, bins)` sums of the cases drawn."""
+        return np.asarray(counts @ table)
 
-    whole = parts(np.ones(sample.n))
-    drawn = [parts(weight) for weight in _weights(sample, replicates, seed)]
-    roots = np.array([math.sqrt(float(v @ v)) for v in drawn])
-    errors = np.array([math.sqrt(float((v - whole) @ (v - whole))) for v in drawn])
+    def parts(sums: FloatArray) -> FloatArray:
+        """`(r, bins)` root of each bin's share times its distance: the squares sum to the part."""
+        n, positive, expected = sums
+        total = n.sum(axis=1, keepdims=True)
+        base = expected if which == "reliability" else n * (positive.sum(axis=1, keepdims=True) / total)
+        return np.asarray(np.divide(positive - base, np.sqrt(n * total), out=np.zeros_like(n), where=n > 0))
+
+    drawn = np.concatenate([summed(counts.astype(np.float64)) for _, counts in draw.blocks()], axis=1)
+    whole, resampled = parts(summed(np.ones((1, draw.n_patients)))), parts(drawn)
+    roots = np.sqrt((resampled**2).sum(axis=1))
+    errors = np.sqrt(((resampled - whole) ** 2).sum(axis=1))
     root = folded_interval(roots, errors, math.sqrt(value), level=level)
     found = BootstrapInterval(
         low=None if root.low is None else root.low**2,
@@ -272,6 +273,18 @@ def brier_part(
         replicates_undefined=root.replicates_undefined,
     )
     return _made(sample, value, found, level=level, method=title)
+
+
+def _uncertainty(sample: BinarySample, value: float, level: float) -> Estimate:
+    """π (1 − π) over the interval of the prevalence π: it rises up to ½ and falls from there."""
+    prevalence = clustered_proportion(sample.reference, _patients(sample), level=level, unit=sample.unit)
+    common: dict[str, Any] = {**sample.counts, "n": sample.n, "unit": sample.unit, "level": level}
+    common["method"] = f"of the prevalence's interval ({prevalence.method})"
+    if prevalence.low is None or prevalence.high is None:
+        return Estimate(value=value, interval_undefined=prevalence.interval_undefined, **common)
+    ends = [p * (1.0 - p) for p in (prevalence.low, prevalence.high)]
+    high = 0.25 if prevalence.low <= 0.5 <= prevalence.high else max(ends)
+    return Estimate(value=value, low=min(ends), high=high, **common)
 
 
 def _patients(sample: BinarySample) -> IntArray:

@@ -143,11 +143,46 @@ def decision_curve(
     sample = binary_sample(reference, probability, cluster=cluster, probability=True)
     grid = np.arange(1, 100) / 100.0 if thresholds is None else _thresholds(thresholds)
     found = _estimates(sample, None, grid, quantity, prevalence, level, method, replicates, seed)
+    everyone = np.repeat([float(sample.n_negative), float(sample.n_positive)], grid.size + 1).reshape(1, 2, -1)
+    treat_all = _values(quantity, everyone, grid, prevalence)[0]
+    return _curve(sample, grid, found, treat_all, quantity, prevalence)
+
+
+def decision_curve_difference(
+    reference: npt.ArrayLike,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    thresholds: npt.ArrayLike | None = None,
+    *,
+    quantity: Quantity = "net_benefit",
+    prevalence: float | None = None,
+    level: float = 0.95,
+    method: BootstrapMethod = "percentile",
+    replicates: int = 1000,
+    seed: int = 0,
+    cluster: npt.ArrayLike | None = None,
+) -> DecisionCurve:
+    """First minus second model over `thresholds (t,)`, on the same patients: `value` is the difference, paired.
+
+    Treating all or none is the same for both, so that `treat_all` is 0. Raises as `decision_curve`.
+    """
+    a, b = (binary_sample(reference, p, cluster=cluster, probability=True) for p in (first, second))
+    grid = np.arange(1, 100) / 100.0 if thresholds is None else _thresholds(thresholds)
+    found = _estimates(a, b, grid, quantity, prevalence, level, method, replicates, seed)
+    return _curve(a, grid, found, np.zeros(grid.size), quantity, prevalence)
+
+
+def _curve(
+    sample: BinarySample,
+    grid: FloatArray,
+    found: list[Estimate],
+    treat_all: FloatArray,
+    quantity: Quantity,
+    prevalence: float | None,
+) -> DecisionCurve:
     if found[0].undefined is not None:
         raise ValueError(f"no decision curve: {found[0].undefined}")
     share = sample.n_positive / sample.n if prevalence is None else prevalence
-    everyone = np.repeat([float(sample.n_negative), float(sample.n_positive)], grid.size + 1).reshape(1, 2, -1)
-    treat_all = _values(quantity, everyone, grid, prevalence)[0]
     return DecisionCurve(
         threshold=grid,
         value=np.array([e.value for e in found], dtype=np.float64),

@@ -196,7 +196,7 @@ def multiclass_bootstrap(
     Hand & Till's M is the mean over all pairs of classes i, j of (A(i|j) + A(j|i)) / 2, where A(i|j) is the chance that
     a case of i has a larger score for i than a case of j, ties one half. It does not depend on how common classes are.
     Class-wise ECE is the mean over classes of the calibration error of that class's probability; top-label ECE that of
-    the predicted class's probability. Both are inflated by resampling and get the basic interval.
+    the predicted class's probability. Both are inflated by resampling and get `folded_interval`.
 
     References
     ----------

@@ -202,6 +202,7 @@ def vus_replicates(
         statistics=(_VUS,),
         point=np.array([[point] for point, _ in rows]).reshape(len(plans), 1),
         values=values[:, None, :],
+        errors={},
         reasons=tuple((plan.empty,) for plan in plans),
         jackknife=tuple((left_out,) for _, left_out in rows),
         proportions=((None,),) * len(plans),

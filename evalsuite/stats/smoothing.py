@@ -140,7 +140,10 @@ def _cosine(probability: FloatArray, residual: FloatArray) -> FloatArray:
 
 
 def _smoothed(coefficients: FloatArray, width: float) -> float:
-    damping = np.exp(-((np.pi * np.arange(KERNEL_CELLS) * width) ** 2) / 2.0)
+    # A factor below 1e-17 is as good as 0, and most of them are.
+    n = KERNEL_CELLS if width <= 0.0 else min(KERNEL_CELLS, int(9.0 / (np.pi * width)) + 1)
+    damping = np.zeros(KERNEL_CELLS)
+    damping[:n] = np.exp(-((np.pi * np.arange(n) * width) ** 2) / 2.0)
     return float(np.abs(idct(coefficients * damping, type=2, norm="ortho")).sum())
 
 

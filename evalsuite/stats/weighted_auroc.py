@@ -26,6 +26,8 @@ from evalsuite.types import Estimate, Unit
 
 Bools = NDArray[np.bool_]
 
+_BLOCK_ELEMENTS = 2_000_000
+
 
 def _placements(values: Floats, others: Floats, weight: Floats) -> Floats:
     """For each value the weighted share of `others` below it, equal ones counting one half."""
@@ -159,13 +161,14 @@ def weighted_auroc_bootstrap(
     order = np.argsort(s, kind="stable")
     yo, wo, who = y[order], d.weight[order], draw.patient[order]
     last = np.flatnonzero(np.append(s[order][1:] != s[order][:-1], True))
-    for start, counts in draw.blocks():
-        for row, count in enumerate(counts):
-            w = wo * count[who]
-            positive, negative = (np.append(0.0, np.cumsum(np.where(c, w, 0.0))[last]) for c in (yo, ~yo))
-            if positive[-1] > 0 and negative[-1] > 0:
-                wins = np.diff(positive) @ (negative[1:] + negative[:-1]) / 2.0
-                values[start + row] = wins / (positive[-1] * negative[-1])
+    for start, counts in draw.blocks(size=max(1, _BLOCK_ELEMENTS // y.size)):
+        w = wo * counts[:, who]
+        positive, negative = (
+            np.pad(np.cumsum(np.where(c, w, 0.0), axis=1)[:, last], ((0, 0), (1, 0))) for c in (yo, ~yo)
+        )
+        wins = (np.diff(positive, axis=1) * (negative[:, 1:] + negative[:, :-1])).sum(axis=1) / 2.0
+        pairs = positive[:, -1] * negative[:, -1]
+        values[start : start + len(counts)] = np.divide(wins, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
     area = _auroc_parts(y, s, d.weight)[0]
     i = bootstrap_interval(values, area, method=method, level=level, bounds=(0.0, 1.0))
     return Estimate(

@@ -19,6 +19,7 @@ from evalsuite.judging import judge
 from evalsuite.protocol.load import parse_protocol
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
+from evalsuite.stats.clustered_tests import clustered_paired_difference
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Evidence
 
@@ -318,6 +319,11 @@ def test_errors_of_two_devices_are_compared_on_the_same_resamples() -> None:
     for name, f in figures.items():
         e = difference(results, name)
         assert e.value == pytest.approx(f(np.arange(N), a) - f(np.arange(N), b), abs=1e-9), name
+        if name == "near":
+            right = [np.abs(d - size) <= 2.0 for d in (a, b)]
+            wanted = clustered_paired_difference(*right, np.arange(N) // 3)
+            assert (e.low, e.high) == (wanted.low, wanted.high)
+            continue
         limits = copied(lambda i, f=f: f(i, a) - f(i, b), per_patient=3)
         assert (e.low, e.high) == pytest.approx(limits, abs=1e-9), name
     evidence = Evidence(

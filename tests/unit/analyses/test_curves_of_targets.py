@@ -21,7 +21,7 @@ from tests.unit.analyses.test_several_classes import (
 
 
 def curve(results, kind: str, target: str, series: str | None) -> Curve:
-    found = [c for c in results.curves if (c.kind, c.target, c.series) == (kind, target, series)]
+    found = [c for c in results.curves if (c.kind, c.target, c.series) == (kind, target, series) and not c.stratum]
     assert len(found) == 1
     return found[0]
 
@@ -77,3 +77,18 @@ def test_reliability_allows_for_several_cases_of_a_patient() -> None:
         wide >= narrow - 1e-12
         for wide, narrow in zip(np.subtract(shared.high, shared.low), np.subtract(alone.high, alone.low), strict=True)
     )
+
+
+def test_every_class_has_its_curves_in_every_group_that_is_large_enough() -> None:
+    truth, p, frame, table = study(CLASSES)
+    site = np.array(["a", "b", "tiny"])[np.where(np.arange(len(truth)) < 4, 2, np.arange(len(truth)) % 2)]
+    asked = [{"name": "a", "metric": "accuracy"}]
+    strata = [{"name": "site", "column": "site"}]
+    results = run(protocol(MULTICLASS, asked, strata=strata), frame.assign(site=site), table)
+    lines = {(c.target, c.stratum.get("site")): c for c in results.curves if c.kind == "roc" and c.series == "curve"}
+    assert {group for _, group in lines} == {None, "a", "b"}
+    for i, name in enumerate(CLASSES):
+        for group in ("a", "b"):
+            inside, line = site == group, lines[name, group]
+            expected = sk.roc_auc_score(truth[inside] == i, p[inside, i])
+            assert np.trapezoid(line.y, line.x) == pytest.approx(expected, abs=1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalsuite.stats.decision_curve import net_benefit_value
+from evalsuite.stats.decision_curve import net_benefit_difference, net_benefit_value
 from evalsuite.types import Curve
 from tests.unit.analyses.test_comparison import evaluated, protocol, simulated, table
 
@@ -19,13 +19,14 @@ def test_the_curve_follows_the_declared_thresholds_and_the_formula() -> None:
     truth, first, second = simulated()
     study = protocol({"name": "x", "metric": "brier"}, analyses={"utility": {"thresholds": [0.1, 0.5, 5]}})
     found = curves(study, truth, first, second)
-    assert set(found) == {"model", "baseline", "treat all", "treat none"}
+    assert set(found) == {"model", "baseline", "treat all", "treat none", "difference"}
     assert found["model"].x == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     share = truth.mean()
     for i, t in enumerate(found["model"].x):
         assert found["model"].y[i] == pytest.approx(net_benefit_value(truth, first, t), abs=1e-12)
         assert found["baseline"].y[i] == pytest.approx(net_benefit_value(truth, second, t), abs=1e-12)
         assert found["treat all"].y[i] == pytest.approx(share - (1 - share) * t / (1 - t), abs=1e-12)
+        assert found["difference"].y[i] == pytest.approx(found["model"].y[i] - found["baseline"].y[i], abs=1e-12)
     assert set(found["treat none"].y) == {0.0}
     model = found["model"]
     assert model.low is not None
@@ -70,3 +71,17 @@ def test_missing_outputs_are_acted_upon_wrongly() -> None:
 def test_there_is_no_curve_without_a_probability() -> None:
     truth, first, second = simulated()
     assert curves(protocol({"name": "x", "metric": "auroc"}), truth, 5 * first, second) == {}
+
+
+def test_the_difference_of_two_curves_is_paired() -> None:
+    """Each threshold's band is that of `net_benefit_difference` there; two models that agree everywhere have none."""
+    truth, first, second = simulated()
+    study = protocol({"name": "x", "metric": "brier"}, analyses={"utility": {"thresholds": [0.2, 0.6, 3]}})
+    found = curves(study, truth, first, second)["difference"]
+    assert found.low is not None
+    assert found.high is not None
+    for i, t in enumerate(found.x):
+        e = net_benefit_difference(truth, first, second, t, replicates=200, seed=7)
+        assert (found.low[i], found.high[i]) == (e.low, e.high)
+    same = curves(study, truth, first, first)["difference"]
+    assert (set(same.y), same.low) == ({0.0}, None)

@@ -8,7 +8,8 @@ from evalsuite.judging import judge
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report import Dossier, build_dossier
 from evalsuite.report.figures_utility import net_benefit
-from evalsuite.report.view import Figure, Table
+from evalsuite.report.format import format_estimate
+from evalsuite.report.view import Figure, Pair, Table
 from evalsuite.types import Curve, Evidence
 from tests.unit.analyses.test_comparison import evaluated, protocol, simulated
 
@@ -127,3 +128,34 @@ def test_the_exact_test_of_a_goal_stands_beside_its_verdict() -> None:
     table = tables(d, "primary-results")["Tests of the goals; the intervals decide"]
     assert [row.cells[0].text for row in table.rows] == [test.name]
     assert "exact binomial, one-sided" in table.notes[0]
+
+
+def test_ratios_of_shares_are_printed_where_the_protocol_asks() -> None:
+    d, evidence = made(protocol({**CLAIMS[1], "ratio": True}, CLAIMS[0]))
+    table = tables(d, "comparison")["Ratios of shares, candidate over baseline"]
+    finding = next(f for f in evidence.findings if f.metric == "sensitivity_ratio")
+    assert [row.cells[0].text for row in table.rows] == ["Sensitivity · kept"]
+    assert table.rows[0].cells[1].text == format_estimate("sensitivity_ratio", finding.estimate)
+    assert "Tang" in " ".join(table.notes)
+    whole = tables(d, "comparison")["Candidate and baseline in the whole test set"]
+    assert [row.cells[0].text for row in whole.rows] == ["Sensitivity", "AUROC"]
+
+
+def test_the_difference_of_two_decision_curves_is_drawn() -> None:
+    d, evidence = made(protocol(*CLAIMS))
+    figures = {b.caption: b for s in d.sections for b in s.blocks if isinstance(b, Figure)}
+    drawn = figures["Difference in net benefit, candidate less baseline"]
+    line = next(c for c in evidence.curves if c.series == "difference")
+    assert len(line.x) == 99
+    assert "less that of the baseline" in drawn.alt
+    assert "Threshold probability" in drawn.svg
+
+
+def test_with_a_comparator_no_axis_says_sensitivity() -> None:
+    task = {"kind": "binary", "reference": "truth", "score": "p", "reference_is": "comparator"}
+    d, _ = made(protocol(CLAIMS[0], task=task))
+    pictures = [f for s in d.sections for b in s.blocks if isinstance(b, Pair) for f in (b.left, b.right)]
+    roc = next(f for f in pictures if isinstance(f, Figure) and f.caption == "ROC curve")
+    assert "Positive percent agreement" in roc.svg
+    assert "ensitivity" not in roc.svg
+    assert "primary" in roc.svg, "the operating point is marked"
