@@ -48,7 +48,8 @@ samples: setup
 bench: setup
 	$(PY) -P benchmarks/lock.py | tee benchmarks/results/lock.md
 	$(PY) -P benchmarks/ledger.py | tee benchmarks/results/ledger.md
-	$(PY) -P benchmarks/engine.py --out benchmarks/results/engine.md
+	$(PY) -W ignore -m benchmarks.engine --out benchmarks/results/engine.md
+	$(PY) -W ignore -m benchmarks.engine_memory --out benchmarks/results/engine_memory.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
 	$(PY) -P benchmarks/overlap.py --out benchmarks/results/overlap.md

@@ -4,7 +4,8 @@ The floor is the raw forward pass of the same package over batches that already 
 device. Every pass through the engine stands between two raw passes of the same run, so that a machine that is busier at
 one time than at another changes both; the figures are medians of the ratios.
 
-    python benchmarks/engine.py --cases 128 --repeats 3 --out benchmarks/results/engine.md
+    python -m benchmarks.engine --out benchmarks/results/engine.md
+    python -m benchmarks.engine --parts device --png 6000        # one part alone
 """
 
 from __future__ import annotations
@@ -15,270 +16,253 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-SIZE = 224
-CONTRACT = """\
-schema: evalsuite/model/1
-name: densenet121-random
-task: multilabel
-inputs:
-  - {name: image, shape: [3, 224, 224], colour: RGB, convert_colour: replicate, source_range: [0, %d]}
-outputs:
-  - {name: scores, meaning: logits, activation: sigmoid, classes: [a, b]}
-"""
+Seen = dict[str, float]
+Way = Callable[[], Seen]
+PARTS = ("classifier", "segmenter", "device")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=128)
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; by default all")
+    parser.add_argument("--cases", type=int, default=96, help="images of the classifier")
+    parser.add_argument("--volumes", type=int, default=24, help="volumes of the segmenter")
+    parser.add_argument("--png", type=int, default=4000, help="PNG files before the stand-in device")
+    parser.add_argument("--jpegls", type=int, default=384, help="JPEG-LS files before the stand-in device")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None, help="torch threads; by default cores less decoders")
-    parser.add_argument("--decoders", type=int, default=None)
     parser.add_argument("--batch", type=int, default=None)
-    parser.add_argument("--devices", default=None, help="comma-separated; by default cpu, and cuda where present")
-    parser.add_argument("--loops", action="store_true", help="also a DataLoader loop and MONAI's SupervisedEvaluator")
-    parser.add_argument("--out", type=Path, default=None, help="also write the table to this Markdown file")
+    parser.add_argument("--devices", default=None, help="joined by commas; by default cpu, and cuda where present")
+    parser.add_argument("--out", type=Path, default=None, help="also write the tables to this Markdown file")
     options = parser.parse_args()
     _restart_with_environment()
+    sys.path[:] = [str(Path(__file__).parents[1]), *(p for p in sys.path if Path(p) != Path(__file__).parent)]
 
     import torch
 
+    from benchmarks.engine_device import stand_in_table
+
     devices = options.devices.split(",") if options.devices else ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    parts = options.parts.split(",")
+    texts = [f"# Speed of the engine\n\n{_machine()}"]
     with tempfile.TemporaryDirectory(prefix="evalsuite-benchmark-") as folder:
-        files = make_files(Path(folder), options.cases)
-        texts = [measure(Path(folder), files, device, options) for device in devices]
-    text = "\n\n".join(texts) + "\n"
+        for device in devices:
+            if "classifier" in parts:
+                texts.append(classifier(Path(folder), device, options))
+            if "segmenter" in parts:
+                texts.append(segmenter(Path(folder), device, options))
+        if "device" in parts:
+            texts.append(
+                stand_in_table(Path(folder), n_png=options.png, n_jpegls=options.jpegls, repeats=options.repeats)
+            )
+    text = "\n\n".join([*texts, _NOTES]) + "\n"
     print(text)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")
 
 
+_NOTES = """\
+*Share of raw* is read, decode, prepare, predict and store for all cases, without opening the package, the probe before
+the first case and the batch that may be run a second time at the end: constant, not per case. Where several workers
+compute, raw is still one process with all threads. *Processor time* is of all threads and child processes; it suffers
+least from what else the machine does. *Peak memory* is the highest resident size of the benchmark's process in the
+pass, libraries, model and preloaded batches included; a sandboxed model's own process comes on top."""
+
+
+def _machine() -> str:
+    import torch
+
+    from evalsuite.inference.device import device_name
+    from evalsuite.inference.process import usable_cores
+
+    load = os.getloadavg()[0]
+    return (
+        f"{device_name('cpu')}, {usable_cores()} cores, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{date.today().isoformat()}. Load of the machine when the run began: {load:.1f}"
+        f"{' (not idle: compare shares, not rates)' if load > 1 else ''}."
+    )
+
+
 def _restart_with_environment() -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     from evalsuite.inference.process import recommended_environment
 
     if "EVALSUITE_BENCHMARK" not in os.environ:
         wanted = {**recommended_environment(), **os.environ, "EVALSUITE_BENCHMARK": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
+        os.execve(sys.executable, [sys.executable, "-W", "ignore", "-P", __file__, *sys.argv[1:]], wanted)
 
 
-def make_files(folder: Path, n: int) -> dict[str, list[Path]]:
-    """`n` RGB PNG files and `n` uncompressed 12-bit DICOM files: a smooth shape with noise, as images are."""
-    import cv2
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
-    found: dict[str, list[Path]] = {"PNG": [], "DICOM": []}
-    for i in range(n):
-        shape = np.exp(-(((x - rng.uniform(-0.5, 0.5)) ** 2 + (y - rng.uniform(-0.5, 0.5)) ** 2) * 4))
-        grey = np.clip(shape * 0.8 + 0.1 + rng.normal(0, 0.02, shape.shape), 0, 1)
-        png, dcm = folder / f"{i}.png", folder / f"{i}.dcm"
-        cv2.imwrite(str(png), (np.stack([grey, grey**2, grey**0.5], axis=-1) * 255).astype(np.uint8))
-        write_dicom(dcm, (grey * 4095).astype(np.uint16))
-        found["PNG"].append(png)
-        found["DICOM"].append(dcm)
-    return found
-
-
-def write_dicom(path: Path, pixels: Any) -> None:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
-
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = DigitalXRayImageStorageForPresentation
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[path.name])
-    data.Modality, data.PhotometricInterpretation = "DX", "MONOCHROME2"
-    data.Rows, data.Columns = pixels.shape
-    data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 1, 16, 12, 11, 0
-    data.PixelData = pixels.tobytes()
-    data.save_as(path, enforce_file_format=True)
-
-
-def make_model(folder: Path, *, top: int) -> Any:
-    """DenseNet121 from MONAI with random weights, as a TorchScript package with its contract."""
-    import torch
-    from monai.networks.nets import DenseNet121
-
-    from evalsuite.models.open import open_model
-
-    package, contract = folder / f"densenet_{top}.ts", folder / f"densenet_{top}.yaml"
-    if not package.exists():
-        torch.manual_seed(0)
-        network = DenseNet121(spatial_dims=2, in_channels=3, out_channels=2).eval()
-        with torch.inference_mode():
-            torch.jit.trace(network, torch.zeros(2, 3, SIZE, SIZE)).save(str(package))
-        contract.write_text(CONTRACT % top, encoding="utf-8")
-    return open_model(package, contract=contract)
-
-
-def measure(folder: Path, files: dict[str, list[Path]], device: str, options: argparse.Namespace) -> str:
-    import torch
-
-    from evalsuite.inference.device import deterministic, device_name
-    from evalsuite.inference.process import share_cores
+def classifier(folder: Path, device: str, options: argparse.Namespace) -> str:
+    """DenseNet121 on PNG files and on wide JPEG-LS DICOM files, beside what one would write by hand."""
+    from benchmarks import engine_data as data
+    from benchmarks.engine_peers import classifier_loops
+    from evalsuite.inference.process import share_cores, usable_cores
     from evalsuite.inference.settings import DEFAULT_BATCH
+    from evalsuite.models.open import open_model as open_here
+    from evalsuite.sandbox.open import open_model
 
-    threads, decoders = share_cores(on_cpu=device == "cpu", threads=options.threads, decoders=options.decoders)
+    threads, decoders = share_cores(on_cpu=device == "cpu", threads=options.threads, decoders=None)
     batch = options.batch or DEFAULT_BATCH[device.partition(":")[0]]
     n = options.cases
-    models = {kind: make_model(folder, top=top) for kind, top in (("PNG", 255), ("DICOM", 4095))}
-    network = models["PNG"].to(device).network
-    preloaded = [
-        torch.rand(min(batch, n - i), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(i)).to(device)
+    package = data.densenet(folder)
+    plain = data.classifier_contract(folder, top=255, resize=False)
+    resized = data.classifier_contract(folder, top=4095, resize=True)
+    png, dicom = data.png_files(folder, n), data.jpegls_files(folder, n)
+    here = open_here(package, contract=plain).to(device)
+    shape = (3, data.SIZE, data.SIZE)
+    common = {"device": device, "batch": batch, "decoders": decoders}
+    with ExitStack() as stack:
+        boxed: Any = open_model(package, contract=plain)
+        stack.callback(boxed.close)
+        wide: Any = open_model(package, contract=resized)
+        stack.callback(wide.close)
+        cache = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ways: dict[str, Way] = {
+            "engine, PNG, model in this process": lambda: run_engine(here, png, threads=threads, **common),
+            "engine, PNG, sandboxed": lambda: run_engine(boxed, png, threads=threads, **common),
+            "engine, PNG, decoded cache, sandboxed": lambda: run_engine(
+                boxed, png, threads=threads, cache=cache, **common
+            ),
+            "engine, JPEG-LS, sandboxed": lambda: run_engine(wide, dicom, threads=threads, **common),
+            "engine, JPEG-LS, decoded cache, sandboxed": lambda: run_engine(
+                wide, dicom, threads=threads, cache=cache, **common
+            ),
+        }
+        if device == "cpu" and usable_cores() > 1:
+            cores = usable_cores()
+            few = {**common, "batch": min(batch, -(-n // cores))}
+            ways[f"engine, PNG, {cores} sandboxed workers of 1 thread"] = lambda: run_engine(
+                boxed, png, threads=1, workers=cores, **few
+            )
+        ways |= classifier_loops(here.network, png, dicom, device, batch, threads)
+        raw = raw_forward(here.network, shape, n, batch, device=device, threads=threads)
+        return table(
+            f"## DenseNet121, {data.SIZE}², {device}",
+            f"MONAI, TorchScript, float32, TF32 off, batches of {batch}, {n} cases; PNG of {data.SIZE}², JPEG-LS DICOM "
+            f"of {data.WIDE}² resized to {data.SIZE}². {threads} torch thread(s) + {decoders} decoder(s).",
+            raw, ways, n=n, repeats=options.repeats,
+        )  # fmt: skip
+
+
+def segmenter(folder: Path, device: str, options: argparse.Namespace) -> str:
+    """A 3-D U-Net on gzipped NIfTI volumes, masks stored, beside what one would write by hand."""
+    from benchmarks import engine_data as data
+    from benchmarks.engine_peers import segmenter_loops
+    from evalsuite.inference.process import share_cores
+    from evalsuite.models.open import open_model as open_here
+    from evalsuite.sandbox.open import open_model
+
+    threads, decoders = share_cores(on_cpu=device == "cpu", threads=options.threads, decoders=None)
+    n = options.volumes
+    package, contract = data.unet(folder), data.segmenter_contract(folder)
+    volumes = data.nifti_files(folder, n)
+    here = open_here(package, contract=contract).to(device)
+    common = {"device": device, "batch": 1, "decoders": decoders, "threads": threads}
+    with ExitStack() as stack:
+        boxed: Any = open_model(package, contract=contract)
+        stack.callback(boxed.close)
+        ways: dict[str, Way] = {
+            "engine, NIfTI, model in this process": lambda: run_engine(here, volumes, **common),
+            "engine, NIfTI, sandboxed": lambda: run_engine(boxed, volumes, **common),
+            **segmenter_loops(here.network, volumes, device, threads),
+        }
+        raw = raw_forward(here.network, (1, *[data.SIDE] * 3), n, 1, device=device, threads=threads)
+        return table(
+            f"## 3-D U-Net, {data.SIDE}³, {device}",
+            f"MONAI, TorchScript, float32, one volume at a time, {n} gzipped NIfTI volumes of 16 bits. {threads} torch "
+            f"thread(s) + {decoders} decoder(s). The engine also turns the volumes, stores the masks and counts them; "
+            "the loops stop at the label of each voxel.",
+            raw, ways, n=n, repeats=options.repeats,
+        )  # fmt: skip
+
+
+def raw_forward(network: Any, shape: tuple[int, ...], n: int, batch: int, *, device: str, threads: int) -> Way:
+    """The floor: the package over batches that lie on the device already."""
+    import torch
+
+    from evalsuite.inference.device import deterministic
+
+    batches = [
+        torch.rand(min(batch, n - i), *shape, generator=torch.Generator().manual_seed(i)).to(device)
         for i in range(0, n, batch)
     ]
 
-    def raw() -> dict[str, float]:
+    def raw() -> Seen:
         with deterministic(seed=0, threads=threads), torch.inference_mode():
             started, busy = time.perf_counter(), time.process_time()
-            for x in preloaded:
+            for x in batches:
                 network.run([x])
             if device != "cpu":
                 torch.cuda.synchronize()
             return {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - busy}
 
-    def engine(kind: str) -> Callable[[], dict[str, float]]:
-        return lambda: run_engine(models[kind], files[kind], device, batch, threads, decoders)
+    return raw
 
-    ways: dict[str, Callable[[], dict[str, float]]] = {f"engine, {kind}": engine(kind) for kind in files}
-    if options.loops:
-        ways |= dict(loops(network, files["PNG"], device, batch, threads))
+
+def run_engine(
+    model: Any,
+    paths: list[Path],
+    *,
+    device: str,
+    batch: int,
+    threads: int,
+    decoders: int,
+    workers: int | None = None,
+    cache: Path | None = None,
+) -> Seen:
+    from benchmarks.engine_data import testset_of
+    from evalsuite.inference.engine import predict
+    from evalsuite.inference.settings import InferenceSettings
+
+    settings = InferenceSettings(
+        device=device, batch_size=batch, threads=threads, decoders=decoders, workers=workers, cache=cache, repeat=False
+    )
+    with tempfile.TemporaryDirectory() as work:
+        reset_peak()
+        found = predict(model, testset_of(paths), settings=settings, work=Path(work))
+    record = found.record["inference"]
+    if record["n_failed"] or record["n_computed"] != len(paths):
+        raise SystemExit(f"the benchmark's own cases failed: {record['failed_by_reason']}")
+    return {"wall_s": record["wall_s"], "peak_mib": peak_mib()}
+
+
+def table(title: str, how: str, raw: Way, ways: Mapping[str, Way], *, n: int, repeats: int) -> str:
+    """Every way between two raw passes, `repeats` times, one after the other."""
     for warm in (raw, *ways.values()):
         warm()
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    results: dict[str, list[Seen]] = {name: [] for name in ways}
     raws = [raw()]
-    for _ in range(options.repeats):
+    for _ in range(repeats):
         for name, way in ways.items():
             found = way()
             raws.append(raw())
             found["share"] = (raws[-2]["wall_s"] + raws[-1]["wall_s"]) / 2 / found["wall_s"]
-            found["cpu"] = found["cpu_s"] / (raws[-2]["cpu_s"] + raws[-1]["cpu_s"]) * 2
             results[name].append(found)
     rates = sorted(n / r["wall_s"] for r in raws)
     lines = [
-        f"## Engine beside the raw forward pass, {device}",
+        title,
         "",
-        f"DenseNet121 (MONAI, TorchScript, float32, TF32 off), {SIZE} × {SIZE}, batches of {batch}, {n} cases, "
-        f"{options.repeats} repeats, each between two raw passes. {device_name(device)}, {threads} torch thread(s) + "
-        f"{decoders} decoder(s), torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{date.today().isoformat()}. Raw forward over preloaded batches: {median(rates):.1f} "
-        f"images/s (median; {rates[0]:.1f} to {rates[-1]:.1f}).",
+        f"{how} {repeats} repeats, each between two raw passes. Raw forward over preloaded batches: "
+        f"{median(rates):.1f} cases/s (median; {rates[0]:.1f} to {rates[-1]:.1f}).",
         "",
-        "| way | share of raw, median (least to most) | images/s | processor time, raw = 1 | peak memory |",
-        "|---|---|---|---|---|",
+        "| way | share of raw, median (least to most) | cases/s | peak memory |",
+        "|---|---|---|---|",
     ]
-    for name, found in results.items():
-        shares = [f["share"] for f in found]
-        peaks = [f["peak_mib"] for f in found if "peak_mib" in f]
+    for name, seen in results.items():
+        shares = [f["share"] for f in seen]
+        peaks = [f["peak_mib"] for f in seen if "peak_mib" in f]
         lines.append(
             f"| {name} | {median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f}) "
-            f"| {median([n / f['wall_s'] for f in found]):.1f} "
-            f"| {median([f['cpu'] for f in found]):.3f} "
-            f"| {f'{max(peaks):.0f} MiB' if peaks else '–'} |"
+            f"| {median([n / f['wall_s'] for f in seen]):.1f} | {f'{max(peaks):,.0f} MiB' if peaks else '–'} |"
         )
-    lines += [
-        "",
-        "*Share of raw* is read, decode, prepare, predict and store for all cases, without the probe before the "
-        "first case and the one batch that may be run a second time at the end: constant, not per case. *Processor "
-        "time* is of all threads, the probe of 8 cases included; it suffers least from what else the machine does. "
-        "*Peak memory* is the process's highest resident size in the pass, libraries, model and preloaded batches "
-        f"({sum(x.numel() for x in preloaded) * 4 / 2**20 if device == 'cpu' else 0:.0f} MiB) included.",
-    ]
     return "\n".join(lines)
-
-
-def run_engine(model: Any, paths: list[Path], device: str, batch: int, threads: int, decoders: int) -> dict[str, float]:
-    from evalsuite.inference.engine import predict
-    from evalsuite.inference.settings import InferenceSettings
-    from evalsuite.testset.types import Case, LockedTestSet
-
-    cases = tuple(
-        Case(
-            case_id=path.stem,
-            patient_id=path.stem,
-            study_id="",
-            site="",
-            acquired_at="",
-            sample_weight=None,
-            images={"image": (path,)},
-        )
-        for path in paths
-    )
-    testset = LockedTestSet(
-        path=paths[0].parent,
-        lock={},
-        root="0" * 64,
-        digest="0" * 64,
-        set_id="benchmark",
-        version="1",
-        cases=cases,
-        has_images=True,
-    )
-    settings = InferenceSettings(device=device, batch_size=batch, threads=threads, decoders=decoders, repeat=False)
-    with tempfile.TemporaryDirectory() as work:
-        reset_peak()
-        busy = time.process_time()
-        found = predict(model, testset, settings=settings, work=Path(work))
-        cpu_s = time.process_time() - busy
-    record = found.record["inference"]
-    if record["n_failed"] or record["n_computed"] != len(paths):
-        raise SystemExit(f"the benchmark's own cases failed: {record['failed_by_reason']}")
-    return {"wall_s": record["wall_s"], "cpu_s": cpu_s, "peak_mib": peak_mib()}
-
-
-def loops(
-    network: Any, paths: list[Path], device: str, batch: int, threads: int
-) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
-    """What one would write by hand: MONAI's transforms in a DataLoader without workers, and MONAI's evaluator."""
-    import torch
-    from monai.data import DataLoader, Dataset
-    from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityRanged
-
-    steps = Compose(
-        [
-            LoadImaged(keys="image", reader="PILReader"),
-            EnsureChannelFirstd(keys="image"),
-            ScaleIntensityRanged(keys="image", a_min=0, a_max=255, b_min=0, b_max=1),
-        ]
-    )
-    dataset = Dataset([{"image": str(path)} for path in paths], steps)
-
-    def plain() -> dict[str, float]:
-        torch.set_num_threads(threads)
-        started, busy = time.perf_counter(), time.process_time()
-        with torch.inference_mode():
-            for found in DataLoader(dataset, batch_size=batch, num_workers=0):
-                torch.sigmoid(network.run([found["image"].as_tensor().to(device)])[0]).cpu()
-        return {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - busy}
-
-    yield "DataLoader loop, 0 workers, PNG", plain
-    try:
-        import ignite  # noqa: F401
-        from monai.engines import SupervisedEvaluator
-    except ImportError:
-        return
-
-    def evaluator() -> dict[str, float]:
-        torch.set_num_threads(threads)
-        started, busy = time.perf_counter(), time.process_time()
-        loader = DataLoader(dataset, batch_size=batch, num_workers=0)
-        SupervisedEvaluator(device=torch.device(device), val_data_loader=loader, network=network.module).run()
-        return {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - busy}
-
-    yield "MONAI SupervisedEvaluator, 0 workers, PNG", evaluator
-
-
-def median(values: list[float]) -> float:
-    """Middle value; the mean of the two middle ones where their number is even."""
-    ordered = sorted(values)
-    return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
 
 
 def reset_peak() -> None:

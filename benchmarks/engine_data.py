@@ -26,6 +26,17 @@ outputs:
 """
 
 
+SEGMENTER = """\
+schema: evalsuite/model/1
+name: unet-random
+inputs:
+  - {{name: image, shape: [1, {side}, {side}, {side}], frames: volume, orientation: RAS, spacing_mm: [1, 1, 1],
+     source_range: [0, 1000]}}
+outputs:
+  - {{name: seg, meaning: mask, classes: [background, lesion]}}
+"""
+
+
 def grey(rng: Any, size: int) -> np.ndarray:
     """A bright shape on a dark ground with noise, as radiographs are; (size, size) within 0 to 1."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
@@ -132,6 +143,13 @@ def classifier_contract(folder: Path, *, top: int, resize: bool) -> Path:
     """Contract of the classifier for images from 0 to `top`, resized where they are larger."""
     path = folder / f"classifier-{top}.yaml"
     path.write_text(CLASSIFIER.format(top=top, resize=", resize: area" if resize else ""), encoding="utf-8")
+    return path
+
+
+def segmenter_contract(folder: Path, *, side: int = SIDE) -> Path:
+    """Contract of the segmenter: volumes in RAS orientation, 1 mm, one mask."""
+    path = folder / "segmenter.yaml"
+    path.write_text(SEGMENTER.format(side=side), encoding="utf-8")
     return path
 
 

@@ -197,7 +197,7 @@ def _run(
     from evalsuite.inference import packaged
     from evalsuite.inference.cache import with_cache
     from evalsuite.inference.equivalence import N_COMPARED, admit
-    from evalsuite.inference.probe import probe
+    from evalsuite.inference.probe import fitting_batch, probe
     from evalsuite.inference.staff import hire, places
     from evalsuite.inference.step import OutOfMemory
 
@@ -224,6 +224,9 @@ def _run(
         except OutOfMemory:
             outputs = ()  # the run itself finds out which batch fits
         require_outputs(required, outputs or tuple(model.contract.columns))
+        if not on_cpu and settings.batch_size is None:
+            batch_size = fitting_batch(model, cases, hooks, device=here, batch_size=batch_size)
+            devices.free_memory(device)
         seconds["probe_s"] = time.perf_counter() - started
         equivalence = None
         if not settings.numerics.as_packaged:

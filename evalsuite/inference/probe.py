@@ -12,7 +12,7 @@ import numpy as np
 from evalsuite.errors import ContractError, ImageError, ModelRunError
 from evalsuite.inference.decoders import read_one
 from evalsuite.inference.hooks import Hooks
-from evalsuite.inference.step import forward
+from evalsuite.inference.step import OutOfMemory, forward
 
 if TYPE_CHECKING:
     from evalsuite.testset.types import Case
@@ -55,6 +55,27 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
         ) from error
     check_outputs(model.contract, found.columns)
     return tuple(model.contract.columns)
+
+
+def fitting_batch(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str, batch_size: int) -> int:
+    """The batch size, halved until memory holds a batch of it; made of one readable case over and over.
+
+    It is found before the first case, so that a run need not start over, and a device has warmed up by then. Where no
+    case can be read, or not even one fits, the size is left to the run.
+    """
+    readable = _read(model.contract, cases, hooks)
+    if not readable:
+        return batch_size
+    fits = min(batch_size, len(cases))
+    while fits > 1:
+        batch = {name: np.repeat(array[np.newaxis], fits, axis=0) for name, array in readable[0][1].items()}
+        try:
+            forward(model, batch, hooks, device=device)
+        except OutOfMemory:
+            batch_size = fits = fits // 2
+            continue
+        break
+    return batch_size
 
 
 def probed(contract: Any, cases: Sequence[Case], hooks: Hooks) -> tuple[int, ...]:

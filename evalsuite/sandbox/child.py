@@ -155,7 +155,9 @@ def _forward(state: State, asked: Message) -> tuple[dict[str, Any], bytes]:
     batch = {}
     with torch.inference_mode():
         for said in header["inputs"]:
-            tensor = _tensor(state.buffers[said["buffer"]], said).to(model.device)
+            pinned = str(model.device).startswith("cuda")
+            stored = _tensor(state.buffers[said["buffer"]], said, pinned=pinned)
+            tensor = stored.to(model.device, non_blocking=pinned)
             batch[said["name"]] = normalise(tensor, specs[said["name"]]) if header["stored"] else tensor
         found = model.predict(batch)
     masks = {spec.name: found.pop(spec.name) for spec in model.contract.masks if spec.name in found}
@@ -175,8 +177,11 @@ def _map(state: State, header: Mapping[str, Any], fds: tuple[int, ...]) -> None:
         os.close(fd)
 
 
-def _tensor(buffer: mmap.mmap, said: Mapping[str, Any]) -> Any:
-    """A copy of the array that lies in the buffer: the package may write to its input, and the buffer is read-only."""
+def _tensor(buffer: mmap.mmap, said: Mapping[str, Any], *, pinned: bool) -> Any:
+    """A copy of the array that lies in the buffer: the package may write to its input, and the buffer is read-only.
+
+    Page-locked where it goes on to a CUDA device, which then fetches it at the full rate of the bus.
+    """
     import math
 
     import numpy as np
@@ -184,7 +189,11 @@ def _tensor(buffer: mmap.mmap, said: Mapping[str, Any]) -> Any:
 
     shape, dtype = tuple(said["shape"]), np.dtype(said["dtype"])
     array = np.frombuffer(buffer, dtype=dtype, count=math.prod(shape), offset=said["offset"])
-    return torch.from_numpy(array.reshape(shape).copy())
+    if not pinned:
+        return torch.from_numpy(array.reshape(shape).copy())
+    kept = torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=True)
+    kept.numpy()[...] = array.reshape(shape)
+    return kept
 
 
 def _told(error: BaseException) -> dict[str, Any]:

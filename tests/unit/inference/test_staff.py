@@ -88,3 +88,28 @@ def test_devices_are_named_one_by_one_or_all_together(monkeypatch):
     for wrong in ("cuda:0,cuda:0", "cpu,cpu", "auto,cuda:1", "cuda:0,", "cpu,cuda"):
         with pytest.raises(InputError, match=r"inference\.device"):
             InferenceSettings(device=wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tight(FakeModel):
+    """Memory for ten cases."""
+
+    def predict(self, batch):
+        if len(next(iter(batch.values()))) > 10:
+            raise MemoryError
+        return super().predict(batch)
+
+
+def test_the_batch_is_halved_until_it_fits_before_the_first_case():
+    from evalsuite.inference.probe import fitting_batch
+
+    def found(model, cases, size, **hooks):
+        return fitting_batch(model, make_testset(cases).cases, make_hooks(**hooks), device="cpu", batch_size=size)
+
+    tight = Tight()
+    assert found(tight, 100, 64) == 8
+    assert tight.batches == [8]
+    assert found(FakeModel(), 100, 64) == 64
+    assert found(FakeModel(), 9, 64) == 64  # what is never full is not tried full
+    assert found(Tight(), 9, 64) == 64
+    assert found(Tight(), 30, 64, fail=dict.fromkeys(range(30), "truncated")) == 64
