@@ -109,14 +109,15 @@ class LedgerError(IntegrityError):
 
 
 #: What became of a model's program, in one word, for the ledger.
-FAILURES = ("error", "contract", "crash", "timeout", "memory", "processes", "forbidden", "protocol")
+FAILURES = ("error", "contract", "crash", "timeout", "memory", "processes", "forbidden", "protocol", "remote")
 
 
 class ModelError(EvalsuiteError):
     """The model failed. `failure` is one of `FAILURES`:
 
     error (it raised one), contract (it does not keep its contract), crash (it ended), timeout, memory, processes (it
-    went beyond a limit), forbidden (it asked for what a model may not do), protocol (it did not answer as it should).
+    went beyond a limit), forbidden (it asked for what a model may not do), protocol (it did not answer as it should),
+    remote (the server that runs it refused, failed or changed it).
     """
 
     exit_code = 4

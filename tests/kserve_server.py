@@ -19,7 +19,7 @@ LENGTH = "Inference-Header-Content-Length"
 
 @dataclass
 class FakeServer:
-    """One model, `predict`, with a batch (n, 3, 8, 8); `fault` names how the next answers are wrong."""
+    """One model, `predict`, with batches (n, *shape); `fault` names how the next answers are wrong."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     fault: str = ""
@@ -29,6 +29,9 @@ class FakeServer:
     max_batch_size: int = 0
     datatype: str = "FP32"
     contract: str = ""
+    shape: tuple[int, ...] = (3, 8, 8)
+    classes: int = 2
+    most_bytes: int = 2**26
     port: int = 0
     grpc_port: int = 0
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -43,8 +46,8 @@ class FakeServer:
             "name": "tiny",
             "versions": [self.version],
             "platform": "fake_platform",
-            "inputs": [{"name": "image", "datatype": self.datatype, "shape": [-1, 3, 8, 8]}],
-            "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 2]}],
+            "inputs": [{"name": "image", "datatype": self.datatype, "shape": [-1, *self.shape]}],
+            "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, self.classes]}],
         }
 
     def config(self) -> dict[str, Any]:
@@ -209,7 +212,7 @@ def _grpc(fake: FakeServer) -> Any:
         )
         for name, call in methods.items()
     }
-    server = grpc.server(ThreadPoolExecutor(4))
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", fake.most_bytes)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
     fake.grpc_port = server.add_insecure_port("127.0.0.1:0")
     server.start()

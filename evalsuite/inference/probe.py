@@ -48,7 +48,7 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     try:
         found = forward(model, batch, hooks, device=device)
     except ModelRunError as error:
-        if error.__cause__ is not None:  # the model crashed
+        if error.__cause__ is not None or error.failure != "error":  # the model crashed, was ended, or is out of reach
             raise
         raise ContractError(
             f"the model does not keep its contract: {error.message}", hint=error.hint or "Correct the contract."

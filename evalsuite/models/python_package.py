@@ -9,6 +9,7 @@ Opening it runs the package's Python, so it happens in the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ import torch
 from evalsuite.errors import ModelLoadError, ModelRunError
 from evalsuite.models.base import tensors_of
 from evalsuite.models.formats import Loaded, Located
+from evalsuite.models.quiet import without_warnings
 
 NOTE = "Python code of the package was run: {entry_point}."
 _HINT = "The function takes no arguments and returns a torch.nn.Module, or any callable from tensors to tensors."
@@ -65,13 +67,13 @@ def load(located: Located) -> Loaded:
     if not all(part.isidentifier() for part in (*module_name.split("."), function)):
         raise ModelLoadError(f"entry_point {entry_point!r} is not module:function", hint="entry_point: network:build")
     weights = _weights_file(located.path, settings.get("weights"))
-    with _importing_from(located.path):
+    with _importing_from(located.path), without_warnings():
         made = _make(located.path, module_name, function)
     if weights is not None:
         _fill(made, weights)
     if isinstance(made, torch.nn.Module):
-        made.eval()
-        made.requires_grad_(False)
+        with contextlib.suppress(NotImplementedError):  # torch.export's modules are as they were exported
+            made.eval()
     elif not callable(made):
         raise ModelLoadError(f"{entry_point} returned a {type(made).__name__}, which cannot be called", hint=_HINT)
     network = PythonNetwork(call=made, name=entry_point)

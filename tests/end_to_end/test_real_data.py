@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -25,19 +23,6 @@ DERM = {
     ],
     "disclose": [],
 }
-N_CASES = 60
-
-
-@pytest.fixture(scope="module")
-def derm_table(shared_real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every sixth image of the open set, so that four formats stay quick."""
-    folder = tmp_path_factory.mktemp("derm")
-    source = shared_real / "derm_ham10000"
-    frame = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False).iloc[::6].head(N_CASES)
-    frame["image"] = [str(source / name) for name in frame["image"]]
-    frame.to_csv(folder / "cases.csv", index=False)
-    (folder / "protocol.yaml").write_text(protocol_text(**DERM))
-    return folder
 
 
 def finding(evidence: dict, metric: str, **stratum: str) -> dict:
@@ -48,49 +33,6 @@ def finding(evidence: dict, metric: str, **stratum: str) -> dict:
     ]
     assert len(hits) == 1
     return hits[0]["estimate"]
-
-
-def test_one_model_in_four_formats_gives_the_same_scores_and_counts(derm_table, shared_real, cli, sandbox_flags):
-    models = shared_real / "models" / "derm_mnv2_7class"
-    contract = models / "MODEL.json"
-    assert (
-        cli(
-            "lock", derm_table / "cases.csv", "--protocol", derm_table / "protocol.yaml", "--out", derm_table / "set"
-        ).code
-        == 0
-    )
-    packages = {
-        "bundle": (models / "bundle", sandbox_flags),
-        "exported": (models / "model.pt2", ("--contract", contract, "--unsandboxed")),
-        "onnx": (models / "model.onnx", ("--contract", contract, "--unsandboxed")),
-        "torchscript": (models / "bundle" / "models" / "model.ts", ("--contract", contract, "--unsandboxed")),
-    }
-    recorded = pd.read_csv(shared_real / "derm_ham10000" / "predictions_derm_mnv2_7class.csv").set_index("image_id")
-    scores: dict[str, np.ndarray] = {}
-    for name, (path, extra) in packages.items():
-        out = derm_table / f"run-{name}"
-        done = cli(
-            "predict",
-            derm_table / "protocol.yaml",
-            "--testset",
-            derm_table / "set",
-            "--model",
-            path,
-            *extra,
-            "--out",
-            out,
-        )
-        assert done.code == 0, done.err
-        table = pd.read_parquet(out / "predictions.parquet")
-        assert (table["status"] == "ok").all()
-        scores[name] = (table["p_mel"] + table["p_bcc"] + table["p_akiec"]).to_numpy()
-        # The recorded table is rounded to six decimals.
-        wanted = recorded.loc[table["case_id"], "p_malignant"].to_numpy()
-        np.testing.assert_allclose(scores[name], wanted, atol=1e-4)
-    for name, score in scores.items():
-        np.testing.assert_allclose(score, scores["bundle"], atol=1e-4, err_msg=name)
-        flips = np.flatnonzero((score >= 0.5) != (scores["bundle"] >= 0.5))
-        assert all(abs(scores["bundle"][i] - 0.5) < 1e-4 for i in flips)
 
 
 def test_recorded_predictions_of_the_whole_set_agree_with_scikit_learn(shared_real, tmp_path, cli):

@@ -21,6 +21,9 @@ from evalsuite.models.kserve.served import (
 )
 
 _MOST = 2**31 - 1
+_TOO_LARGE = (
+    "Many servers take messages of 4 MiB at most: raise their limit, set a smaller inference.batch_size, or use HTTP."
+)
 _CONTENTS = {
     "BOOL": "bool_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
     "UINT64": "uint64_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
@@ -110,12 +113,14 @@ class GrpcClient:
                 raise ModelRunError(
                     f"model server {self._address.server} gave no complete answer within {self.timeout_s:g} s",
                     hint="Add ?timeout_s=SECONDS to the address, or set a smaller inference.batch_size.",
+                    failure="timeout",
                 ) from None
             details = error.details() if hasattr(error, "details") else ""
-            raise self._error(f"answered {code}: {said(details)}") from None
+            hint = _TOO_LARGE if code == "RESOURCE_EXHAUSTED" else ""
+            raise self._error(f"answered {code}: {said(details)}", hint=hint) from None
 
-    def _error(self, what: str) -> ModelRunError:
-        return ModelRunError(f"model server {self._address.server} {what}")
+    def _error(self, what: str, *, hint: str = "") -> ModelRunError:
+        return ModelRunError(f"model server {self._address.server} {what}", hint=hint, failure="remote")
 
 
 def _listed(tensor: Any) -> Sequence[Any]:

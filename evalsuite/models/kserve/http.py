@@ -23,9 +23,7 @@ _CHUNK = 2**20
 
 
 class Refused(ModelRunError):
-    """The server answered with an error; `status` is HTTP's."""
-
-    status = 0
+    """The server answered with an error."""
 
 
 class HttpClient:
@@ -183,9 +181,8 @@ class HttpClient:
             self._close()
             raise self._error(f"cannot be reached or broke off ({type(error).__name__})") from None
         if response.status != 200:
-            refused = Refused(f"model server {self._address.server} answered {response.status}: {_reason(reply)}")
-            refused.status = response.status
-            raise refused
+            what = f"model server {self._address.server} answered {response.status}: {_reason(reply)}"
+            raise Refused(what, failure="remote")
         text = response.getheader(_LENGTH)
         if text is not None and not text.isdigit():
             raise self._error("announced a header without a length")
@@ -231,6 +228,7 @@ class HttpClient:
         return ModelRunError(
             f"model server {self._address.server} gave no complete answer within {self.timeout_s:g} s",
             hint="Add ?timeout_s=SECONDS to the address, or set a smaller inference.batch_size.",
+            failure="timeout",
         )
 
     def _close(self) -> None:
@@ -239,7 +237,7 @@ class HttpClient:
             self._connection = None
 
     def _error(self, what: str) -> ModelRunError:
-        return ModelRunError(f"model server {self._address.server} {what}")
+        return ModelRunError(f"model server {self._address.server} {what}", failure="remote")
 
 
 def _flat(data: Any) -> Any:

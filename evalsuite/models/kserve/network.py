@@ -87,10 +87,11 @@ class RemoteNetwork:
         return ModelRunError(
             f"the model on {self.address.server} changed during the run: {what}",
             hint="Predictions of two models cannot be one run: keep the server as it is and start a new run.",
+            failure="remote",
         )
 
     def _error(self, what: str) -> ModelRunError:
-        return ModelRunError(f"model server {self.address.server} {what}")
+        return ModelRunError(f"model server {self.address.server} {what}", failure="protocol")
 
 
 def load(located: Located, *, translate: bool) -> Loaded:
@@ -148,6 +149,7 @@ def _ask(client: Client, address: Address) -> tuple[ServerFacts, ModelFacts, Con
         raise ModelLoadError(
             f"{address} cannot be opened: {error.message}",
             hint=error.hint or "Check that the server is up, and the model's name as the server lists it.",
+            failure=error.failure,
         ) from None
     return server, model, config
 

@@ -112,7 +112,7 @@ def tensor_facts(data: Any, what: str) -> tuple[TensorFacts, ...]:
             for t in data
         )
     except (TypeError, KeyError, ValueError):
-        raise ModelRunError(f"the server's metadata list {what} that are no tensors") from None
+        raise ModelRunError(f"the server's metadata list {what} that are no tensors", failure="protocol") from None
 
 
 def as_array(name: str, datatype: str, shape: Sequence[Any], data: bytes | Sequence[Any]) -> NDArray[Any]:
@@ -125,23 +125,26 @@ def as_array(name: str, datatype: str, shape: Sequence[Any], data: bytes | Seque
     """
     dtype = DTYPES.get(datatype)
     if dtype is None:
-        raise ModelRunError(f"output {name} has data type {datatype[:20]}; numbers are expected")
+        raise ModelRunError(f"output {name} has data type {datatype[:20]}; numbers are expected", failure="protocol")
     sizes = [n for n in shape if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
     if len(sizes) != len(shape) or len(sizes) > _MOST_DIMENSIONS:
-        raise ModelRunError(f"output {name} has no shape of whole numbers")
+        raise ModelRunError(f"output {name} has no shape of whole numbers", failure="protocol")
     n = math.prod(sizes)
     if isinstance(data, bytes | memoryview):
         if len(data) != n * dtype.itemsize:
             raise ModelRunError(
-                f"output {name} of shape {sizes} takes {n * dtype.itemsize} bytes, the server sent {len(data)}"
+                f"output {name} of shape {sizes} takes {n * dtype.itemsize} bytes, the server sent {len(data)}",
+                failure="protocol",
             )
         return np.frombuffer(data, dtype=dtype).reshape(sizes).astype(dtype.newbyteorder("="))
     try:
         array = np.asarray(data, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
-        raise ModelRunError(f"output {name} holds something else than {datatype} numbers") from None
+        raise ModelRunError(f"output {name} holds something else than {datatype} numbers", failure="protocol") from None
     if array.size != n:
-        raise ModelRunError(f"output {name} of shape {sizes} takes {n} numbers, the server sent {array.size}")
+        raise ModelRunError(
+            f"output {name} of shape {sizes} takes {n} numbers, the server sent {array.size}", failure="protocol"
+        )
     return array.reshape(sizes)
 
 

@@ -121,6 +121,15 @@ def test_the_same_over_grpc(fake, batch, contract, fault, said):
     assert caught.value.exit_code == 4
 
 
+def test_a_message_too_large_for_the_server_says_what_to_do(tiny, batch, contract):
+    with running(FakeServer(predict=lambda x: x, most_bytes=2048)) as small:
+        model = open_model(small.grpc, contract=contract)
+        with pytest.raises(ModelRunError, match="RESOURCE_EXHAUSTED") as caught:
+            model.predict(batch)
+    assert "smaller inference.batch_size" in caught.value.hint
+    assert caught.value.failure == "remote"
+
+
 def test_listed_numbers_over_grpc(fake, batch, contract):
     model = open_model(fake.grpc, contract=contract)
     raw = model.predict(batch)
