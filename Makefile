@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted ray-campaign fuzz bundle bundle-check clean
+.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -13,6 +13,7 @@ help:
 	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
 	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
 	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
+	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
@@ -57,6 +58,9 @@ bench: setup
 
 tamper: setup
 	$(PY) -m tests.campaigns.tamper --jobs 2
+
+brain: setup
+	$(PY) -m tests.campaigns.brain
 
 interrupted: setup
 	$(PY) -m tests.campaigns.interrupted --jobs 2

@@ -110,11 +110,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(study: Path, cli: Any) -> Path:
+def finished(study: Path, cli: Any, sandbox_flags: tuple[str, ...]) -> Path:
     assert cli("lock", study / "cases.csv", "--out", study / "SET", "--reference", "truth_mm3").code == 0
     outcome = cli(
         "run", study / "protocol.yaml", "--testset", study / "SET", "--model", study / "model.ts",
-        "--contract", study / "contract.json", "--out", study / "RUN",
+        "--contract", study / "contract.json", "--out", study / "RUN", *sandbox_flags,
     )  # fmt: skip
     assert outcome.code == 1, outcome.err  # not frozen: the criteria are judged and the run is no evidence
     return study / "RUN"
@@ -158,7 +158,9 @@ def test_masks_are_sealed_with_the_run(finished, cli, tmp_path):
     assert cli("verify", tmp_path / "RUN").code == 3
 
 
-def test_a_case_without_one_of_its_sequences_fails_with_its_reason_or_gets_the_declared_stand_in(study, cli, tmp_path):
+def test_a_case_without_a_sequence_fails_with_its_reason_or_gets_the_declared_stand_in(
+    study, cli, tmp_path, sandbox_flags
+):
     table = pd.read_csv(study / "cases.csv", dtype=str)
     for column in ("t1", "flair"):
         table[column] = [str(study / name) for name in table[column]]
@@ -172,7 +174,7 @@ def test_a_case_without_one_of_its_sequences_fails_with_its_reason_or_gets_the_d
         (tmp_path / f"{name}.json").write_text(json.dumps(contract))
         outcome = cli(
             "predict", study / "protocol.yaml", "--testset", tmp_path / "SET", "--model", study / "model.ts",
-            "--contract", tmp_path / f"{name}.json", "--out", tmp_path / name,
+            "--contract", tmp_path / f"{name}.json", "--out", tmp_path / name, *sandbox_flags,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
         return read_predictions(tmp_path / name / "predictions.parquet").table["reason"].tolist()
@@ -185,13 +187,15 @@ def test_a_case_without_one_of_its_sequences_fails_with_its_reason_or_gets_the_d
     assert record["prepared"]["t1: absent, replaced by an image of one value"] == 1
 
 
-def test_a_contract_that_does_not_say_how_volumes_lie_is_refused_before_the_run(study, finished, cli, tmp_path):
+def test_a_contract_that_does_not_say_how_volumes_lie_is_refused_before_the_run(
+    study, finished, cli, tmp_path, sandbox_flags
+):
     contract = json.loads(json.dumps(CONTRACT))
     del contract["inputs"][0]["orientation"]
     (tmp_path / "contract.json").write_text(json.dumps(contract))
     outcome = cli(
         "predict", study / "protocol.yaml", "--testset", study / "SET", "--model", study / "model.ts",
-        "--contract", tmp_path / "contract.json", "--out", tmp_path / "RUN",
+        "--contract", tmp_path / "contract.json", "--out", tmp_path / "RUN", *sandbox_flags,
     )  # fmt: skip
     assert outcome.code == 2
     assert "inputs[0].orientation" in outcome.err
