@@ -19,7 +19,8 @@ import yaml
 
 from evalsuite.errors import ContractError, ModelLoadError, Problem
 from evalsuite.models.bundle_metadata import metadata_notes
-from evalsuite.models.bundle_transforms import Translated, translate_postprocessing, translate_preprocessing
+from evalsuite.models.bundle_transforms import Translated, resolve, translate_postprocessing, translate_preprocessing
+from evalsuite.models.bundle_volumes import mask_output, sliding_window
 from evalsuite.models.contract import Contract, build_contract
 from evalsuite.models.formats import Loaded
 
@@ -27,7 +28,6 @@ NETWORKS = ("models/model.ts", "models/model.pt2", "models/model.onnx")
 INFERENCE = ("inference.json", "inference.yaml", "inference.yml")
 _METADATA = "configs/metadata.json"
 _MOST_FILES, _MOST_BYTES = 10_000, 64 * 2**30
-_PLAIN_INFERERS = {"SimpleInferer"}
 
 
 def network_file(bundle: Path) -> Path:
@@ -136,10 +136,11 @@ def metadata_contract(
     problems: list[Problem] = []
     notes: list[str] = list(metadata_notes(metadata))
     pre, post = Translated(), Translated()
+    window: dict[str, Any] | None = None
     if inference is None:
         notes.append("The bundle has no inference configuration: pixels map linearly to the metadata's value_range.")
     else:
-        _check_inferer(inference, problems)
+        window = sliding_window(inference, lambda value: resolve(value, inference), problems)
         pre = translate_preprocessing(inference, problems)
         post = translate_postprocessing(inference, problems)
         if not pre.present:
@@ -148,8 +149,11 @@ def metadata_contract(
         "name": str(metadata.get("name") or metadata.get("task") or ""),
         "version": str(metadata.get("version", "")),
         "task": str(metadata.get("task", "")),
-        "inputs": [_input(name, spec, pre) for name, spec in formats["inputs"].items()],
-        "outputs": [_output(name, spec, post, problems) for name, spec in formats["outputs"].items()],
+        "inputs": [_input(name, spec, pre, windows=window is not None) for name, spec in formats["inputs"].items()],
+        "outputs": [
+            _output(name, spec, post, "resample" in pre.settings, problems) for name, spec in formats["outputs"].items()
+        ],
+        **({} if window is None else {"sliding_window": window}),
     }
     if problems:
         n = len(problems)
@@ -161,15 +165,7 @@ def metadata_contract(
     return build_contract(data, where=where), (*notes, *pre.notes, *post.notes)
 
 
-def _check_inferer(inference: Mapping[str, Any], problems: list[Problem]) -> None:
-    inferer = inference.get("inferer")
-    if isinstance(inferer, Mapping):
-        name = str(inferer.get("_target_", "")).rsplit(".", 1)[-1]
-        if name not in _PLAIN_INFERERS:
-            problems.append(Problem(what=f"inferer {name} is not supported", where="inferer"))
-
-
-def _input(name: str, spec: Mapping[str, Any], pre: Translated) -> dict[str, Any]:
+def _input(name: str, spec: Mapping[str, Any], pre: Translated, *, windows: bool) -> dict[str, Any]:
     channels = spec.get("num_channels")
     spatial = [n if isinstance(n, int) else None for n in spec.get("spatial_shape", [None, None])]
     data: dict[str, Any] = {"name": name, "shape": [channels if isinstance(channels, int) else None, *spatial]}
@@ -180,10 +176,17 @@ def _input(name: str, spec: Mapping[str, Any], pre: Translated) -> dict[str, Any
     if "value_range" in spec:
         data["value_range"] = spec["value_range"]
     data.update(pre.settings)
+    if len(spatial) == 3:
+        # MONAI's readers give volumes in the order in which NIfTI stores them, as the suite does
+        data.pop("transpose", None)
+        if windows:
+            data["shape"] = [data["shape"][0], None, None, None]
     return data
 
 
-def _output(name: str, spec: Mapping[str, Any], post: Translated, problems: list[Problem]) -> dict[str, Any]:
+def _output(
+    name: str, spec: Mapping[str, Any], post: Translated, resampled: bool, problems: list[Problem]
+) -> dict[str, Any]:
     kind, layout = str(spec.get("type", "")).lower(), str(spec.get("format", "")).lower()
     channel_def = spec.get("channel_def")
     classes = []
@@ -196,7 +199,7 @@ def _output(name: str, spec: Mapping[str, Any], post: Translated, problems: list
             )
     activation = post.settings.get("activation", "none")
     if "segmentation" in (kind, layout) or kind == "mask" or layout == "mask":
-        return {"name": name, "meaning": "mask", "classes": classes}
+        return mask_output(name, classes, post.settings, resampled, problems)
     if post.discrete:
         what = "AsDiscrete turns probabilities into labels: the score would be lost"
         problems.append(Problem(what=what, where="postprocessing"))

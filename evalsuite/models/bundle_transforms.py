@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalsuite.errors import Problem
+from evalsuite.models import bundle_volumes
 
 _NO_CHANGE = {"EnsureChannelFirst", "EnsureType", "ToTensor", "AddChannel", "AsChannelFirst", "SaveImage", "SqueezeDim"}
 _FLOATS = {"float32", "torch.float32", "np.float32", "numpy.float32"}
@@ -45,24 +46,26 @@ Step = Callable[[Mapping[str, Any], Translated], str | None]
 def _each(
     config: Mapping[str, Any], section: str, known: Mapping[str, Step], done: Translated, problems: list[Problem]
 ) -> None:
-    compose = _resolve(config.get(section), config)
+    compose = resolve(config.get(section), config)
     if compose is None:
         return
     done.present = True
-    transforms = _resolve(compose.get("transforms"), config) if isinstance(compose, Mapping) else compose
+    transforms = resolve(compose.get("transforms"), config) if isinstance(compose, Mapping) else compose
     if not isinstance(transforms, list):
         problems.append(Problem(what="is not a list of transforms", where=section))
         return
     for i, raw in enumerate(transforms):
         where = f"{section}.transforms[{i}]"
-        transform = _resolve(raw, config)
+        transform = resolve(raw, config)
         if not isinstance(transform, Mapping) or "_target_" not in transform:
             problems.append(Problem(what="is no transform with a _target_", where=where))
             continue
         full = str(transform["_target_"])
         name = _plain_name(full)
-        arguments = {k: _resolve(v, config) for k, v in transform.items() if k != "_target_"}
+        arguments = {k: resolve(v, config) for k, v in transform.items() if k != "_target_"}
         off = arguments.pop("_disabled_", False)
+        if name == "Invert" and transform.get("transform") == "@preprocessing":
+            del arguments["transform"]  # what is inverted is what was translated
         if _expression(arguments) or _expression(off):
             problems.append(Problem(what=f"{full} needs a Python expression; the suite evaluates none", where=where))
         elif off is True:
@@ -83,7 +86,7 @@ def _plain_name(target: str) -> str:
     return name
 
 
-def _resolve(value: Any, config: Mapping[str, Any]) -> Any:
+def resolve(value: Any, config: Mapping[str, Any]) -> Any:
     """Follow `@name` and `%name` to a literal of the same file, at most a few steps."""
     for _ in range(8):
         if not (isinstance(value, str) and value[:1] in ("@", "%")):
@@ -191,11 +194,6 @@ def _activations(arguments: Mapping[str, Any], done: Translated) -> str | None:
     return None
 
 
-def _as_discrete(arguments: Mapping[str, Any], done: Translated) -> str | None:
-    done.discrete = True
-    return None
-
-
 _PRE: Mapping[str, Step] = {
     "LoadImage": _load_image,
     "Transpose": _transpose,
@@ -203,5 +201,11 @@ _PRE: Mapping[str, Step] = {
     "ScaleIntensityRange": _scale_range,
     "ScaleIntensity": _scale,
     "NormalizeIntensity": _normalise,
+    "Orientation": bundle_volumes.orientation,
+    "Spacing": bundle_volumes.spacing,
 }
-_POST: Mapping[str, Step] = {"Activations": _activations, "AsDiscrete": _as_discrete}
+_POST: Mapping[str, Step] = {
+    "Activations": _activations,
+    "AsDiscrete": bundle_volumes.as_discrete,
+    "Invert": bundle_volumes.invert,
+}
