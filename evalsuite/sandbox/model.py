@@ -64,7 +64,7 @@ class SandboxedModel:
         """The same process with its model on another device. Raises ModelRunError where it cannot be moved."""
         if device == self.device:
             return self
-        answer = self.process.ask({"do": "to", "device": device}, timeout_s=self.batch_s, doing=f"moving to {device}")
+        answer = self.process.ask({"do": "to", "device": device}, timeout_s=self.open_s, doing=f"moving to {device}")
         return replace(self, device=device, batch_limits=self._limits(answer))
 
     def _limits(self, answer: Message) -> tuple[int, int | None]:
@@ -75,7 +75,7 @@ class SandboxedModel:
 
     def with_threads(self, threads: int) -> SandboxedModel:
         """The same process, computing deterministically with `threads` threads."""
-        self.process.ask({"do": "threads", "threads": threads}, timeout_s=self.batch_s, doing="setting its threads")
+        self.process.ask({"do": "threads", "threads": threads}, timeout_s=self.open_s, doing="setting its threads")
         return self
 
     def with_numerics(self, numerics: Numerics, *, threads: int) -> SandboxedModel:
@@ -171,7 +171,7 @@ class SandboxedModel:
             self.session.warned = tuple(clean(w) for w in warned[:10])
 
     def keep_log(self, path: Path) -> None:
-        """Write what the model printed to `path`, where it printed anything."""
+        """Have what the model printed in `path` once it is closed, where it printed anything."""
         self.process.keep_log(path)
         for i, other in enumerate(self.session.others, start=2):
             other.keep_log(path.with_name(f"{path.stem}-{i}{path.suffix}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -63,11 +62,22 @@ class ChildProcess:
         self._lock = threading.Lock()
         self._n_asked = 0
         self._ended: ModelError | None = None
+        self._log_file: Path | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
                 launched = launch(
-                    [sys.executable, "-s", "-P", "-B", "-c", program, str(theirs.fileno()), json.dumps(search_path())],
+                    [
+                        sys.executable,
+                        "-s",
+                        "-P",
+                        "-B",
+                        "-u",
+                        "-c",
+                        program,
+                        str(theirs.fileno()),
+                        json.dumps(search_path()),
+                    ],
                     box,
                     sandbox=self.sandbox,
                     pass_fds=(theirs.fileno(),),
@@ -139,10 +149,14 @@ class ChildProcess:
         self._finalize()
         if self._ended is None:
             self._ended = ModelRunError(f"the model {self.name} was closed")
+        if self._log_file is not None:
+            self.log.write(self._log_file)
 
     def keep_log(self, path: Path) -> None:
-        """Write what it printed so far to `path`, where it printed anything."""
-        self.log.write(path)
+        """Have what it printed in `path` once it is closed, where it printed anything."""
+        self._log_file = path
+        if not self._finalize.alive:
+            self.log.write(path)
 
     def _fail(self, what: str, failure: str) -> NoReturn:
         self._ended = ModelRunError(f"the model {self.name} {what}", hint=_AGAIN, failure=failure)
@@ -224,14 +238,3 @@ def _end(process: subprocess.Popen[bytes], init: int, watch: Watch, channel: soc
             process.wait()
     channel.close()
     log.finish(_GRACE_S)
-
-
-def pid_alive(pid: int) -> bool:
-    """Whether a process of this number exists; for tests and diagnosis."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -79,3 +79,12 @@ def kill(init: int) -> None:
         os.kill(init, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def pid_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and only waits for its parent to notice does not."""
+    try:
+        status = (_PROC / str(process) / "stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from evalsuite.errors import ModelRunError
-from evalsuite.sandbox.process import ChildProcess, pid_alive
-from evalsuite.sandbox.watch import tree
+from evalsuite.sandbox.process import ChildProcess
+from evalsuite.sandbox.watch import pid_alive, tree
 
 PATIENT_S = 300.0
 Start = Callable[..., ChildProcess]
@@ -242,20 +242,35 @@ def test_what_it_leaves_running_ends_with_it(start: Start) -> None:
     assert not [pid for pid in pids if pid_alive(pid)]
 
 
-def test_it_ends_with_a_suite_that_is_killed(bubblewrap: object, tmp_path: Path) -> None:
-    text = (
-        "import os, signal, sys\nfrom pathlib import Path\n"
-        "from evalsuite.sandbox.launcher import Box\nfrom evalsuite.sandbox.process import ChildProcess\n"
-        "p = ChildProcess(Box(accelerator=False), name='x')\n"
-        "print(p.init, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    init = int(done.stdout)
-    until = time.monotonic() + PATIENT_S
-    while pid_alive(init) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not pid_alive(init)
+HEARS_NOTHING_MORE = """
+import json, socket, sys, time
+sys.path[:0] = json.loads(sys.argv[2])
+from evalsuite.sandbox.wire import receive, send
+channel = socket.socket(fileno=int(sys.argv[1]))
+receive(channel)
+send(channel, {"id": 1, "ok": True})
+time.sleep(600)
+"""
+KILLED = """
+import os, signal, sys
+from evalsuite.sandbox.launcher import Box
+from evalsuite.sandbox.process import ChildProcess
+process = ChildProcess(Box(accelerator=False), name="x", program=sys.argv[1])
+print(process.init, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_ends_with_a_suite_that_is_killed(bubblewrap: object) -> None:
+    command = [sys.executable, "-c", KILLED, HEARS_NOTHING_MORE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        init = int(parent.stdout.readline())
+        assert parent.wait() == -signal.SIGKILL
+        until = time.monotonic() + PATIENT_S
+        while pid_alive(init) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not pid_alive(init)
 
 
 def test_what_it_prints_is_read_without_end_kept_in_part_and_made_printable(start: Start, tmp_path: Path) -> None:
