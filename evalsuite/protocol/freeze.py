@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ PROTOCOL_FILE = "protocol.yaml"
 FREEZE_FILE = "freeze.json"
 ENVELOPE_FILE = envelope_path(Path(FREEZE_FILE)).name
 TIMESTAMP_FILE = timestamp_path(Path(FREEZE_FILE)).name
+
+_OF_A_FREEZE = (PROTOCOL_FILE, FREEZE_FILE, ENVELOPE_FILE, TIMESTAMP_FILE)
+_HALF_WRITTEN = re.compile(r"\.(protocol\.yaml|freeze\..*)\.\d+\.tmp")
 
 _FIELDS = (
     "schema",
@@ -75,6 +79,7 @@ def freeze(
     signer: Signer | None = None,
     tsa: str | None = None,
     tsa_roots: Sequence[Certificate] = (),
+    entered: Collection[str] | None = None,
 ) -> Frozen:
     """Write the folder `out` with the normalised protocol and freeze.json, which binds it to test set and model.
 
@@ -96,6 +101,9 @@ def freeze(
     tsa, tsa_roots
         Address of an RFC 3161 timestamp authority, asked to timestamp freeze.json (freeze.tsr), and the certificates
         its answer is checked with. Without an address nothing is asked, and the time is that of the local clock.
+    entered
+        Digests of the freezes that the test set's ledger has. What an interrupted freeze of the same protocol and test
+        set left in `out` is then written anew, as long as it is not among them.
 
     Raises
     ------
@@ -126,6 +134,8 @@ def freeze(
     }
     content["digest"] = digest_json(content)
     data = canonical_json(content) + b"\n"
+    if entered is not None:
+        _clear_unfinished(out, text, testset_root, entered)
     _make_folder(out)
     stamp = None if tsa is None else request_timestamp(data, tsa, roots=tsa_roots)
     atomic_write(out / PROTOCOL_FILE, text)
@@ -257,4 +267,23 @@ def _make_folder(out: Path) -> None:
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}.", hint="Choose another --out.") from error
     if taken:
-        raise OutputError(f"{out} is not empty.", hint="What was frozen is never overwritten; choose another --out.")
+        what = "holds a frozen protocol already" if (out / FREEZE_FILE).exists() else "is not empty"
+        raise OutputError(f"{out} {what}.", hint="What was frozen is never overwritten; choose another --out.")
+
+
+def _clear_unfinished(out: Path, text: bytes, testset_root: str, entered: Collection[str]) -> None:
+    """Remove what a freeze of this protocol and set left that was cut off before the ledger had it; else nothing."""
+    try:
+        found = list(out.iterdir()) if out.is_dir() else []
+        ours = all(p.name in _OF_A_FREEZE or _HALF_WRITTEN.fullmatch(p.name) for p in found)
+        same = not (out / PROTOCOL_FILE).exists() or (out / PROTOCOL_FILE).read_bytes() == text
+        if not (found and ours and same):
+            return
+        if (out / FREEZE_FILE).exists():
+            content = _read(out / FREEZE_FILE)
+            if content["testset"].get("root") != testset_root or content["digest"] in entered:
+                return
+        for path in found:
+            path.unlink()
+    except (OSError, IntegrityError):
+        return  # what it is cannot be said: it stays, and the folder is refused

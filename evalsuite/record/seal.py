@@ -34,6 +34,8 @@ LEDGER_ENVELOPE = envelope_path(Path(LEDGER_NAME)).name
 SIGNED_REPORT = "report.signed.pdf"
 #: Not sealed: the seal itself; the ledger, which goes on, with its signed head; and what the ledger vouches for.
 _UNSEALED = (SEAL_NAME, SEAL_ENVELOPE, LEDGER_NAME, LEDGER_ENVELOPE)
+#: What only an unfinished run needs; removed as soon as it is sealed, and an extra file like any other after that.
+_WORK = "work/"
 
 
 def write_seal(run: Path, *, signer: Signer | None = None, utc: str = "") -> None:
@@ -92,7 +94,7 @@ def signature_of(run: Path) -> dict[str, Any] | None:
 
 def _seal_of(run: Path) -> dict[str, Any]:
     try:
-        names = [n for n in walk_files(run) if n not in (*_UNSEALED, SIGNED_REPORT)]
+        names = [n for n in walk_files(run) if n not in (*_UNSEALED, SIGNED_REPORT) and not n.startswith(_WORK)]
         digests = hash_files(run / n for n in names)
         sizes = {n: (run / n).stat().st_size for n in names}
     except OSError as e:

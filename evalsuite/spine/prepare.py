@@ -155,7 +155,8 @@ def freeze(
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"], sandbox=sandbox)
     model.close()
     kept = history.open_ledger(testset_path, store)
-    amended = history.amendment(kept.entries(), study)
+    known = kept.entries()
+    amended = history.amendment(known, study)
     baseline = None
     if baseline_path is not None:
         require_baseline(study, given=True)
@@ -176,6 +177,7 @@ def freeze(
         signer=who.signer,
         tsa=tsa,
         tsa_roots=tsa_roots,
+        entered={e.objects["freeze"] for e in known if "freeze" in e.objects},
     )
     entry = history.add(
         kept,

@@ -25,6 +25,7 @@ from evalsuite.spine.running_context import (
 )
 from evalsuite.spine.running_predict import finished_run, predict_and_seal
 from evalsuite.spine.running_score import evaluate_and_judge, remembered_set
+from evalsuite.spine.undo import keep_aside, take_back
 
 if TYPE_CHECKING:
     from evalsuite.inference.runners import Runner
@@ -89,6 +90,7 @@ def run(
     )
     folder = this.folder
     with claimed(folder):
+        take_back(folder)
         if folder.seal.exists() and folder.verdict.exists():
             return finished_run(this, ask)
         predict_and_seal(this, ask)
@@ -136,6 +138,7 @@ def predict_stage(
         sandbox=sandbox,
     )
     with claimed(this.folder):
+        take_back(this.folder)
         if this.folder.seal.exists():
             require_intact(this.folder)
             return this.folder
@@ -156,6 +159,7 @@ def score_stage(
     """Evidence and verdict from sealed predictions; needs the test set, not the model."""
     folder = RunFolder(Path(run_path))
     with claimed(folder):
+        take_back(folder)
         require_intact(folder)
         require_same_signing(folder.path, who.signer)
         found = testset_path or remembered_set(read_json(folder.record))
@@ -168,6 +172,7 @@ def score_stage(
             on_stage=on_stage,
             reference_key=reference_key,
         )
+        keep_aside(folder)
         _, verdict = evaluate_and_judge(this)
         if folder.pdf.exists():
             render_report(folder, on_stage)
@@ -179,6 +184,7 @@ def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches
     """PDF and HTML again from what is sealed; nothing is recomputed and the bytes come out the same."""
     folder = RunFolder(Path(run_path))
     with claimed(folder):
+        take_back(folder)
         require_intact(folder)
         if not folder.verdict.exists():
             raise InputError(

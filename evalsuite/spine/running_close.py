@@ -43,8 +43,8 @@ def seal_predictions(run: RunContext) -> None:
     """Close a run that holds predictions only: record, ledger so far, and the digest of every file."""
     write_json(run.folder.record, draft_record(run.folder))
     export(run.ledger, run.folder.ledger)
-    clear_work(run.folder)
     write_seal(run.folder.path, signer=run.who.signer, utc=run.who.now())
+    clear_work(run.folder)  # last: until the seal is there, the plan says how to go on
 
 
 def seal_report(run: RunContext) -> None:
@@ -60,8 +60,8 @@ def seal_report(run: RunContext) -> None:
         reason="report written",
     )
     export(run.ledger, folder.ledger)
-    clear_work(folder)
     write_seal(folder.path, signer=run.who.signer, utc=run.who.now())
+    clear_work(folder)  # last: until the seal is there, the plan says how to go on
 
 
 def render_again(folder: RunFolder, who: Who, on_stage: OnStage) -> Verdict:

@@ -22,6 +22,7 @@ from evalsuite.spine import history, roles, states
 from evalsuite.spine.folder import RunFolder, claimed, require_intact
 from evalsuite.spine.running_context import Who
 from evalsuite.spine.running_score import remembered_set
+from evalsuite.spine.undo import take_back
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -64,6 +65,7 @@ def sign_run(
     if who.role not in meaning:
         raise InputError(f"A report is not signed as {who.role}.", hint=f"Roles that sign: {', '.join(meaning)}.")
     with claimed(folder):
+        take_back(folder)
         record = read_json(folder.record)
         name = str(record["run"]["id"])
         kept = history.open_ledger(testset_path or remembered_set(record), store)
