@@ -13,8 +13,11 @@ import cv2
 import numpy as np
 import yaml
 
+from tests.people import make_ca, make_person
+
 CASES = 16
 COMMAND = (sys.executable, "-m", "evalsuite")
+SIGNERS = {"author": "A. Author", "reviewer": "R. Reviewer", "qa": "Q. Approver"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +42,36 @@ class SmallStudy:
     def predictions(self) -> Path:
         return self.folder / "predictions.csv"
 
-    def steps(self) -> tuple[tuple[str, ...], ...]:
-        """Arguments of lock, freeze and run, in their order."""
+    @property
+    def custodian(self) -> Path:
+        return self.folder / "keys" / "custodian.key"
+
+    @property
+    def operator(self) -> Path:
+        return self.folder / "keys" / "operator.key"
+
+    @property
+    def ca(self) -> Path:
+        """Certificate of the authority of those who sign the report."""
+        return self.folder / "keys" / "test-ca.pem"
+
+    def steps(self, *, signed: bool = False) -> tuple[tuple[str, ...], ...]:
+        """Arguments of lock, freeze and run, in their order; with `signed` each signs, and the report is signed too."""
         protocol = str(self.folder / "protocol.yaml")
         bound = ("--testset", str(self.testset), "--model", str(self.predictions))
+        keeper = ("--key", str(self.custodian), "--actor", "C. Keeper") if signed else ()
+        runner = ("--key", str(self.operator), "--actor", "O. Runner") if signed else ()
         return (
-            ("lock", str(self.folder / "cases.csv"), "--protocol", protocol, "--out", str(self.testset)),
-            ("freeze", protocol, *bound, "--out", str(self.frozen)),
-            ("run", protocol, *bound, "--out", str(self.run)),
+            ("lock", str(self.folder / "cases.csv"), "--protocol", protocol, "--out", str(self.testset), *keeper),
+            ("freeze", protocol, *bound, "--out", str(self.frozen), *runner),
+            ("run", str(self.frozen) if signed else protocol, *bound, "--out", str(self.run), *runner),
+            *(self.sign(role) for role in SIGNERS if signed),
         )
+
+    def sign(self, role: str) -> tuple[str, ...]:
+        """Arguments that sign the report in a role; the operator's key signs the head of the ledger."""
+        key = self.folder / "keys" / f"{role}.p12"
+        return ("sign", str(self.run), "--role", role, "--key", str(key), "--ledger-key", str(self.operator))
 
 
 def make_study(folder: Path) -> SmallStudy:
@@ -75,10 +99,26 @@ def command(arguments: Sequence[str], *, check: Sequence[int] = (0, 1)) -> subpr
     return done
 
 
-def carry_out(study: SmallStudy) -> SmallStudy:
-    """Lock, freeze and run."""
-    for arguments in study.steps():
-        command(arguments)
+def here(arguments: Sequence[str]) -> None:
+    """Carry out a command in this process; AssertionError where it ends otherwise than expected."""
+    from typer.testing import CliRunner
+
+    from evalsuite.cli.app import app
+
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code in (0, 1), f"{arguments[0]} ended with {done.exit_code}:\n{done.output}"
+
+
+def carry_out(study: SmallStudy, *, signed: bool = False) -> SmallStudy:
+    """Lock, freeze and run; with `signed`, everything is signed by keys and people made for it."""
+    if signed:
+        authority = make_ca(study.folder / "keys")
+        for key in (study.custodian, study.operator):
+            here(("keygen", str(key)))
+        for role, name in SIGNERS.items():
+            make_person(study.folder / "keys" / f"{role}.p12", name, authority)
+    for arguments in study.steps(signed=signed):
+        here(arguments)
     return study
 
 

@@ -19,12 +19,23 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from evalsuite.record.seal import check_seal
+from evalsuite.record import ledger
+from evalsuite.record.canonical import canonical_json
+from evalsuite.record.digest import sha256_bytes
+from evalsuite.record.envelope import declaration, envelope_path, sign
+from evalsuite.record.identity import load_identity, load_trusted_certificates
+from evalsuite.record.seal import SIGNED_REPORT, check_seal, write_seal
+from evalsuite.record.signed_head import check_ledger, sign_head
+from evalsuite.record.signing import Signer, load_public_key, load_signer, write_key_pair
+from evalsuite.record.trust import NO_TRUST, Trust
+from evalsuite.report.pdf_signing import Signing, sign_report
 from evalsuite.spine.verification import verify
-from tests.campaigns.study import SmallStudy, carry_out, command, make_study
+from tests.campaigns.study import SIGNERS, SmallStudy, carry_out, command, make_study
+from tests.people import make_ca, make_person
 
 Change = tuple[Literal["flip", "cut"], str, int]
 _CHUNK = 250
+_CUT: tuple[Literal["cut"]] = ("cut",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +72,8 @@ def record_cuts(folder: Path, name: str) -> list[Change]:
 
 
 def noticed(run: Path) -> bool:
-    """Whether `verify` calls the run broken; the seal, the cheap part of it, is asked first."""
-    if any(check.status == "broken" for check in check_seal(run)):
+    """Whether `verify` calls the run broken; the seal and the ledger, the cheap parts of it, are asked first."""
+    if any(check.status == "broken" for check in (*check_seal(run), *check_ledger(run / "ledger.jsonl"))):
         return True
     return not verify(run).intact
 
@@ -106,13 +117,17 @@ def campaign(folder: Path, groups: dict[str, list[Change]], *, jobs: int, test_s
 def run_groups(run: Path, *, spread: int) -> dict[str, list[Change]]:
     """What is tried on a run folder."""
     names = sorted(p.name for p in run.iterdir() if p.is_file())
-    whole = [n for n in names if n.startswith(("testset.lock", "SEAL", "ledger.head"))]
+    whole = [n for n in names if n.startswith(("testset.lock", "SEAL", "ledger.dsse", "freeze.dsse"))]
     last_line = (run / "ledger.jsonl").read_bytes().rstrip(b"\n").rfind(b"\n") + 1
     head = {"every bit of the ledger's last entry": every_bit(run, "ledger.jsonl", last_line)}
     rest = [n for n in names if n not in whole]
+    signed = [n for n in names if n == SIGNED_REPORT]
+    ends = [(kind, n, end) for n in signed for end in signature_ends(run)[:-1] for kind in _CUT]
     return {
         **{f"every bit of {n}": every_bit(run, n) for n in whole},
         **head,
+        **{f"bits spread over {n}": spread_flips(run, [n], spread // 10) for n in signed},
+        **{f"{n} cut after a signature": ends for n in signed},
         f"bits spread over {len(rest)} other files": spread_flips(run, rest, spread),
         "cut at a record boundary": [cut for n in names for cut in record_cuts(run, n)],
     }
@@ -166,6 +181,8 @@ def deeds(study: SmallStudy) -> Iterator[tuple[str, Callable[[Path], None]]]:
         written["overall"] = "met" if written["overall"] != "met" else "not_met"
         (root / "run/verdict.json").write_text(json.dumps(written))
 
+    if (study.run / SIGNED_REPORT).exists():
+        yield from _against_signatures()
     yield "two images swapped", swap
     yield "an image removed", lambda root: (root / image).unlink()
     yield "an image renamed", rename
@@ -178,16 +195,98 @@ def deeds(study: SmallStudy) -> Iterator[tuple[str, Callable[[Path], None]]]:
     yield "the verdict rewritten", verdict
 
 
+def _against_signatures() -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """What a person would do to a study that is signed throughout."""
+    yield "the signed report exchanged for the sealed one", _unsign
+    yield "the signed report taken back to its first signature", _back_to_the_author
+    yield "the signed report and its ledger taken back", _back_with_its_ledger
+    yield "the report signed by somebody unknown", _signed_by_eve
+    yield "the run sealed anew by an unknown key", _reseal
+    yield "the lock signed anew by an unknown key", _relock
+    yield "the ledger's head signed anew by an unknown key", _rehead
+    for name in ("SEAL", "testset.lock", "ledger", "freeze"):
+
+        def remove(root: Path, name: str = name) -> None:
+            (root / f"run/{name}.dsse.json").unlink()
+
+        yield f"{name}.dsse.json removed", remove
+
+
+def _unsign(root: Path) -> None:
+    (root / "run" / SIGNED_REPORT).write_bytes((root / "run/report.pdf").read_bytes())
+
+
+def _back_to_the_author(root: Path) -> None:
+    path = root / "run" / SIGNED_REPORT
+    path.write_bytes(path.read_bytes()[: signature_ends(root / "run")[0]])
+
+
+def _back_with_its_ledger(root: Path) -> None:
+    _back_to_the_author(root)
+    path = root / "run/ledger.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+    (root / "run/ledger.dsse.json").write_bytes(sign_head(ledger.read(path)[-1], _eve(root)))
+
+
+def _signed_by_eve(root: Path) -> None:
+    """Somebody else signs the sealed report in the author's name."""
+    identity = load_identity(make_person(root / "eve.p12", SIGNERS["author"], make_ca(root / "eve")))
+    signing = Signing(identity=identity, role="author", utc="2026-01-01T00:00:00Z", meaning="mine")
+    (root / "run" / SIGNED_REPORT).write_bytes(sign_report((root / "run/report.pdf").read_bytes(), signing))
+
+
+def _reseal(root: Path) -> None:
+    """The verdict is changed, and the whole run sealed anew."""
+    (root / "run/verdict.json").write_bytes((root / "run/verdict.json").read_bytes() + b" ")
+    write_seal(root / "run", signer=_eve(root), utc="2026-01-01T00:00:00Z")
+
+
+def _relock(root: Path) -> None:
+    """The lock says that another key signed it, and that key did."""
+    path, signer = root / "testset/testset.lock.json", _eve(root)
+    path.write_bytes(canonical_json({**json.loads(path.read_bytes()), "signature": declaration(path, signer)}))
+    envelope_path(path).write_bytes(sign(path.name, sha256_bytes(path.read_bytes()), {"utc": "2026"}, signer))
+
+
+def _rehead(root: Path) -> None:
+    path = root / "testset/ledger.jsonl"
+    envelope_path(path).write_bytes(sign_head(ledger.read(path)[-1], _eve(root)))
+
+
+def _eve(root: Path) -> Signer:
+    """A key that nobody knows."""
+    write_key_pair(root / "eve.key")
+    return load_signer(root / "eve.key")
+
+
+def signature_ends(run: Path) -> list[int]:
+    """Lengths of the signed report after each of its signatures."""
+    data = (run / SIGNED_REPORT).read_bytes()
+    made = [e.objects["report"] for e in ledger.read(run / "ledger.jsonl") if e.action == "signed"]
+    ends = [i + 6 for i in range(len(data)) if data.startswith(b"%%EOF\n", i)]
+    return [end for end in ends if sha256_bytes(data[:end]) in made]
+
+
+def trust_of(study: SmallStudy) -> Trust:
+    """The keys and the authority that a reader of a signed study knows; none of an unsigned one."""
+    if not study.ca.exists():
+        return NO_TRUST
+    known = tuple(load_public_key(key.with_name(f"{key.name}.pub")) for key in (study.custodian, study.operator))
+    return Trust(keys=known, certificates=load_trusted_certificates(study.ca.read_bytes(), study.ca))
+
+
 def try_deeds(study: SmallStudy) -> Iterator[Outcome]:
     """Each deed on the study where it lies, then everything put back; noticed if `verify` of run or set says so.
 
     In place, because a run finds its test set by the path that its record names.
     """
+    trust = trust_of(study)
+    assert all(verify(part, trust=trust).intact for part in (study.run, study.testset))
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(shutil.copytree(study.folder, Path(scratch) / "kept"))
         for what, deed in deeds(study):
             deed(study.folder)
-            seen = any(not verify(part).intact for part in (study.run, study.testset))
+            seen = any(not verify(part, trust=trust).intact for part in (study.run, study.testset))
             shutil.rmtree(study.folder)
             shutil.copytree(kept, study.folder)
             yield Outcome(what=what, tried=1, missed=() if seen else (what,))
@@ -200,7 +299,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--spread", type=int, default=20_000, help="flips spread over the other files of the run")
     options = parser.parse_args(None if arguments is None else list(arguments))
     with tempfile.TemporaryDirectory() as scratch:
-        study = carry_out(make_study(Path(scratch) / "study"))
+        study = carry_out(make_study(Path(scratch) / "study"), signed=True)
         command(("verify", str(study.run)), check=(0,))
         outcomes: list[Outcome] = []
         print("| what was done | tried | detected |\n|---|---:|---:|", flush=True)

@@ -12,8 +12,8 @@ from tests.campaigns.study import SmallStudy, carry_out, make_study
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
-    """A study that was locked, frozen and run."""
-    return carry_out(make_study(tmp_path_factory.mktemp("tamper") / "study"))
+    """A study that was locked, frozen, run and signed."""
+    return carry_out(make_study(tmp_path_factory.mktemp("tamper") / "study"), signed=True)
 
 
 def test_whatever_is_done_to_set_or_run_is_noticed(finished: SmallStudy) -> None:
@@ -26,7 +26,7 @@ def test_flipped_bits_and_cuts_are_noticed(finished: SmallStudy) -> None:
         (tamper.run_groups(finished.run, spread=60), False),
         (tamper.set_groups(finished.testset), True),
     ):
-        share = {what: changes[:: max(1, len(changes) // 60)] for what, changes in groups.items()}
+        share = {what: changes[:: max(1, len(changes) // 25)] for what, changes in groups.items()}
         for outcome in tamper.campaign(
             finished.testset if test_set else finished.run, share, jobs=1, test_set=test_set
         ):
