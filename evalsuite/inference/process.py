@@ -1,33 +1,18 @@
-"""How the processor's cores are shared out, and the few process-wide settings that decide how fast the model runs."""
+"""How the processor's cores are shared out between the model and the decoders of its images."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from evalsuite.models.environment import recommended_environment
+
+__all__ = ["recommended_environment", "share_cores", "usable_cores"]
+
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 _SHARED_BELOW = 4
-
-
-def recommended_environment() -> dict[str, str]:
-    """Environment variables worth setting before torch is imported (the command line re-executes itself with them).
-
-    - Idle OpenMP threads sleep instead of spinning: on a busy machine spinning costs a factor of twenty.
-    - glibc keeps freed buffers instead of returning them to the system after every layer: twice the rate at batch 32.
-    - cuBLAS gets the fixed workspace that its deterministic algorithms need.
-
-    Variables the user has set himself belong to the user: apply these with ``os.environ.setdefault``.
-    """
-    return {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
-        "MALLOC_TRIM_THRESHOLD_": "4294967296",
-        "MALLOC_MMAP_THRESHOLD_": "4294967296",
-        "MALLOC_TOP_PAD_": "268435456",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }
 
 
 def usable_cores() -> int:

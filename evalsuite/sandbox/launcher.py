@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from evalsuite.errors import SandboxUnavailable
+from evalsuite.models.environment import recommended_environment
 from evalsuite.sandbox.policy import Limits
 from evalsuite.sandbox.seccomp import filter_program
 
@@ -169,7 +170,8 @@ def arguments_of(box: Box, sandbox: Bubblewrap) -> list[str]:
 
 def environment_of(box: Box) -> dict[str, str]:
     """The variables a sandboxed program gets: nothing that names the user, the machine or a secret."""
-    found = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    own = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    found = {**recommended_environment(), **own}
     found |= {"HOME": str(HOME), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "model"}
     if "LD_LIBRARY_PATH" in os.environ:
         found["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
