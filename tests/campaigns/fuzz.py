@@ -79,10 +79,8 @@ class Reader:
             self._process.stdin.close()
             try:
                 self._process.wait(self._limit_s)
-            except (
-                subprocess.TimeoutExpired
-            ):  # every file has its outcome; how the libraries shut down is another matter
-                self._process.kill()
+            except subprocess.TimeoutExpired:
+                self._process.kill()  # every file has its outcome already
                 self._process.wait()
             assert self._process.stdout is not None
             self._process.stdout.close()
