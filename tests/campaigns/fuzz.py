@@ -121,7 +121,7 @@ def campaign(
     def work(chunk: tuple[Kind, list[tuple[Seed, int]]]) -> list[Outcome]:
         with lock:
             folder = scratch / f"worker-{next(counter)}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         reader = Reader(chunk[0], folder, limit_s)
         try:
             return [_one(reader, seed, i, scratch) for seed, i in chunk[1]]
@@ -150,7 +150,7 @@ def refused_undamaged(seeds: Sequence[Seed], scratch: Path, limit_s: float = LIM
     found = {}
     for kind in dict.fromkeys(seed.kind for seed in seeds):
         folder = scratch / f"undamaged-{kind}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         reader = Reader(kind, folder, limit_s)
         for seed in seeds:
             if seed.kind == kind:
