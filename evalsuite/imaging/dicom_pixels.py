@@ -17,6 +17,7 @@ from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID
 
 from evalsuite.errors import ImageError
+from evalsuite.imaging.stream_size import jpeg2000_size, jpeg_size
 
 _LITTLE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"}
 _NATIVE = _LITTLE | {"1.2.840.10008.1.2.2"}
@@ -103,7 +104,11 @@ def _decompress(
     if not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
         # libjpeg and OpenJPEG fill what is missing instead of failing
         raise ImageError(f"{name} is truncated: the end-of-image marker is missing", code="truncated")
-    three = int(dataset.get("SamplesPerPixel", 1)) == 3
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    stated = (jpeg2000_size if syntax in _JPEG_2000 | _HTJ2K else jpeg_size)(data)
+    if stated != (int(dataset.Rows), int(dataset.Columns), samples):
+        raise ImageError(f"{name} is damaged: its compressed frame and its header state different sizes")
+    three = samples == 3
     if syntax in _JPEG:
         if not three:
             return np.asarray(imagecodecs.jpeg8_decode(data)), photometric
