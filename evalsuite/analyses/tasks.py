@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from evalsuite.analyses import detection_task, measurement, multiclass, multilabel, ordinal_task
+from evalsuite.analyses import detection_task, measurement, multiclass, multilabel, ordinal_task, segmentation_task
 from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, policies
 from evalsuite.analyses.generalisation import (
     EffectsOf,
@@ -36,7 +36,7 @@ from evalsuite.testset.strata import StratumLabels, assign_strata
 def computable() -> frozenset[str]:
     """Names of all metrics that some task's analysis computes; which task takes which is the catalogue's to say."""
     several = multiclass.COMPUTED | multilabel.COMPUTED | ordinal_task.COMPUTED
-    return frozenset(COMPUTABLE) | several | measurement.COMPUTED | detection_task.COMPUTED
+    return frozenset(COMPUTABLE) | several | measurement.COMPUTED | detection_task.COMPUTED | segmentation_task.COMPUTED
 
 
 def evaluate_task(
@@ -68,6 +68,7 @@ def evaluate_task(
         "ordinal": ordinal_task.evaluate_ordinal,
         "regression": measurement.evaluate_measurement,
         "detection": detection_task.evaluate_detection,
+        "segmentation": segmentation_task.evaluate_segmentation,
     }
     if protocol.task.kind not in analyses:
         raise ValueError(f"no analysis of a {protocol.task.kind} task")

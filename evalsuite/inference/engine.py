@@ -17,6 +17,7 @@ from evalsuite.inference.marks import join_marks
 from evalsuite.inference.predictions import DEVICE, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.recorded import join_recorded
+from evalsuite.inference.recorded_masks import join_masks
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
 from evalsuite.models.folder_model import FolderModel
@@ -102,7 +103,7 @@ def predict(
                 "recorded predictions are read, not computed: there is nothing for a cluster to do",
                 hint="Leave --runner out.",
             )
-        return _join(model, testset, cases, identity, required=required, on_case=on_case)
+        return _join(model, testset, cases, identity, required=required, on_case=on_case, work=work)
     if isinstance(model, FolderModel):
         from evalsuite.inference.folders import predict_folders
 
@@ -149,17 +150,17 @@ def _join(
     *,
     required: Sequence[str] | None,
     on_case: Callable[[int, int], None] | None,
+    work: Path,
 ) -> Predictions:
     started = time.perf_counter()
-    place = getattr(model, "place", ())  # one row per mark, or one per case
-    join = partial(join_marks, place=place) if place else join_recorded
-    joined = join(
-        model.table,
-        case_ids=[case.case_id for case in cases],
-        all_ids=[case.case_id for case in testset.cases],
-        model=identity,
-        required=required,
-    )
+    case_ids, all_ids = ([case.case_id for case in group] for group in (cases, testset.cases))
+    masks = [name for name in required or () if name in getattr(model, "files", {})]
+    if masks:
+        joined = join_masks(model, case_ids=case_ids, all_ids=all_ids, identity=identity, column=masks[0], work=work)
+    else:
+        place = getattr(model, "place", ())  # one row per mark, or one per case
+        join = partial(join_marks, place=place) if place else join_recorded
+        joined = join(model.table, case_ids=case_ids, all_ids=all_ids, model=identity, required=required)
     device = joined.table[joined.table["rater"] == DEVICE]
     failed = Counter(device.loc[device["status"] == "failed", "reason"].tolist())
     if failed.total() == len(device):
@@ -223,7 +224,8 @@ def _run(
             outputs = probe(model, cases, hooks, device=here)
         except OutOfMemory:
             outputs = ()  # the run itself finds out which batch fits
-        require_outputs(required, outputs or tuple(model.contract.columns))
+        drawn = [output.name for output in model.contract.masks]
+        require_outputs(required, (*(outputs or model.contract.columns), *drawn))
         if not on_cpu and settings.batch_size is None:
             batch_size = fitting_batch(model, cases, hooks, device=here, batch_size=batch_size)
             devices.free_memory(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -270,6 +270,7 @@ class RecordedPredictions:
     `table` has case_id, rater, condition, status (text; condition is "" where there is none) and then `outputs` as
     float64: NaN where a cell is empty, infinite where it says so. Rows are in the file's order.
     `place` names the columns that say where a mark lies, in a table with one row per mark; empty in other tables.
+    `files` holds the columns that name files below `folder` (masks), `file_digests` the SHA-256 of those that exist.
     """
 
     name: str
@@ -281,6 +282,9 @@ class RecordedPredictions:
     notes: tuple[str, ...] = ()
     size_bytes: int
     place: tuple[str, ...] = ()
+    folder: Path = Path()
+    files: Mapping[str, pd.Series] = field(default_factory=dict)
+    file_digests: Mapping[str, str] = field(default_factory=dict)
     format: str = "recorded"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from evalsuite.errors import CaseTableError, Problem
 from evalsuite.models.base import RecordedPredictions
 from evalsuite.models.contract import Contract, OutputSpec, contract_digest, load_contract
 from evalsuite.models.marks import place_columns
-from evalsuite.record.digest import sha256_file
+from evalsuite.record.digest import digest_json, sha256_file
 from evalsuite.types import OUTPUT_STATUSES
 
 _SCORE = "score"  # a table with a score and a place in every row is one of marks
@@ -60,15 +61,17 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
     place = (place_columns(frame.columns) or ()) if _SCORE in frame.columns else ()
     _check_keys(table, problems, marks=bool(place))
     declared = load_contract(contract) if contract is not None else None
-    outputs = _add_outputs(frame, table, column, declared, problems, notes)
+    files = {} if place else _file_columns(frame, path.parent, {column, "case_id", *KEYS})
+    outputs = _add_outputs(frame.drop(columns=list(files)), table, column, declared, problems, notes, files)
     if problems:
         n = len(problems)
         raise CaseTableError(f"predictions {path.name} have {n} problem{'s' * (n != 1)}", problems=problems)
     agreed = declared or Contract(outputs=tuple(OutputSpec(name=name, meaning="value") for name in outputs))
     digests = sorted(set(frame["model_digest"]) - {""}) if "model_digest" in frame.columns else []
+    held = _digests_of(files, path.parent)
     return RecordedPredictions(
         name=path.stem,
-        digest=sha256_file(path),
+        digest=_digest(path, held),
         table=table,
         contract=agreed,
         contract_digest=contract_digest(agreed),
@@ -76,7 +79,40 @@ def open_recorded(path: Path, *, contract: Path | None = None, case_column: str 
         notes=("Predictions were recorded elsewhere; this suite did not run the model.", *notes),
         size_bytes=path.stat().st_size,
         place=place,
+        folder=path.parent,
+        files=files,
+        file_digests=held,
     )
+
+
+def _file_columns(frame: pd.DataFrame, folder: Path, reserved: set[str]) -> dict[str, pd.Series]:
+    """Columns of which half or more of the cells that are not empty name an existing file: masks."""
+    found = {}
+    for name in (str(c) for c in frame.columns if c not in reserved):
+        cells = frame[name].astype(str).str.strip()
+        given = [c for c in cells.unique() if c]
+        there = sum(_is_file(folder / c) for c in given)
+        if there and 2 * there >= len(given):
+            found[name] = cells
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that cannot be the name of a file
+        return False
+
+
+def _digests_of(files: Mapping[str, pd.Series], folder: Path) -> dict[str, str]:
+    cells = sorted({cell for column in files.values() for cell in column if cell and _is_file(folder / cell)})
+    return {cell: sha256_file(folder / cell) for cell in cells}
+
+
+def _digest(path: Path, held: Mapping[str, str]) -> str:
+    """The SHA-256 of the table; with those of all files it names, where it names any."""
+    table = sha256_file(path)
+    return table if not held else digest_json({"table": table, "files": dict(held)})
 
 
 def _texts(frame: pd.DataFrame, name: str, *, default: str) -> pd.Series[str]:
@@ -112,13 +148,14 @@ def _add_outputs(
     declared: Contract | None,
     problems: list[Problem],
     notes: list[str],
+    files: Mapping[str, pd.Series],
 ) -> list[str]:
     reserved = {column, "case_id", *KEYS}
     if declared is None:
         names = [str(c) for c in frame.columns if c not in reserved]
     else:
         names = list(declared.columns)
-        for name in (n for n in names if n not in frame.columns):
+        for name in (n for n in names if n not in frame.columns and n not in files):
             problems.append(Problem(what=f"column {name} is missing", hint="The contract names it as an output."))
         names = [n for n in names if n in frame.columns]
     outputs, ignored = [], []
@@ -135,6 +172,7 @@ def _add_outputs(
         outputs.append(name)
     if ignored:
         notes.append(f"Columns of words were left out: {', '.join(ignored)}.")
+    outputs += [name for name in files if name not in outputs]
     if not outputs and not problems:
         problems.append(Problem(what="no column of numbers beside the case identifier"))
     return outputs

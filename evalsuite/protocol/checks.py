@@ -22,6 +22,7 @@ from evalsuite.protocol.schema import (
     StratumSpec,
     StudyProtocol,
 )
+from evalsuite.protocol.segmentation import segmentation_problems
 from evalsuite.protocol.several import several_answers, target_problems
 
 # Stands in for a name that could not be read; whatever refers to names is then not checked.
@@ -34,6 +35,7 @@ _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 _SETTINGS = (
     *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
     *("tolerance", "coverage", "variance_ratio", "repeats", "false_positives", "counted_in"),
+    *("definition", "quantile"),
 )
 _MAX_ALPHA = 0.025
 #: "Youden on the test set", "optimised on the locked set": said of the set that is to give the evidence.
@@ -62,6 +64,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *several_answers(protocol),
         *measurement_problems(protocol),
         *detection_problems(protocol),
+        *segmentation_problems(protocol),
         *_operating_points(protocol),
         *_strata(protocol),
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),

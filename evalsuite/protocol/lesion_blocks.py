@@ -39,3 +39,15 @@ class LesionStratum(Block):
     bins: Annotated[list[float], Field(min_length=1)] | None = Field(
         default=None, description="increasing edges, e.g. of a size: `[6, 8]` is <6, 6-<8, >=8"
     )
+
+
+class EmptyMasks(Block):
+    """What a figure of one case is where a mask of the structure is empty."""
+
+    both: Literal["undefined", "perfect"] = Field(
+        default="undefined", description="reference and output: left out of the mean (and counted), or the best value"
+    )
+    reference: Literal["worst", "undefined"] = Field(
+        default="worst", description="the reference alone, a false alarm: the worst value (of distances `maximum`)"
+    )
+    prediction: Literal["worst", "undefined"] = Field(default="worst", description="the output alone, a miss")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
-from evalsuite.protocol.lesion_blocks import LesionStratum, Matching
+from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
@@ -52,7 +52,8 @@ class Task(Block):
     )
     classes: list[str] | None = Field(
         default=None,
-        description="the reference's values, in the order of `score`; for grades from the lowest to the highest",
+        description="the reference's values, in the order of `score`; for grades from the lowest to the highest; in a "
+        "segmentation the structures",
     )
     probability: bool = Field(
         default=True, description="whether the score is a probability; calibration is estimated only if it is"
@@ -65,6 +66,12 @@ class Task(Block):
     matching: Matching | None = Field(
         default=None, description="detection: when a mark counts as having found a lesion; required there"
     )
+    labels: list[Annotated[int, Field(ge=1, le=255)]] | None = Field(
+        default=None,
+        description="segmentation: values of `classes` in the mask files; 1, 2, … unless stated, with one structure "
+        "whatever is not 0",
+    )
+    empty: EmptyMasks | None = Field(default=None, description="segmentation: what empty masks mean")
     lesion_strata: list[LesionStratum] = Field(
         default_factory=list, description="detection: groups of lesions that sensitivity per lesion is estimated in"
     )
@@ -105,7 +112,8 @@ class Endpoint(Block):
     metric: str = Field(description="one of the metrics below")
     at: str | None = Field(default=None, description="name of an operating point, for metrics that need a call")
     target: str | None = Field(
-        default=None, description="class or label the metric is of, against all others; for tasks with several"
+        default=None,
+        description="class or label the metric is of, against all others, or structure; for tasks with several",
     )
     role: Literal["primary", "secondary", "exploratory"] = Field(
         default="secondary", description="primary endpoints decide; the others are judged and listed"
@@ -151,6 +159,12 @@ class Endpoint(Block):
     )
     counted_in: Literal["all", "normal"] | None = Field(
         default=None, description="cases in which false positives are counted: all, or those without a lesion only"
+    )
+    definition: Literal["voxel", "pooled", "surfel"] | None = Field(
+        default=None, description="what a surface is, for distances: voxel unless stated (docs/statistics/masks.md)"
+    )
+    quantile: Probability | None = Field(
+        default=None, description="this quantile of the cases' figures instead of their mean, e.g. 0.1"
     )
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 

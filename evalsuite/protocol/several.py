@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from evalsuite.errors import Problem
 from evalsuite.protocol.metrics import METRICS, MetricInfo
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.segmentation import target_of_structure
 
 _KINDS = ("multiclass", "multilabel", "ordinal")
 
@@ -105,6 +106,8 @@ def _no_binary_policy(protocol: StudyProtocol) -> Iterator[Problem]:
 def target_problems(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> list[Problem]:
     """Why an endpoint's target, or its absence, does not fit; empty if it does."""
     kind, target = protocol.task.kind, endpoint.target
+    if kind == "segmentation" and kind in info.tasks:
+        return target_of_structure(protocol, endpoint, path)
     if kind not in ("multiclass", "multilabel"):
         if target is None:
             return _of_grades(protocol, info, path) if kind == "ordinal" and kind in info.tasks else []

@@ -8,7 +8,7 @@ from evalsuite.errors import Problem
 from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "site_acceptance")
-_TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection")
+_TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity"),
@@ -63,7 +63,7 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
 def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:
     """What is not carried out yet where a case has several lesions or structures."""
     kind = protocol.task.kind
-    if kind != "detection":
+    if kind not in ("detection", "segmentation"):
         return
     not_yet = f"in a {kind} task not carried out by this version"
     if protocol.comparisons:

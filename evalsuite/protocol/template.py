@@ -44,6 +44,8 @@ def case_table_template(protocol: StudyProtocol) -> str:
 
 
 def _reference_values(task: Task) -> tuple[str, str]:
+    if task.kind == "segmentation":
+        return "masks/case-0001.nii.gz", "masks/case-0002.nii.gz"
     if task.kind == "detection":
         return "lesions.csv", "lesions.csv"
     if task.classes and len(task.classes) > 1:

@@ -1,11 +1,11 @@
-"""The drawings of tasks that find and outline: the FROC curve."""
+"""The drawings of tasks that find and outline: the FROC curve, and how cases' figures are distributed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from evalsuite.report import svg
-from evalsuite.report.figures import UNIT_TICKS, Mark, thin
+from evalsuite.report.figures import HALF, UNIT_TICKS, Mark, thin
 from evalsuite.report.svg import BLUE, BLUE_LIGHT, INK, LINE, SMALL, STRONG, Frame
 from evalsuite.types import Curve
 
@@ -41,3 +41,21 @@ def froc(curve: Curve, *, marks: Sequence[Mark], legend: str, alt: str) -> str:
         )
     parts.append(svg.text(frame.right - 8, frame.bottom - 10, legend, anchor="end", bold=True, halo=True))
     return svg.drawing(634, 296, parts, title=alt)
+
+
+def distribution(curve: Curve, *, name: str, alt: str) -> str:
+    """How many cases have which figure between 0 and 1, as bars."""
+    most = max([*curve.y, 1.0])
+    frame = Frame(left=52, top=10, width=244, height=120, y_range=(0.0, most * 1.08))
+    ticks = tuple(t for t in svg.nice_ticks(0.0, most, about=4) if t == int(t))
+    parts = frame.axes(x_title=svg.fit(name, 230, SMALL), y_title="Cases", x_ticks=UNIT_TICKS, y_ticks=ticks)
+    half = 0.5 / max(len(curve.x), 1)
+    for centre, count in zip(curve.x, curve.y, strict=True):
+        if count > 0:
+            left, right, top = frame.x(centre - half), frame.x(centre + half), frame.y(count)
+            parts.append(
+                svg.rect(
+                    left + 0.6, top, right - left - 1.2, frame.bottom - top, fill=BLUE, stroke=BLUE, line_width=0.4
+                )
+            )
+    return svg.drawing(HALF, 172, parts, title=alt)

@@ -70,6 +70,8 @@ def _reference_words(m: Material) -> str:
     if task.kind in ("multiclass", "ordinal"):
         order = ", from the lowest grade to the highest" if task.kind == "ordinal" else ""
         return f"column {clean(task.reference)}; one of {', '.join(clean(c) for c in task.classes or ())}{order}"
+    if task.kind == "segmentation":
+        return f"column {clean(task.reference)}; masks of {', '.join(clean(c) for c in task.classes or ())}"
     if task.kind == "detection":
         return f"column {clean(task.reference)}; tables of lesions, positive: a case with one at least"
     if task.kind == "regression":

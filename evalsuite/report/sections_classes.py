@@ -13,7 +13,12 @@ from evalsuite.types import Finding
 MOST_CLASSES_IN_MATRIX = 8
 MOST_CLASSES = 40
 PER_TABLE = 4
-_WORDS = {"multiclass": ("class", "Class"), "multilabel": ("label", "Label"), "ordinal": ("grade", "Grade")}
+_WORDS = {
+    "multiclass": ("class", "Class"),
+    "multilabel": ("label", "Label"),
+    "ordinal": ("grade", "Grade"),
+    "segmentation": ("structure", "Structure"),
+}
 
 
 def is_measurement(material: Material) -> bool:
@@ -26,8 +31,14 @@ def is_detection(material: Material) -> bool:
     return material.protocol.task.kind == "detection"
 
 
+def is_segmentation(material: Material) -> bool:
+    """Whether the task is to outline structures: every case has a figure of each."""
+    return material.protocol.task.kind == "segmentation"
+
+
 def has_several(material: Material) -> bool:
-    """Whether cases are not split into positive and negative: several classes, labels or grades, or a measurement."""
+    """Whether cases are not split into positive and negative: several classes, labels or grades, a measurement, or
+    structures that are outlined."""
     return material.protocol.task.kind in _WORDS or is_measurement(material)
 
 
@@ -35,7 +46,7 @@ def too_few_of(material: Material) -> str:
     """What a group that is not assessable has too few of."""
     if is_detection(material):
         return "lesions (of a rate: cases with or without one)"
-    return "cases" if is_measurement(material) else "positives or negatives"
+    return "cases" if is_measurement(material) or is_segmentation(material) else "positives or negatives"
 
 
 def names(material: Material) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from evalsuite.report.figures_utility import benefit_difference, net_benefit
 from evalsuite.report.format import format_count, format_estimate, format_number
 from evalsuite.report.material import Material, finding_at, metric_title
 from evalsuite.report.sections_agreement import agreement_figures
-from evalsuite.report.sections_classes import has_several, is_detection, is_measurement
-from evalsuite.report.sections_lesions import froc_figures
+from evalsuite.report.sections_classes import has_several, is_detection, is_measurement, is_segmentation
+from evalsuite.report.sections_lesions import distribution_figures, froc_figures
 from evalsuite.report.sections_many_curves import band_note, reliability_small, target_curves
 from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
 from evalsuite.report.text import clean
@@ -69,6 +69,8 @@ def performance_curves(material: Material) -> list[Block]:
         return agreement_figures(material)
     if is_detection(material):
         return froc_figures(material)
+    if is_segmentation(material):
+        return distribution_figures(material)
     if has_several(material):
         return [*blocks, *target_curves(material)]
     if line is None:
@@ -213,6 +215,11 @@ def calibration(material: Material) -> Section:
     blocks: list[Block] = []
     if is_measurement(material):
         text = "A measurement is no probability: its agreement with the reference stands under standard performance."
+        return Section(
+            id="calibration", number="", title="Calibration", code="R15", blocks=(Prose(paragraphs=(text,)),)
+        )
+    if is_segmentation(material):
+        text = "Masks are no probabilities: how well they fit the reference stands under standard performance."
         return Section(
             id="calibration", number="", title="Calibration", code="R15", blocks=(Prose(paragraphs=(text,)),)
         )

@@ -1,14 +1,17 @@
-"""Figures of a detection task: the FROC curve with its band and the operating points on it."""
+"""Figures of tasks that find and outline: the FROC curve with its operating points, distributions of Dice."""
 
 from __future__ import annotations
 
 from evalsuite.report.figures import Mark
-from evalsuite.report.figures_lesions import froc
+from evalsuite.report.figures_lesions import distribution, froc
 from evalsuite.report.format import format_count, format_estimate
 from evalsuite.report.material import Material, finding_at, metric_title
 from evalsuite.report.text import clean
-from evalsuite.report.view import Block, Figure, Prose
+from evalsuite.report.view import Block, Figure, Pair, Prose
 from evalsuite.types import Curve
+
+#: More small figures than this are turned over unread; the curves are in the evidence.
+MOST_STRUCTURES = 12
 
 
 def froc_figures(material: Material) -> list[Block]:
@@ -51,3 +54,32 @@ def _operating_points(material: Material) -> list[Mark]:
         interval = (e.low, e.high) if e.low is not None and e.high is not None else None
         marks.append(Mark(name=point.name, x=rate.estimate.value, y=hit.estimate.value, y_interval=interval))
     return marks
+
+
+def distribution_figures(material: Material) -> list[Block]:
+    """How many cases have which Dice, a small figure per structure, two side by side."""
+    curves = [c for c in material.curves("histogram") if c.metric == "dice"]
+    if not curves:
+        return [Prose(paragraphs=("No case has a Dice coefficient: there is nothing to draw.",))]
+    made = [_distribution(material, c) for c in curves[:MOST_STRUCTURES]]
+    blocks: list[Block] = [Pair(left=left, right=right) for left, right in zip(made[::2], made[1::2], strict=False)]
+    if len(made) % 2:
+        blocks.append(made[-1])
+    if len(curves) > MOST_STRUCTURES:
+        text = (
+            f"The distributions of {len(curves) - MOST_STRUCTURES} more structures are in the attached evidence.json."
+        )
+        blocks.append(Prose(paragraphs=(text,)))
+    return blocks
+
+
+def _distribution(material: Material, curve: Curve) -> Figure:
+    name = clean(curve.series or "", longest=60)
+    n = format_count(curve.n) if isinstance(curve.n, int) else "the"
+    low = sum(count for x, count in zip(curve.x, curve.y, strict=True) if x < 0.5)
+    alt = f"Dice coefficient of {name} in {n} cases, {format_count(int(low))} of them below 0.5."
+    notes = ("Cases without a usable output count as in the primary analysis.",)
+    return Figure(
+        label="", caption=f"Dice coefficient of {name}: cases", alt=alt, notes=notes,
+        svg=distribution(curve, name=f"Dice coefficient, {name}", alt=alt),
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
 from evalsuite.report.material import Material, metric_title
-from evalsuite.report.sections_classes import has_several, is_measurement, too_few_of
+from evalsuite.report.sections_classes import has_several, is_measurement, is_segmentation, too_few_of
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.signatures import run_items, times_sentence
 from evalsuite.report.text import clean, given, sentence
@@ -69,6 +69,8 @@ def limitation_statements(material: Material) -> list[str]:
         said.append(
             "Agreement holds over this set's range of values only, and correlations depend on how wide that range is."
         )
+    elif is_segmentation(m):
+        said.append("Means over cases hide single bad outlines; quantiles and distributions show how many there are.")
     elif has_several(m):
         said.append(
             "Predictive values, averages and calibration hold for this set's mix of cases only; where it is enriched "

@@ -14,7 +14,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
-from evalsuite.report.sections_classes import has_several, is_detection, is_measurement
+from evalsuite.report.sections_classes import has_several, is_detection, is_measurement, is_segmentation
 from evalsuite.report.sections_size import sample_size
 from evalsuite.report.signatures import freeze_items
 from evalsuite.report.text import clean, given, sentence
@@ -315,6 +315,11 @@ def _output_policy(material: Material, policy: str) -> str:
             "counted against the device (worst case): no lesion of theirs is found; where marks are counted they have "
             "as many false positives as the endpoint's declared maximum, where cases are ranked one if they are normal"
         )
+    if is_segmentation(material) and policy == "worst_case":
+        return (
+            "counted against the device (worst case): overlaps are 0, distances and volume errors the endpoint's "
+            "declared maximum"
+        )
     if has_several(material) and policy == "worst_case":
         kind = material.protocol.task.kind
         if kind == "multilabel":
@@ -325,6 +330,8 @@ def _output_policy(material: Material, policy: str) -> str:
 
 
 def _reference_policy(material: Material, policy: str) -> str:
+    if is_segmentation(material) and policy == "worst_case":
+        return "taken to be as badly outlined as cases without an output"
     if is_measurement(material) and policy == "worst_case":
         return "taken to be as far from the device as the endpoint's declared maximum"
     return REFERENCE_POLICIES.get(policy, policy)
@@ -334,7 +341,11 @@ def methods(material: Material) -> Section:
     m, p = material, material.protocol
     level = format_level(m.level)
     output_policy = p.missing_outputs.primary
-    few = "cases" if is_measurement(m) else "lesions (or cases)" if is_detection(m) else "positives (or negatives)"
+    few = "positives (or negatives)"
+    if is_detection(m):
+        few = "lesions (or cases)"
+    elif is_measurement(m) or is_segmentation(m):
+        few = "cases"
     statements = [
         f"Unit of analysis: the case ({clean(p.unit.case)}); the patient ({clean(p.unit.cluster)}) is the unit of "
         "clustering and of resampling.",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     """Open the reference standard, and write evidence, verdict and record; every step is on the ledger."""
+    from evalsuite.inference.mask_store import mask_files, verify_masks
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.judging import judge
     from evalsuite.testset import open_testset
@@ -43,6 +44,9 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         )
     protocol = load_protocol(folder.protocol)
     predictions = read_predictions(folder.predictions)
+    if (digest := predictions.masks) is not None:
+        predictions = replace(predictions, mask_files=mask_files(folder.arrays))
+        verify_masks(predictions.mask_files, digest)
     baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
     name = record["run"]["id"]
     states.require_sealed(run.ledger.entries(), name, predictions.digest)

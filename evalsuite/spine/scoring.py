@@ -143,6 +143,13 @@ def evaluate(
         from evalsuite.testset.reference_files import ReferenceFiles
 
         frame = with_lesions(protocol, frame, case_id, ReferenceFiles.of(testset))
+    if protocol.task.kind == "segmentation":
+        from evalsuite.analyses.mask_figures import with_mask_figures
+        from evalsuite.analyses.segmentation_task import figures_wanted
+        from evalsuite.testset.reference_files import ReferenceFiles
+
+        wanted = figures_wanted(protocol)
+        device = with_mask_figures(protocol, frame, device, predictions, ReferenceFiles.of(testset), wanted)
     results = evaluate_task(
         protocol,
         case_id=case_id,

@@ -415,8 +415,9 @@ def test_metrics_and_tasks_that_are_not_computed_are_listed() -> None:
     assert [p.where for p in unsupported(parse(GOOD), {"auroc"})] == ["endpoints[1].metric"]
     data = changed("task.kind", "segmentation")
     data["operating_points"] = []
+    data["task"]["classes"] = ["lesion"]
     data["endpoints"] = [{**GOOD["endpoints"][0], "metric": "dice"}]
-    assert [p.where for p in unsupported(parse(data), {"auroc"})] == ["task.kind"]
+    assert [p.where for p in unsupported(parse(data), {"auroc"})] == ["endpoints[0].metric"]
     rule = changed("decision_rule", "any_primary") | {"multiplicity": {"method": "holm"}}
     assert unsupported(parse(rule), {"auroc", "sensitivity"}) == []
 

@@ -1,0 +1,204 @@
+"""Figures of every case and structure of a segmentation: reference and device masks side by side, a pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evalsuite.errors import ImageError, InputError, Problem
+from evalsuite.imaging.grid import Grid
+from evalsuite.imaging.mask_file import decode_mask, grid_difference
+from evalsuite.inference.mask_store import read_masks
+from evalsuite.inference.masks import StoredMask
+from evalsuite.inference.predictions import Predictions
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.protocol.segmentation import structures
+from evalsuite.stats import overlap, surface
+from evalsuite.stats.masks import CaseFigure, EmptyPolicy, MaskPair, mask_pair
+from evalsuite.testset.reference_files import ReferenceFiles
+
+#: Column of the predictions that holds each case's figures, and what a case's masks are by reference and output.
+FIGURES = "mask figures"
+DISTANCES = ("hd", "hd95", "assd", "masd", "nsd")
+OF_GRID = "the output lies on another grid than the reference"
+_NO_SPACING = "the masks state no spacing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One figure of one structure, with what it depends on."""
+
+    structure: str
+    metric: str
+    definition: surface.Definition = "voxel"
+    tolerance_mm: float | None = None
+    maximum: float | None = None
+
+
+def asked_of(endpoint: Endpoint, structure: str) -> Asked:
+    """The figure of single cases that an endpoint is the mean (or a quantile) of."""
+    distance = endpoint.metric in DISTANCES
+    return Asked(
+        structure=structure,
+        metric=endpoint.metric,
+        definition=(endpoint.definition or "voxel") if distance else "voxel",
+        tolerance_mm=endpoint.tolerance,
+        maximum=endpoint.maximum if distance else None,
+    )
+
+
+def with_mask_figures(
+    protocol: StudyProtocol,
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    source: Predictions,
+    files: ReferenceFiles,
+    wanted: Sequence[Asked],
+) -> pd.DataFrame:
+    """The device's rows with each case's figures, `{Asked: CaseFigure}`, in the column `FIGURES`; None where output or
+    reference is missing. A case whose masks lie on two grids is failed, with the reason, and nothing is resampled.
+
+    Raises
+    ------
+    InputError
+        Everything that is wrong with the reference's masks at once; where the model gives no masks.
+    IntegrityError, LockError
+        If a mask is not the one that was sealed, or locked.
+    """
+    column = str(protocol.task.reference)
+    if column not in frame.columns:
+        raise InputError(
+            f"The locked test set has no reference column '{column}'.",
+            hint=f"Sealed columns: {', '.join(map(str, frame.columns))}. Correct task.reference or lock the set again.",
+        )
+    if not source.mask_files:
+        raise InputError(
+            "A segmentation task needs masks, and the model gives none.",
+            hint=f"Recorded predictions name mask files in a column '{protocol.task.score}', relative to the table.",
+        )
+    case_id = [str(c) for c in predictions["case_id"]]
+    cells = dict(zip(case_id, (str(c) for c in frame[column]), strict=True))
+    ok = {c for c, s in zip(case_id, predictions["status"], strict=True) if s == "ok"}
+    figures: dict[str, dict[Asked, CaseFigure] | None] = dict.fromkeys(case_id)
+    reasons: dict[str, str] = {}
+    problems: list[Problem] = []
+    for case, masks in _by_case(source, str(protocol.task.score), ok):
+        if not cells[case].strip():
+            continue
+        found = _reference(files, cells[case], case, problems)
+        if found is None:
+            continue
+        reference, grid = found
+        difference = grid_difference(grid, masks[0].grid)
+        if difference is not None:
+            reasons[case] = f"{OF_GRID}: {difference}"
+            continue
+        figures[case] = dict(_figures(protocol, reference, masks, grid.spacing_mm, wanted))
+    if problems:
+        raise InputError(
+            f"{len(problems)} reference masks of column '{column}' cannot be used.",
+            problems=problems[:50],
+            hint="Masks are NIfTI, PNG or TIFF files of whole numbers; leave a cell empty where there is none.",
+        )
+    made = predictions.copy()
+    made[FIGURES] = pd.Series([figures[c] for c in case_id], index=made.index, dtype=object)
+    for i, case in enumerate(case_id):
+        if case in reasons:
+            made.loc[made.index[i], ["status", "reason"]] = ["failed", reasons[case]]
+    return made
+
+
+def _by_case(source: Predictions, output: str, ok: set[str]) -> Iterator[tuple[str, list[StoredMask]]]:
+    """The masks of each case together, in the order of the run."""
+    held: list[StoredMask] = []
+    for mask in read_masks(source.mask_files, case_ids=ok, outputs={output}):
+        if held and held[0].case_id != mask.case_id:
+            yield held[0].case_id, held
+            held = []
+        held.append(mask)
+    if held:
+        yield held[0].case_id, held
+
+
+def _reference(
+    files: ReferenceFiles, cell: str, case: str, problems: list[Problem]
+) -> tuple[NDArray[np.uint8], Grid] | None:
+    data = files.read(cell)
+    if data is None:
+        problems.append(Problem("no file of the locked test set", f"case {case}", "lock the set with --protocol"))
+        return None
+    try:
+        return decode_mask(data, name=cell)
+    except ImageError as error:
+        problems.append(Problem(error.message, f"case {case}"))
+        return None
+
+
+def _figures(
+    protocol: StudyProtocol,
+    reference: NDArray[np.uint8],
+    masks: Sequence[StoredMask],
+    spacing_mm: tuple[float, ...] | None,
+    wanted: Sequence[Asked],
+) -> Iterator[tuple[Asked, CaseFigure]]:
+    empty = protocol.task.empty
+    policy = EmptyPolicy() if empty is None else EmptyPolicy(**empty.model_dump())
+    for name, label in structures(protocol).items():
+        mine = [a for a in wanted if a.structure == name]
+        if not mine:
+            continue
+        device = _device(masks, name, label)
+        if device is None:
+            yield from ((a, CaseFigure(undefined=f"the model draws no structure '{name}'")) for a in mine)
+            continue
+        truth = reference != 0 if label is None else reference == label
+        pair = mask_pair(truth, device, spacing_mm or (1.0,) * truth.ndim)
+        found: dict[surface.Definition, surface.Surfaces] = {}
+        for asked in mine:
+            if spacing_mm is None and asked.metric not in ("dice", "iou", "cldice", "relative_volume_error"):
+                yield asked, CaseFigure(undefined=_NO_SPACING)
+            else:
+                yield asked, _figure(pair, asked, policy, found)
+
+
+def _device(masks: Sequence[StoredMask], name: str, label: int | None) -> NDArray[np.bool_] | None:
+    """Where the device drew a structure: by its class in the model's contract, else by its value in the file."""
+    for mask in masks:
+        if mask.channel == name:
+            return np.asarray(mask.labels() != 0)
+    for mask in masks:
+        if mask.channel is None and name in mask.classes:
+            return np.asarray(mask.labels() == mask.classes.index(name))
+        if mask.channel is None and not mask.classes:
+            return np.asarray(mask.labels() != 0 if label is None else mask.labels() == label)
+    return None
+
+
+def _figure(
+    pair: MaskPair, asked: Asked, policy: EmptyPolicy, found: dict[surface.Definition, surface.Surfaces]
+) -> CaseFigure:
+    metric = asked.metric
+    if metric == "boundary_iou":
+        return overlap.boundary_iou(pair, width_mm=asked.tolerance_mm or 0.0, empty=policy)
+    if metric in DISTANCES:
+        if pair.empty is None and asked.definition not in found:
+            found[asked.definition] = surface.surfaces(pair, asked.definition)
+        return surface.surface_figure(
+            pair,
+            cast(surface.SurfaceMetric, metric),
+            definition=asked.definition,
+            tolerance_mm=asked.tolerance_mm,
+            maximum_mm=asked.maximum,
+            empty=policy,
+            found=found.get(asked.definition),
+        )
+    if metric == "volume_error":
+        return overlap.volume_error(pair)
+    if metric == "relative_volume_error":
+        return overlap.relative_volume_error(pair)
+    return {"dice": overlap.dice, "iou": overlap.iou, "cldice": overlap.cldice}[metric](pair, empty=policy)
