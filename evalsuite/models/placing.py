@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from evalsuite.errors import ImageError
 from evalsuite.imaging import Grid, Image
 from evalsuite.imaging.grid import Turn, no_turn, turn_between
+from evalsuite.imaging.layout import in_c_order
 from evalsuite.models.contract import InputSpec
 
 _NEAREST_TIE = 1e-6
@@ -158,7 +159,7 @@ def restore(labels: NDArray[np.generic], placement: Placement) -> NDArray[np.gen
         ]
         labels = labels[np.ix_(*index)]
     assert labels.ndim == n
-    return np.ascontiguousarray(placement.turn.undo(labels))
+    return in_c_order(placement.turn.undo(labels))
 
 
 def _nearest(at: NDArray[Any], n: int) -> NDArray[np.intp]:

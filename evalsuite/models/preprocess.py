@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evalsuite.errors import ImageError
 from evalsuite.imaging import Image
 from evalsuite.imaging.grid import Turn
+from evalsuite.imaging.layout import in_c_order
 from evalsuite.models.contract import InputSpec
 from evalsuite.models.placing import Placement, as_stored, place
 
@@ -76,7 +77,7 @@ def prepare_image(image: Image, spec: InputSpec) -> Prepared:
     if spec.resize != "none":
         array = _resize(array, spec)
         placement = _resized(placement, tuple(array.shape[1:]))
-    return Prepared(array=np.ascontiguousarray(array), placement=placement)
+    return Prepared(array=in_c_order(array), placement=placement)
 
 
 def stand_in(spec: InputSpec) -> NDArray[np.generic]:

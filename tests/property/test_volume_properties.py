@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -114,6 +115,26 @@ def test_linear_resampling_keeps_a_linear_ramp_and_the_range(shape, factor):
     np.testing.assert_allclose(array[0], expected, atol=1e-3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    order=st.permutations([0, 1, 2]),
+    flips=st.tuples(*[st.sampled_from([1, -1])] * 3),
+    dtype=st.sampled_from(["u1", "i2", "f4", "f8", "i4"]),
+    channels=st.sampled_from([(), (1,), (2,)]),
+    shape=shapes,
+)
+def test_c_order_is_numpys(order, flips, dtype, channels, shape):
+    from evalsuite.imaging import layout
+
+    array = np.arange(np.prod(channels + shape), dtype=dtype).reshape(channels + shape)
+    ahead = len(channels)
+    turned = array.transpose(*range(ahead), *(ahead + o for o in order))[(..., *(slice(None, None, f) for f in flips))]
+    with patch.object(layout, "_SMALL", 0):
+        found = layout.in_c_order(turned)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, turned)
+
+
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(0, 3)))
 def test_run_lengths_round_trip_and_count(labels):
     runs = encode(labels)
@@ -152,8 +173,6 @@ def test_masks_come_back_from_their_file_and_the_bytes_are_the_same(masks, spaci
 
 
 def test_a_run_longer_than_its_counter_is_cut():
-    from unittest.mock import patch
-
     with patch("evalsuite.inference.masks.LONGEST_RUN", 10):
         labels = np.repeat(np.array([0, 1, 0], np.uint8), [25, 3, 10])
         runs = encode(labels)
