@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from evalsuite.testset.types import Case
 
 N_COMPARED = 64
+LARGE_COMPARED = 4  # volumes or slides: each takes as long as hundreds of images
 #: What the device decides, by operating point, from its outputs: (n,) or (n, outputs) each.
 Decide = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
-def sample(cases: Sequence[Case], *, seed: int) -> tuple[Case, ...]:
-    """Up to 64 cases, drawn by the seed, in the order of the set."""
-    drawn = np.random.default_rng(seed).choice(len(cases), size=min(N_COMPARED, len(cases)), replace=False)
+def sample(cases: Sequence[Case], *, seed: int, most: int = N_COMPARED) -> tuple[Case, ...]:
+    """Up to `most` cases, drawn by the seed, in the order of the set."""
+    drawn = np.random.default_rng(seed).choice(len(cases), size=min(most, len(cases)), replace=False)
     return tuple(cases[i] for i in sorted(drawn.tolist()))
 
 
@@ -55,7 +56,8 @@ def admit(
     from evalsuite.inference import packaged
     from evalsuite.inference.crew import Worker
 
-    drawn = sample(cases, seed=settings.seed)
+    large = model.contract.is_volume or model.contract.tiled is not None
+    drawn = sample(cases, seed=settings.seed, most=LARGE_COMPARED if large else N_COMPARED)
     plan = packaged.Plan(shards=(drawn,), keys=("",), batch_size=batch_size)
 
     def answers(of: Any) -> Shard:

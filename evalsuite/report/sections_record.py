@@ -141,6 +141,7 @@ def environment(material: Material) -> Section:
                 f"({m.text('inference.decoders')} decoders)",
             ),
             Item(name="Sandbox", value=_sandbox(m)),
+            *_prepared(m),
             *timing(m),
         ]
     blocks: list[Block] = [Facts(items=tuple(items))]
@@ -174,6 +175,17 @@ def environment(material: Material) -> Section:
 def _device(m: Material) -> str:
     device, name = m.text("inference.device"), m.text("inference.device_name", "")
     return f"{device} ({name})" if name and name != device else device
+
+
+def _prepared(m: Material) -> list[Item]:
+    """What was done to the images, and what was peculiar about them, with how many images it concerns."""
+    found = m.recorded("inference.prepared")
+    if not isinstance(found, Mapping) or not found:
+        return []
+    counts = sorted(((n, str(what)) for what, n in found.items() if isinstance(n, int)), key=lambda c: (-c[0], c[1]))
+    shown = [f"{clean(what, longest=160)} ({n:,})" for n, what in counts[:_MOST_NAMED]]
+    more = [f"and {len(counts) - _MOST_NAMED} more"] if len(counts) > _MOST_NAMED else []
+    return [Item(name="Images, how many", value="; ".join([*shown, *more]))]
 
 
 def _sandbox(m: Material) -> str:

@@ -200,3 +200,8 @@ def test_a_contract_that_does_not_say_how_volumes_lie_is_refused_before_the_run(
     assert outcome.code == 2
     assert "inputs[0].orientation" in outcome.err
     assert not (tmp_path / "RUN" / "predictions.parquet").exists()
+
+
+def test_the_report_says_what_was_done_to_the_volumes(finished):
+    text = (finished / "report.html").read_text()
+    assert f"flair: turned from LSA to SPL without interpolation ({N // 2})" in text
