@@ -47,15 +47,16 @@ class Bubblewrap:
     version: str
     own_proc: bool
 
-    def to_json(self) -> dict[str, object]:
-        """For record.json: what the sandbox is and what it withholds."""
+    def to_json(self, *, processes: int = 0) -> dict[str, object]:
+        """For record.json: what the sandbox is, and what it withholds from a program that may start `processes`."""
+        may = f"{processes} new ones at most" if processes else "no new ones"
         return {
             "name": "bubblewrap",
             "version": self.version,
             "restricted": [
                 "network: none",
                 "files: the package, the Python runtime and system libraries, read-only; a private temporary folder",
-                "processes: own process namespace, no new processes, ended with the run",
+                f"processes: own namespace, {may}, all ended with the run",
                 "system calls: filtered (seccomp)",
                 "resources: memory, open files, temporary space, threads, time",
                 "environment: cleared",

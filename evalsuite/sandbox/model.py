@@ -103,7 +103,7 @@ class SandboxedModel:
     @property
     def sandbox(self) -> dict[str, object]:
         """For the record: what the sandbox is and what it withholds."""
-        return self.process.sandbox.to_json()
+        return self.process.facts
 
     @property
     def warned(self) -> tuple[str, ...]:

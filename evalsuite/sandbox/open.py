@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import ContractError, ModelLoadError
+from evalsuite.errors import ContractError, ModelLoadError, ModelRunError, Problem
 from evalsuite.models import open as in_process
 from evalsuite.models.base import AnyModel
 from evalsuite.models.command import CommandRunner
@@ -25,6 +25,7 @@ from evalsuite.sandbox.process import ChildProcess
 from evalsuite.sandbox.text import clean, clean_json
 
 _MAX_NOTES = 50
+_SHOWN = 5
 _OPENING = "opening its package"
 
 
@@ -130,6 +131,11 @@ def _ask(process: ChildProcess, question: Mapping[str, Any], sandbox: Sandbox) -
         return process.ask(question, timeout_s=sandbox.limits.open_s, doing=_OPENING)
     except MemoryError as error:
         raise ModelLoadError(str(error), failure="memory") from None
+    except ModelRunError as error:
+        said = [Problem(what=f"it said: {line}") for line in process.log.text.splitlines()[-_SHOWN:]]
+        raise ModelLoadError(
+            error.message, problems=said, hint="Nothing of it is left running.", failure=error.failure
+        ) from None
 
 
 def _runs_here(located: Located) -> bool:

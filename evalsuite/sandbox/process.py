@@ -93,6 +93,11 @@ class ChildProcess:
         self._finalize = weakref.finalize(self, _end, self._process, self.init, self._watch, ours, self.log)
         self.ask({"do": "limit", "limits": box.limits.kernel_bounds()}, timeout_s=_START_S, doing="starting")
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """For record.json: what the sandbox is and what it withholds."""
+        return self.sandbox.to_json(processes=self._limits.processes)
+
     def ask(
         self,
         header: Mapping[str, Any],

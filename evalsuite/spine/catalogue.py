@@ -133,6 +133,7 @@ def examine() -> list[dict[str, str]]:
             rows.append({"what": package, "status": "missing" if needed else "optional", "detail": "not installed"})
     rows.append(_layout())
     rows.append(_accelerator())
+    rows.append(_sandbox())
     free = shutil.disk_usage(Path.cwd()).free
     rows.append(
         {"what": "free disk here", "status": "ok" if free > 2**30 else "missing", "detail": f"{free / 2**30:.1f} GiB"}
@@ -150,6 +151,18 @@ def _layout() -> dict[str, str]:
             "detail": "install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0",
         }
     return {"what": "text layout (Pango)", "status": "ok", "detail": f"found by weasyprint {weasyprint.__version__}"}
+
+
+def _sandbox() -> dict[str, str]:
+    from evalsuite.errors import SandboxUnavailable
+    from evalsuite.sandbox.launcher import require_bubblewrap
+
+    try:
+        found = require_bubblewrap()
+    except SandboxUnavailable as error:
+        return {"what": "sandbox", "status": "optional", "detail": f"{error.message}; packages then need --unsandboxed"}
+    detail = f"bubblewrap {found.version}" + ("" if found.own_proc else ", without a /proc of its own")
+    return {"what": "sandbox", "status": "ok", "detail": detail}
 
 
 def _accelerator() -> dict[str, str]:

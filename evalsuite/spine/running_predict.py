@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from evalsuite.inference.settings import InferenceSettings
     from evalsuite.models.base import AnyModel
     from evalsuite.testset import LockedTestSet
+
+
+_COMPILERS = 256
 
 
 def resolve_protocol(path: Path | str) -> tuple[StudyProtocol, Mapping[str, Any] | None]:
@@ -97,10 +101,18 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     require_columns(protocol, testset)
     if ask.then_score:
         require_reference_key(testset, run.reference_key)
-    with opened_models(run, ask, testset) as (model, other):
+    with opened_models(run, _with_compiler(ask, protocol), testset) as (model, other):
         if frozen is not None:
             _match_freeze(frozen, testset, model.digest, other)
         return _predict_and_seal(run, ask, protocol, testset, model, other)
+
+
+def _with_compiler(ask: Request, protocol: StudyProtocol) -> Request:
+    """torch.compile starts the system's compiler, so the sandbox must then allow processes."""
+    if protocol.inference.backend != "compile":
+        return ask
+    limits = replace(ask.sandbox.limits, processes=ask.sandbox.limits.processes or _COMPILERS)
+    return replace(ask, sandbox=replace(ask.sandbox, limits=limits))
 
 
 def _predict_and_seal(
