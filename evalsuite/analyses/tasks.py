@@ -28,6 +28,7 @@ from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
+from evalsuite.protocol.readers import READER_METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.generalisation import Scale, SiteEffect
 from evalsuite.testset.strata import StratumLabels, assign_strata
@@ -36,7 +37,8 @@ from evalsuite.testset.strata import StratumLabels, assign_strata
 def computable() -> frozenset[str]:
     """Names of all metrics that some task's analysis computes; which task takes which is the catalogue's to say."""
     several = multiclass.COMPUTED | multilabel.COMPUTED | ordinal_task.COMPUTED
-    return frozenset(COMPUTABLE) | several | measurement.COMPUTED | detection_task.COMPUTED | segmentation_task.COMPUTED
+    own = measurement.COMPUTED | detection_task.COMPUTED | segmentation_task.COMPUTED
+    return frozenset(COMPUTABLE) | several | own | frozenset(READER_METRICS)
 
 
 def evaluate_task(

@@ -14,6 +14,7 @@ from evalsuite.protocol.detection import detection_problems
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.measurement import measurement_problems
 from evalsuite.protocol.metrics import METRICS, MetricInfo, suggest_metric
+from evalsuite.protocol.readers import READERS
 from evalsuite.protocol.schema import (
     AurocInterval,
     BootstrapInterval,
@@ -56,6 +57,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
     from evalsuite.protocol.planning import plan_problems
+    from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.source_checks import source_problems
 
     return [
@@ -73,6 +75,14 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
+        *reader_problems(
+            protocol.kind,
+            protocol.readers,
+            protocol.task.kind,
+            protocol.endpoints,
+            unresolved=protocol.missing_reference.primary,
+            compares=bool(protocol.comparisons),
+        ),
         *plan_problems(protocol.plan, protocol.endpoints, protocol.comparisons, UNREADABLE),
         *_decision(protocol),
         *_confidence(protocol),
@@ -184,6 +194,9 @@ def _endpoint(protocol: StudyProtocol, endpoint: Endpoint, path: str) -> Iterato
             suggestion = suggest_metric(endpoint.metric)
             hint = f"did you mean '{suggestion}'?" if suggestion else "evalsuite list metrics"
             yield Problem(f"unknown metric '{endpoint.metric}'", f"{path}.metric", hint)
+    elif info.analysis == READERS:
+        yield from _operating_point(protocol, endpoint, info, path)
+        yield from _settings(protocol, endpoint, info, path)
     elif problems := target_problems(protocol, endpoint, info, path):
         yield from problems
     elif endpoint.target is None and protocol.task.kind not in info.tasks:

@@ -11,6 +11,7 @@ from typing import Any
 from evalsuite.protocol.metric_info import Family, MetricInfo
 from evalsuite.protocol.metric_lesions import LESIONS
 from evalsuite.protocol.metric_methods import INTERVALS, METHODS
+from evalsuite.protocol.readers import READER_METRICS
 
 __all__ = ["METRICS", "Family", "MetricInfo", "suggest_metric"]
 
@@ -445,7 +446,7 @@ _MEASUREMENTS: tuple[MetricInfo, ...] = (
 METRICS: Mapping[str, MetricInfo] = MappingProxyType(
     {
         entry.name: replace(entry, intervals=INTERVALS[entry.name]) if entry.name in INTERVALS else entry
-        for entry in (*_ENTRIES, *LESIONS, *_SEVERAL, *_MEASUREMENTS, *METHODS)
+        for entry in (*_ENTRIES, *LESIONS, *_SEVERAL, *_MEASUREMENTS, *METHODS, *READER_METRICS.values())
     }
 )
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
+from evalsuite.protocol.readers import ReaderStudy
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -435,6 +436,7 @@ class StudyProtocol(Block):
     roles: Roles | None = Field(default=None, description="who may act in which role, by name")
     amendment: Amendment | None = Field(default=None, description="for a version that changes one frozen before")
     plan: Plan | None = Field(default=None, description="planned smallest counts, and what they were planned for")
+    readers: ReaderStudy | None = Field(default=None, description="which readings a reader study evaluates")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")
     inference: Inference = Field(default=Inference(), description="how the model runs")
     comparisons: list[Comparison] = Field(default_factory=list, description="paired differences against a baseline")

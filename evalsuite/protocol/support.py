@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from evalsuite.errors import Problem
 from evalsuite.protocol.schema import StudyProtocol
 
-_KINDS = ("standalone", "comparison", "site_acceptance")
+_KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "weighting", "verification"),

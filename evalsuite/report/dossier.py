@@ -23,6 +23,7 @@ from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
+from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
@@ -57,8 +58,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         cases.case_flow(m),
         study.methods(m),
         results.primary_results(m),
-        curves.performance(m),
-        curves.calibration(m),
+        *((readers(m),) if protocol.readers is not None else (curves.performance(m), curves.calibration(m))),
         *_compared(m),
         groups.strata(m),
         *_population(m),

@@ -59,7 +59,7 @@ class Material:
         """Findings with their position in the evidence. `analysis` None: the primary analysis of the candidate, without
         what has tables of its own (missing data, confusion, multiplicity, comparison)."""
         for index, finding in enumerate(self.evidence.findings):
-            if analysis is None and finding.analysis in _ELSEWHERE:
+            if analysis is None and (finding.analysis in _ELSEWHERE or finding.rater != "device"):
                 continue
             if analysis is not None and finding.analysis != analysis:
                 continue

@@ -9,7 +9,7 @@ from evalsuite.errors import InputError, ProtocolError
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
-from evalsuite.types import Evidence
+from evalsuite.types import Evidence, Finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +118,7 @@ def evaluate(
 
     import evalsuite
     from evalsuite.analyses.planning import planned_findings
+    from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
     from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
@@ -150,24 +151,13 @@ def evaluate(
 
         wanted = figures_wanted(protocol)
         device = with_mask_figures(protocol, frame, device, predictions, ReferenceFiles.of(testset), wanted)
-    results = evaluate_task(
-        protocol,
-        case_id=case_id,
-        patient_id=patient_id,
-        frame=frame,
-        predictions=device,
-        baseline=compared,
-        on_step=on_step,
-    )
-    split = by_use(
-        protocol,
-        case_id=case_id,
-        patient_id=patient_id,
-        frame=frame,
-        predictions=device,
-        used_before=used_before,
-        evaluate=evaluate_task,
-    )
+    cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
+    split: tuple[Finding, ...] = ()
+    if protocol.kind == "reader_study":
+        results = evaluate_readers(protocol, **cases, predictions=table, on_step=on_step)
+    else:
+        results = evaluate_task(protocol, **cases, predictions=device, baseline=compared, on_step=on_step)
+        split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     notes = list(results.notes)
     if _each_case_alone(protocol, testset, frame):
         notes.append(
@@ -177,7 +167,7 @@ def evaluate(
     if len(device) < len(testset.cases):
         notes.append(f"Only the first {len(device)} of {len(testset.cases)} cases were run.")
     others = sorted({str(r) for r in table["rater"]} - {"device"})
-    if others:
+    if others and protocol.kind != "reader_study":
         notes.append(f"Predictions of {len(others)} further raters are recorded; this analysis is of the device alone.")
     return Evidence(
         protocol={"id": protocol.id, "version": protocol.version, "digest": protocol_digest(protocol)},

@@ -1,0 +1,366 @@
+"""A reader study: figures of the readers with and without the device, in the whole set and in every stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, common_notes, judged_in, policies, variants
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.multiplicity import adjusted_findings
+from evalsuite.analyses.population import Bools, Floats, OutputPolicy, Population, accounting, build_population
+from evalsuite.errors import InputError
+from evalsuite.protocol.readers import READERS, ReaderStudy, figure_of
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
+from evalsuite.stats import obuchowski_rockette as orh
+from evalsuite.stats import reader_ustatistics as ustat
+from evalsuite.stats.clustered import clustered_proportion
+from evalsuite.stats.reader_figures import FigureOfMerit, Readings, reader_figures, readings
+from evalsuite.stats.roc import auroc
+from evalsuite.testset.strata import assign_strata
+from evalsuite.types import Account, CaseStatus, Estimate, Finding, TestOutcome
+
+DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """All readings of the study: scores `(treatments, readers, cases)`, NaN where none is usable.
+
+    `expected` marks readings that were to be made; one that was and is not usable is missing. `device` holds the scores
+    of the device alone, None where it was not run.
+    """
+
+    base: Population
+    treatments: tuple[str, ...]
+    names: tuple[str, ...]
+    score: Floats
+    expected: Bools
+    device: Floats | None
+
+    @property
+    def lost(self) -> Bools:
+        return self.expected & np.isnan(self.score)
+
+
+def evaluate_readers(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    on_step: OnStep | None = None,
+) -> Results:
+    """Every finding, count and test of a reader study.
+
+    `predictions` holds the rows of all readers (`rater`, `condition`) and, where it was run alone, of the device. A
+    missing reading counts at its worst: with the test treatment against it, with the control for it.
+
+    Raises
+    ------
+    InputError
+        If a case has no established reference standard, a condition has no readings, or readers differ between them.
+    """
+    study = _block(protocol)
+    read = _collect(protocol, study, case_id, patient_id, frame, predictions)
+    labels = assign_strata(frame, protocol.strata)
+    cells = cells_of(labels, read.base.n)
+    outputs, _ = policies(protocol, None)
+    findings: list[Finding] = []
+    for done, endpoint in enumerate(protocol.endpoints):
+        findings += _answers(protocol, study, read, endpoint, cells, outputs)
+        findings += _each_reader(protocol, study, read, endpoint, outputs)
+        if on_step is not None:
+            on_step(done + 1, len(protocol.endpoints))
+    missing = bool(read.lost.any())
+    for condition, policy, _ in variants(
+        outputs=outputs, references="exclude", missing_outputs=missing, missing_references=False
+    ):
+        for endpoint in protocol.endpoints:
+            made = _answers(protocol, study, read, endpoint, cells, policy)
+            findings += [replace(f, analysis="missing_data", condition=condition) for f in made]
+
+    def again(endpoint: Endpoint, condition: str | None, level: float) -> list[Finding]:
+        policy, _ = policies(protocol, condition)
+        wanted = [c for c in cells if judged_in(protocol, endpoint, c)]
+        return list(_answers(protocol, study, read, endpoint, wanted, policy, level=level, condition=condition))
+
+    adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
+    return Results(
+        findings=(*findings, *adjusted),
+        curves=(),
+        accounting=tuple(
+            Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
+            for s, r, cell, n, patients in accounting(read.base, labels)
+        ),
+        tests=(*_tests(protocol, study, read, outputs), *adjusted_tests),
+        notes=(
+            *_notes(study, read),
+            *common_notes(read.base.n, read.base.n_patients, labels, frame),
+        ),
+    )
+
+
+def _block(protocol: StudyProtocol) -> ReaderStudy:
+    assert protocol.readers is not None, "the protocol's checks require it"
+    return protocol.readers
+
+
+def _collect(
+    protocol: StudyProtocol,
+    study: ReaderStudy,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Read:
+    treatments = (study.test,) if study.control is None else (study.test, study.control)
+    raters = predictions["rater"].astype(str)
+    conditions = predictions["condition"].astype(object).where(predictions["condition"].notna(), "").astype(str)
+    made = raters != DEVICE
+    known = sorted(set(conditions[made]))
+    for treatment in treatments:
+        if treatment not in known:
+            raise InputError(
+                f"no reading has the condition '{treatment}'",
+                hint=f"Conditions recorded: {', '.join(known) or 'none'}. Correct readers.test and readers.control.",
+            )
+    names = tuple(sorted(set(raters[made & conditions.isin(treatments)])))
+    absent = [(n, t) for n in names for t in treatments if not (made & (raters == n) & (conditions == t)).any()]
+    if absent:
+        raise InputError(
+            f"{len(absent)} readers have no readings with one of the treatments: "
+            + ", ".join(f"{n} ({t})" for n, t in absent[:5]),
+            hint="Each reader reads with every treatment; leave a reader out who did not.",
+        )
+
+    def aligned(rows: pd.Series[bool]) -> tuple[Population, Bools]:
+        own = predictions[rows].set_index("case_id", drop=False)
+        there = np.isin(case_id, own.index.to_numpy(dtype=str))
+        whole = own.reindex(list(case_id))
+        whole["case_id"] = list(case_id)
+        whole["status"] = whole["status"].astype(object).where(there, "failed")
+        population = build_population(
+            protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=whole.reset_index(drop=True)
+        )
+        return population, there
+
+    scores = np.empty((len(treatments), len(names), len(case_id)))
+    recorded = np.empty(scores.shape, dtype=np.bool_)
+    base: Population | None = None
+    for t, treatment in enumerate(treatments):
+        for r, name in enumerate(names):
+            population, recorded[t, r] = aligned(made & (raters == name) & (conditions == treatment))
+            scores[t, r] = population.score
+            base = base or population
+    assert base is not None
+    unresolved = int((~base.has_reference).sum())
+    if unresolved:
+        raise InputError(
+            f"{unresolved} of {base.n} cases have no established reference standard",
+            hint="A reader study is of cases whose truth is known: lock a set without the others.",
+        )
+    alone = ~made & (conditions == "") & (predictions["status"] == "ok")
+    device = aligned(~made & (conditions == ""))[0].score if bool(alone.any()) else None
+    usable: Bools = np.asarray((~np.isnan(scores)).reshape(-1, len(case_id)).any(axis=0))
+    status: tuple[CaseStatus, ...] = tuple("ok" if there else "failed" for there in usable)
+    return Read(
+        base=replace(base, status=status, has_output=usable),
+        treatments=treatments,
+        names=names,
+        score=scores,
+        expected=np.ones(scores.shape, dtype=np.bool_) if study.design == "crossed" else recorded,
+        device=device,
+    )
+
+
+def _rating(protocol: StudyProtocol, read: Read, endpoint: Endpoint, policy: OutputPolicy) -> Floats:
+    """Ratings or calls `(t, r, c)` with what is assumed about missing ones; the device alone is the last reader."""
+    score, lost = read.score, read.lost
+    if endpoint.metric.startswith("standalone_"):
+        assert read.device is not None
+        # Against the control where there is one: what readers do without the device.
+        score = np.concatenate([score[-1:], read.device[None, None, :]], axis=1)
+        lost = np.concatenate([lost[-1:], np.isnan(read.device)[None, None, :]], axis=1)
+    if endpoint.at is not None:
+        point = protocol.operating_point(endpoint.at)
+        called = score > point.threshold if point.comparison == ">" else score >= point.threshold
+        low, high = 0.0, 1.0
+        rating = np.where(np.isnan(score), np.nan, called.astype(np.float64))
+    else:
+        low, high = -np.inf, np.inf
+        rating = score.copy()
+    if policy == "exclude":
+        return rating
+    truth = np.broadcast_to(read.base.positive, rating.shape)
+    wrong, right = np.where(truth, low, high), np.where(truth, high, low)
+    # Which readings speak for the device: with the test treatment, or those of the device itself.
+    for_device = np.zeros(rating.shape, dtype=np.bool_)
+    if endpoint.metric.startswith("standalone_"):
+        for_device[:, -1] = True
+    else:
+        for_device[0] = True
+    filled = {
+        "worst_case": np.where(for_device, wrong, right),
+        "best_case": np.where(for_device, right, wrong),
+        "as_negative": np.full(rating.shape, low),
+        "as_positive": np.full(rating.shape, high),
+    }[policy]
+    return cast(Floats, np.where(lost, filled, rating))
+
+
+def _answers(
+    protocol: StudyProtocol,
+    study: ReaderStudy,
+    read: Read,
+    endpoint: Endpoint,
+    cells: Sequence[Cell],
+    policy: OutputPolicy,
+    *,
+    level: float | None = None,
+    condition: str | None = None,
+) -> Iterator[Finding]:
+    """One endpoint in every cell."""
+    level = two_sided_level(protocol.confidence) if level is None else level
+    for cell in cells:
+        estimate = _unassessable(protocol, read, cell, level)
+        if estimate is None and endpoint.metric.startswith("standalone_") and read.device is None:
+            estimate = Estimate.not_estimable("the device was not run alone", n=int(cell.mask.sum()), level=level)
+        if estimate is None:
+            rating = _rating(protocol, read, endpoint, policy)[:, :, cell.mask]
+            estimate, _ = _estimate(study, read, endpoint, rating, cell.mask, level)
+        yield Finding(
+            analysis=READERS,
+            endpoint=endpoint.name,
+            metric=endpoint.metric,
+            role=endpoint.role,
+            target=str(protocol.task.reference),
+            operating_point=endpoint.at,
+            stratum=dict(cell.stratum),
+            condition=condition,
+            estimate=estimate,
+        )
+
+
+def _unassessable(protocol: StudyProtocol, read: Read, cell: Cell, level: float) -> Estimate | None:
+    n = int(cell.mask.sum())
+    for kind, truth in (("positive", True), ("negative", False)):
+        count = int((cell.mask & (read.base.positive == truth)).sum())
+        least = protocol.small_strata.suppress_below
+        if count == 0:
+            return Estimate.not_estimable(f"no reference-{kind} cases", n=n, level=level)
+        if not cell.whole and count < least:
+            reason = f"not assessable: {count} reference-{kind} cases, fewer than {least}"
+            return Estimate.not_estimable(reason, n=n, level=level)
+    return None
+
+
+def _estimate(
+    study: ReaderStudy, read: Read, endpoint: Endpoint, rating: Floats, mask: Bools, level: float
+) -> tuple[Estimate, TestOutcome | None]:
+    """The estimate of one cell and, for gains, its test; a reason where the design gives none."""
+    try:
+        made = readings(read.base.positive[mask], rating, cluster=read.base.patient_index[mask])
+        if study.method == "u_statistics":
+            if made.n_patients < made.n_cases:
+                raise ValueError("U-statistics take cases as independent; several belong to a patient")
+            if endpoint.metric.endswith("_gain"):
+                return ustat.auroc_difference(made, 0, 1, level=level)
+            return ustat.average_auroc(made, 0, level=level), None
+        found = _compared(study, made, endpoint, level)
+    except ValueError as reason:
+        return Estimate.not_estimable(str(reason), n=int(mask.sum()), level=level), None
+    return found.estimate, found.test
+
+
+def _compared(study: ReaderStudy, made: Readings, endpoint: Endpoint, level: float) -> orh.Comparison:
+    figures = reader_figures(made, figure=cast(FigureOfMerit, figure_of(endpoint.metric)), covariance=study.covariance)
+    common: dict[str, Any] = {"generalise": study.generalise, "level": level}
+    if endpoint.metric.startswith("standalone_"):
+        return orh.against_standalone(figures, made, made.n_readers - 1, **common)
+    if endpoint.metric.endswith("_gain"):
+        return orh.difference(figures, made, 0, 1, **common)
+    return orh.reader_average(figures, made, 0, **common)
+
+
+def _each_reader(
+    protocol: StudyProtocol, study: ReaderStudy, read: Read, endpoint: Endpoint, policy: OutputPolicy
+) -> Iterator[Finding]:
+    """The whole set's figures of every reader with each treatment, or their gains; over the sampling of cases."""
+    if endpoint.metric.startswith("standalone_"):
+        return
+    level = two_sided_level(protocol.confidence)
+    rating = _rating(protocol, read, endpoint, policy)
+    gain = endpoint.metric.endswith("_gain")
+    made: list[tuple[str, str | None, Estimate]] = []
+    if gain:
+        made = [
+            (name, None, e) for name, e in zip(read.names, _gains(study, read, endpoint, rating, level), strict=True)
+        ]
+    else:
+        for t, treatment in enumerate(read.treatments):
+            for r, name in enumerate(read.names):
+                made.append((name, treatment, _one_reader(read, endpoint, rating[t, r], level)))
+    for reader, shown_with, estimate in made:
+        yield Finding(
+            analysis=READERS,
+            endpoint=endpoint.name,
+            metric=endpoint.metric,
+            role="descriptive",
+            target=str(protocol.task.reference),
+            operating_point=endpoint.at,
+            rater=reader,
+            condition=shown_with,
+            estimate=estimate,
+        )
+
+
+def _gains(study: ReaderStudy, read: Read, endpoint: Endpoint, rating: Floats, level: float) -> Iterator[Estimate]:
+    try:
+        made = readings(read.base.positive, rating, cluster=read.base.patient_index)
+        figures = reader_figures(
+            made, figure=cast(FigureOfMerit, figure_of(endpoint.metric)), covariance=study.covariance
+        )
+    except ValueError as reason:
+        for _ in read.names:
+            yield Estimate.not_estimable(str(reason), n=read.base.n, level=level)
+        return
+    for found in orh.reader_differences(figures, made, 0, 1, level=level):
+        yield found.estimate
+
+
+def _one_reader(read: Read, endpoint: Endpoint, rating: Floats, level: float) -> Estimate:
+    there = ~np.isnan(rating)
+    truth = read.base.positive[there]
+    if endpoint.at is None:
+        return auroc(truth, rating[there], level=level, cluster=read.base.patient_index[there])
+    kind = endpoint.metric.endswith("sensitivity")
+    right = rating[there][truth == kind] == float(kind)
+    return clustered_proportion(right, read.base.patient_index[there][truth == kind], level=level)
+
+
+def _tests(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: OutputPolicy) -> Iterator[TestOutcome]:
+    """The two-sided test of no difference beside each gain in the whole set; the interval is what decides."""
+    everyone = np.ones(read.base.n, dtype=np.bool_)
+    level = two_sided_level(protocol.confidence)
+    for endpoint in protocol.endpoints:
+        lone = endpoint.metric.startswith("standalone_") and read.device is None
+        if endpoint.metric.endswith("_gain") and not lone:
+            rating = _rating(protocol, read, endpoint, policy)
+            _, test = _estimate(study, read, endpoint, rating, everyone, level)
+            if test is not None:
+                yield replace(test, name=f"{endpoint.name}: no difference", endpoint=endpoint.name)
+
+
+def _notes(study: ReaderStudy, read: Read) -> Iterator[str]:
+    yield f"{len(read.names)} readers, {read.base.n} cases, {' and '.join(read.treatments)}."
+    lost = int(read.lost.sum())
+    if lost:
+        yield f"{lost} of {int(read.expected.sum())} readings are missing."
+    if not bool(read.expected.all()):
+        yield "Not every reader reads every case: the design is taken as recorded."

@@ -1,0 +1,128 @@
+"""Reader studies: who read what with which help, the figures that may be asked of them, and what must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.blocks import Block, Name
+from evalsuite.protocol.metric_info import MetricInfo
+
+READERS = "readers"
+_FIGURES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
+
+
+class ReaderStudy(Block):
+    """Readers' answers are rows of the recorded predictions: `rater` names the reader, `condition` the treatment."""
+
+    test: Name = Field(description="condition of the readings that are evaluated, e.g. aided")
+    control: Name | None = Field(
+        default=None, description="condition they are compared with, e.g. unaided; none in a study of one treatment"
+    )
+    generalise: Literal["readers_and_cases", "cases", "readers"] = Field(
+        default="readers_and_cases",
+        description="what the result is to hold for: other readers and cases, or other cases or readers alone",
+    )
+    method: Literal["obuchowski_rockette", "u_statistics"] = Field(
+        default="obuchowski_rockette", description="u_statistics (iMRMC) are of AUROC and random readers and cases"
+    )
+    covariance: Literal["jackknife", "delong", "unbiased"] = Field(
+        default="jackknife",
+        description="of readers' figures over cases; delong of AUROC, and none but the jackknife "
+        "where patients have several cases",
+    )
+    design: Literal["crossed", "as_read"] = Field(
+        default="crossed",
+        description="crossed: every reader reads every case with every treatment, and a reading that lacks is missing; "
+        "as_read: who reads what is as recorded, and only a reading recorded as failed is missing",
+    )
+
+
+def _metrics() -> Iterator[MetricInfo]:
+    for figure, title in _FIGURES.items():
+        called = figure != "auroc"
+        yield MetricInfo(
+            name=f"reader_{figure}", title=f"Readers' {title}", analysis=READERS, needs_operating_point=called,
+            family="proportion" if called else "other", intervals=(), tasks=(),
+            definition=f"mean over readers of their {title} with the test treatment",
+        )  # fmt: skip
+        yield MetricInfo(
+            name=f"reader_{figure}_gain", title=f"Gain in readers' {title}", analysis=READERS,
+            needs_operating_point=called, lower=-1.0, intervals=(), tasks=(),
+            definition=f"mean over readers of their {title} with the test treatment less that with the control",
+        )  # fmt: skip
+        yield MetricInfo(
+            name=f"standalone_{figure}_gain", title=f"Device's {title} over readers'", analysis=READERS,
+            needs_operating_point=called, lower=-1.0, intervals=(), tasks=(),
+            definition=f"{title} of the device alone less the mean over readers, with the control where there is one",
+        )  # fmt: skip
+
+
+#: Metrics of a reader study, by name.
+READER_METRICS: dict[str, MetricInfo] = {m.name: m for m in _metrics()}
+
+
+def figure_of(metric: str) -> str:
+    """The figure of merit behind a reader metric."""
+    return metric.removeprefix("reader_").removeprefix("standalone_").removesuffix("_gain")
+
+
+class _Asked(Protocol):
+    @property
+    def metric(self) -> str: ...
+
+
+def reader_problems(
+    kind: str, study: ReaderStudy | None, task: str, endpoints: Iterable[_Asked], *, unresolved: str, compares: bool
+) -> Iterator[Problem]:
+    """What contradicts itself in a reader study, and reader metrics outside one."""
+    asked = list(endpoints)
+    if kind != "reader_study":
+        if study is not None:
+            yield Problem("a block on readers belongs to a reader study", "readers", "set kind: reader_study")
+        for i, endpoint in enumerate(asked):
+            if endpoint.metric in READER_METRICS:
+                yield Problem(
+                    f"'{endpoint.metric}' is of a reader study", f"endpoints[{i}].metric", "set kind: reader_study"
+                )
+        return
+    if study is None:
+        yield Problem(
+            "a reader study says which readings it evaluates",
+            "readers",
+            "e.g. readers: {test: aided, control: unaided}",
+        )
+        return
+    if task != "binary":
+        yield Problem(f"a reader study is of a binary task, not a {task} one", "task.kind", "set kind: binary")
+    if compares:
+        yield Problem(
+            "a reader study compares readings, not a baseline", "comparisons", "ask for a reader_…_gain endpoint"
+        )
+    if unresolved != "exclude":
+        yield Problem(
+            "readers are not counted against cases whose truth is unknown", "missing_reference.primary",
+            "set missing_reference: {primary: exclude}; a set with such cases is refused",
+        )  # fmt: skip
+    if study.control == study.test:
+        yield Problem("test and control are one condition", "readers.control", "name the other one, or leave it out")
+    if study.method == "u_statistics" and study.generalise != "readers_and_cases":
+        yield Problem("u_statistics generalise to readers and cases", "readers.generalise", "leave it out")
+    for i, endpoint in enumerate(asked):
+        path = f"endpoints[{i}].metric"
+        if endpoint.metric not in READER_METRICS:
+            yield Problem(f"'{endpoint.metric}' is not of a reader study", path, f"one of: {', '.join(READER_METRICS)}")
+            continue
+        if endpoint.metric.startswith("reader_") and endpoint.metric.endswith("_gain") and study.control is None:
+            yield Problem("a gain needs a control", path, "name readers.control")
+        figure = figure_of(endpoint.metric)
+        if figure != "auroc" and (study.method == "u_statistics" or study.covariance == "delong"):
+            named = "u_statistics" if study.method == "u_statistics" else "delong"
+            yield Problem(
+                f"{named} is of the AUROC, not of {figure}", path, "use obuchowski_rockette with the jackknife"
+            )
+        if endpoint.metric.startswith("standalone_") and study.method == "u_statistics":
+            yield Problem("the device alone is compared by obuchowski_rockette", path, "set readers.method")

@@ -1,0 +1,137 @@
+"""R18, the reader study: what readers reach with each treatment, what they gain, and every reader by name."""
+
+from __future__ import annotations
+
+from evalsuite.protocol.readers import READERS, ReaderStudy, figure_of
+from evalsuite.report.format import format_count, format_interval, format_number, format_value
+from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.text import clean, given
+from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Row, Section, Table
+from evalsuite.types import Estimate, Finding
+
+_FOR = {
+    "readers_and_cases": "other readers and other cases like these",
+    "cases": "other cases like these, read by these readers",
+    "readers": "other readers like these, of these cases",
+}
+_METHODS = {
+    "obuchowski_rockette": "Obuchowski-Rockette, degrees of freedom by Hillis",
+    "u_statistics": "U-statistics (iMRMC), degrees of freedom by Obuchowski, Gallas and Hillis",
+}
+
+
+def readers(material: Material) -> Section:
+    """Design, results of all readers together, and the tables of every reader."""
+    study = material.protocol.readers
+    assert study is not None
+    found = [f for _, f in material.findings(analysis=READERS) if not f.stratum and f.rater == "device"]
+    blocks: list[Block] = [
+        Facts(items=_design(material, study)),
+        _together(material),
+        *(t for name in dict.fromkeys(figure_of(f.metric) for f in found) if (t := _one_by_one(material, study, name))),
+    ]
+    said = tuple(clean(n) for n in material.evidence.notes if "reading" in n)
+    if said:
+        blocks += [Heading(text="Notes on the readings", id="readings"), Bullets(items=said)]
+    return Section(id="readers", number="", title="Reader study", code="R18", blocks=tuple(blocks))
+
+
+def _design(material: Material, study: ReaderStudy) -> tuple[Item, ...]:
+    names = {f.rater for _, f in material.findings(analysis=READERS)} - {"device"}
+    control = "none" if study.control is None else clean(study.control)
+    return (
+        Item(name="Readers", value=format_count(len(names))),
+        Item(name="Test treatment", value=clean(study.test)),
+        Item(name="Control", value=control),
+        Item(
+            name="Design",
+            value="every reader reads every case with every treatment" if study.design == "crossed" else "as recorded",
+        ),
+        Item(name="Meant to hold for", value=_FOR[study.generalise]),
+        Item(name="Method", value=_METHODS[study.method]),
+        Item(name="Covariances", value=study.covariance),
+    )
+
+
+def _cells(finding: Finding) -> tuple[Cell, Cell]:
+    e = finding.estimate
+    if e.value is None:
+        return Cell(text="not estimable", sub=given(e.undefined, "")), Cell(text="")
+    interval = format_interval(finding.metric, e)
+    if e.low is None:
+        return Cell(text=format_value(finding.metric, e)), Cell(text="none", sub=given(e.interval_undefined, ""))
+    return Cell(text=format_value(finding.metric, e)), Cell(text=interval)
+
+
+def _together(material: Material) -> Table:
+    tests = {t.endpoint: t for t in material.evidence.tests if t.endpoint is not None and t.p_adjusted is None}
+    rows = []
+    for index, f in material.findings(analysis=READERS):
+        if f.stratum or f.rater != "device" or f.condition is not None:
+            continue
+        test = tests.get(f.endpoint)
+        p = "–" if test is None or test.p_value is None else format_number(test.p_value, 4)
+        value, interval = _cells(f)
+        point = f"at {clean(f.operating_point, longest=40)}" if f.operating_point else ""
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=metric_title(f.metric), sub=" · ".join(t for t in (clean(f.endpoint), point) if t)),
+                    value,
+                    interval,
+                    Cell(text=p),
+                    Cell(text=anchor(index)),
+                )
+            )
+        )
+    return Table(
+        label="",
+        caption="All readers together",
+        columns=(
+            Column(title="Figure", width=40),
+            Column(title="Estimate", width=14, align="right"),
+            Column(title=material.interval_title, width=22, align="right"),
+            Column(title="p", width=12, align="right"),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "p: two-sided test of no difference, beside the interval that decides. Mean over readers, each counting "
+            "the same; the interval allows for readers and cases as the design above says.",
+        ),
+    )
+
+
+def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | None:
+    """One row per reader: the figure with each treatment, and the gain."""
+    rows_of: dict[str, dict[str, Estimate]] = {}
+    metrics: dict[str, str] = {}
+    for _, f in material.findings(analysis=READERS):
+        if f.rater == "device" or f.stratum or figure_of(f.metric) != figure:
+            continue
+        key = "gain" if f.metric.endswith("_gain") else str(f.condition)
+        rows_of.setdefault(f.rater, {}).setdefault(key, f.estimate)
+        metrics[key] = f.metric
+    if not rows_of:
+        return None
+    keys = [k for k in (study.test, study.control, "gain") if k is not None and k in metrics]
+
+    def cell(key: str, estimate: Estimate | None) -> Cell:
+        if estimate is None or estimate.value is None:
+            return Cell(text="–", sub="" if estimate is None else given(estimate.undefined, ""))
+        interval = "" if estimate.low is None else format_interval(metrics[key], estimate)
+        return Cell(text=format_value(metrics[key], estimate), sub=interval)
+
+    return Table(
+        label="",
+        caption=f"Every reader: {metric_title(f'reader_{figure}').removeprefix('Readers’ ')}",
+        columns=(
+            Column(title="Reader", width=22),
+            *(Column(title="Gain" if k == "gain" else clean(k, longest=30), align="right") for k in keys),
+        ),
+        rows=tuple(
+            Row(cells=(Cell(text=clean(name, longest=60)), *(cell(k, rows_of[name].get(k)) for k in keys)))
+            for name in sorted(rows_of)
+        ),
+        notes=("Intervals of single readers are over the sampling of cases; they say nothing about other readers.",),
+    )
