@@ -46,17 +46,17 @@ def _metrics() -> Iterator[MetricInfo]:
         called = figure != "auroc"
         yield MetricInfo(
             name=f"reader_{figure}", title=f"Readers' {title}", analysis=READERS, needs_operating_point=called,
-            family="proportion" if called else "other", intervals=(), tasks=(),
+            family="proportion" if called else "other", intervals=(), tasks=("readers",),
             definition=f"mean over readers of their {title} with the test treatment",
         )  # fmt: skip
         yield MetricInfo(
             name=f"reader_{figure}_gain", title=f"Gain in readers' {title}", analysis=READERS,
-            needs_operating_point=called, lower=-1.0, intervals=(), tasks=(),
+            needs_operating_point=called, lower=-1.0, intervals=(), tasks=("readers",),
             definition=f"mean over readers of their {title} with the test treatment less that with the control",
         )  # fmt: skip
         yield MetricInfo(
             name=f"standalone_{figure}_gain", title=f"Device's {title} over readers'", analysis=READERS,
-            needs_operating_point=called, lower=-1.0, intervals=(), tasks=(),
+            needs_operating_point=called, lower=-1.0, intervals=(), tasks=("readers",),
             definition=f"{title} of the device alone less the mean over readers, with the control where there is one",
         )  # fmt: skip
 

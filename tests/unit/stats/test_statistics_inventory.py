@@ -14,7 +14,7 @@ from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint
 
 #: Families with a page of their own; their metrics are not listed here.
-ELSEWHERE = {"segmentation", "detection"}
+ELSEWHERE = {"segmentation", "detection", "readers"}
 
 
 def _rows(checkout: Path) -> list[list[str]]:
