@@ -94,12 +94,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spacing = SPACING if i % 2 else (SPACING[2], SPACING[0], SPACING[1])
         image = nibabel.Nifti1Image(np.ascontiguousarray(array), affine_of(codes, spacing))
         (folder / f"flair-{i}.nii").write_bytes(image.to_bytes())
+        outline = lesion(t1, flair).astype(np.uint8)
+        outline[0, 0, :] = 0  # the experts draw nothing there
+        drawn = outline if i % 2 else outline.transpose(2, 0, 1)[:, :, ::-1]
+        (folder / f"lesion-{i}.nii").write_bytes(
+            nibabel.Nifti1Image(np.ascontiguousarray(drawn), image.affine).to_bytes()
+        )
         rows.append(
             {
                 "case_id": f"c{i}",
                 "patient_id": f"p{i}",
                 "t1": f"t1-{i}",
                 "flair": f"flair-{i}.nii",
+                "mask": f"lesion-{i}.nii",
                 "truth_mm3": lesion(t1, flair).sum() * float(np.prod(SPACING)),
             }
         )
@@ -111,7 +118,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(study: Path, cli: Any, sandbox_flags: tuple[str, ...]) -> Path:
-    assert cli("lock", study / "cases.csv", "--out", study / "SET", "--reference", "truth_mm3").code == 0
+    assert cli("lock", study / "cases.csv", "--out", study / "SET", "--reference", "truth_mm3,mask").code == 0
     outcome = cli(
         "run", study / "protocol.yaml", "--testset", study / "SET", "--model", study / "model.ts",
         "--contract", study / "contract.json", "--out", study / "RUN", *sandbox_flags,
@@ -162,11 +169,11 @@ def test_a_case_without_a_sequence_fails_with_its_reason_or_gets_the_declared_st
     study, cli, tmp_path, sandbox_flags
 ):
     table = pd.read_csv(study / "cases.csv", dtype=str)
-    for column in ("t1", "flair"):
+    for column in ("t1", "flair", "mask"):
         table[column] = [str(study / name) for name in table[column]]
     table.loc[2, "t1"] = ""
     table.to_csv(tmp_path / "cases.csv", index=False)
-    assert cli("lock", tmp_path / "cases.csv", "--out", tmp_path / "SET", "--reference", "truth_mm3").code == 0
+    assert cli("lock", tmp_path / "cases.csv", "--out", tmp_path / "SET", "--reference", "truth_mm3,mask").code == 0
 
     def reasons(contract: dict[str, Any], name: str) -> list[Any]:
         from evalsuite.inference.predictions import read_predictions
@@ -205,3 +212,24 @@ def test_a_contract_that_does_not_say_how_volumes_lie_is_refused_before_the_run(
 def test_the_report_says_what_was_done_to_the_volumes(finished):
     text = (finished / "report.html").read_text()
     assert f"flair: turned from LSA to SPL without interpolation ({N // 2})" in text
+
+
+def test_masks_of_a_packaged_model_are_scored_as_masks(finished, study, cli, tmp_path, sandbox_flags):
+    task = {"kind": "segmentation", "reference": "mask", "score": "seg", "classes": ["lesion"]}
+    overlap = {"name": "overlap", "metric": "dice", "role": "primary"}
+    overlap["criterion"] = {"bound": "lower", "op": ">", "value": 0.5}
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump({**PROTOCOL, "task": task, "endpoints": [overlap]}))
+    outcome = cli(
+        "run", tmp_path / "protocol.yaml", "--testset", study / "SET", "--model", study / "model.ts",
+        "--contract", study / "contract.json", "--out", tmp_path / "RUN", *sandbox_flags,
+    )  # fmt: skip
+    assert outcome.code == 1, outcome.err
+    dice = []
+    for i in range(N):
+        device = lesion(*volumes(i))
+        reference = device.copy()
+        reference[0, 0, :] = False
+        dice.append(2 * (device & reference).sum() / (device.sum() + reference.sum()))
+    verdict = json.loads((tmp_path / "RUN" / "verdict.json").read_text())
+    assert verdict["criteria"][0]["estimate"]["value"] == pytest.approx(np.mean(dice))
+    assert 0.5 < np.mean(dice) < 1
