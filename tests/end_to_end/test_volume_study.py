@@ -165,35 +165,6 @@ def test_masks_are_sealed_with_the_run(finished, cli, tmp_path):
     assert cli("verify", tmp_path / "RUN").code == 3
 
 
-def test_a_case_without_a_sequence_fails_with_its_reason_or_gets_the_declared_stand_in(
-    study, cli, tmp_path, sandbox_flags
-):
-    table = pd.read_csv(study / "cases.csv", dtype=str)
-    for column in ("t1", "flair", "mask"):
-        table[column] = [str(study / name) for name in table[column]]
-    table.loc[2, "t1"] = ""
-    table.to_csv(tmp_path / "cases.csv", index=False)
-    assert cli("lock", tmp_path / "cases.csv", "--out", tmp_path / "SET", "--reference", "truth_mm3,mask").code == 0
-
-    def reasons(contract: dict[str, Any], name: str) -> list[Any]:
-        from evalsuite.inference.predictions import read_predictions
-
-        (tmp_path / f"{name}.json").write_text(json.dumps(contract))
-        outcome = cli(
-            "predict", study / "protocol.yaml", "--testset", tmp_path / "SET", "--model", study / "model.ts",
-            "--contract", tmp_path / f"{name}.json", "--out", tmp_path / name, *sandbox_flags,
-        )  # fmt: skip
-        assert outcome.code == 0, outcome.err
-        return read_predictions(tmp_path / name / "predictions.parquet").table["reason"].tolist()
-
-    assert reasons(CONTRACT, "fails") == [None, None, "no image", *[None] * (N - 3)]
-    t1, flair = CONTRACT["inputs"]
-    fixed = [{**t1, "shape": [1, 6, 5, 4], "missing_value": 0}, {**flair, "shape": [1, 6, 5, 4]}]
-    assert reasons({**CONTRACT, "inputs": fixed}, "stands_in") == [None] * N
-    record = json.loads((tmp_path / "stands_in" / "record.json").read_text())["inference"]
-    assert record["prepared"]["t1: absent, replaced by an image of one value"] == 1
-
-
 def test_a_contract_that_does_not_say_how_volumes_lie_is_refused_before_the_run(
     study, finished, cli, tmp_path, sandbox_flags
 ):

@@ -60,6 +60,7 @@ def test_there_are_48_orientations():
     assert len(set(CODES)) == 48
 
 
+@settings(max_examples=40, deadline=None)
 @given(have=orientations, want=orientations, shape=shapes, spacing=spacings)
 def test_a_turn_moves_every_voxel_to_the_same_place_in_the_patient_and_back(have, want, shape, spacing):
     array = numbered(shape)
@@ -76,6 +77,7 @@ def test_a_turn_moves_every_voxel_to_the_same_place_in_the_patient_and_back(have
     assert orientation_of(np.block([[step, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])) == want
 
 
+@settings(max_examples=40, deadline=None)
 @given(have=orientations, want=orientations, shape=shapes, spacing=spacings)
 def test_turned_and_restored_is_what_it_was(have, want, shape, spacing):
     image = image_of(numbered(shape), have, spacing)
@@ -83,6 +85,7 @@ def test_turned_and_restored_is_what_it_was(have, want, shape, spacing):
     np.testing.assert_array_equal(restore(array[0], placement), image.array[0])
 
 
+@settings(max_examples=40, deadline=None)
 @given(have=orientations, shape=shapes, wanted=shapes, spacing=spacings)
 def test_padded_and_cropped_and_restored_keeps_what_the_model_saw(have, shape, wanted, spacing):
     image = image_of(numbered(shape) + 1, have, spacing)
@@ -96,6 +99,7 @@ def test_padded_and_cropped_and_restored_keeps_what_the_model_saw(have, shape, w
     assert seen.sum() == np.prod(np.minimum(turned, wanted))
 
 
+@settings(max_examples=40, deadline=None)
 @given(have=orientations, shape=shapes, spacing=spacings, finer=st.tuples(*[st.integers(1, 4)] * 3))
 def test_resampled_to_whole_fractions_and_restored_is_what_it_was(have, shape, spacing, finer):
     image = image_of(numbered(shape), have, spacing)
@@ -105,6 +109,7 @@ def test_resampled_to_whole_fractions_and_restored_is_what_it_was(have, shape, s
     np.testing.assert_array_equal(restore(array[0], placement), image.array[0])
 
 
+@settings(max_examples=40, deadline=None)
 @given(shape=shapes, factor=st.floats(0.2, 5.0))
 def test_linear_resampling_keeps_a_linear_ramp_and_the_range(shape, factor):
     ramp = np.add.outer(np.add.outer(np.arange(shape[0]), 2.0 * np.arange(shape[1])), 3.0 * np.arange(shape[2]))
@@ -135,6 +140,7 @@ def test_c_order_is_numpys(order, flips, dtype, channels, shape):
     np.testing.assert_array_equal(found, turned)
 
 
+@settings(max_examples=40, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(0, 3)))
 def test_run_lengths_round_trip_and_count(labels):
     runs = encode(labels)

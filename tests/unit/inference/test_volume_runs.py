@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def nifti(path: Path, array: np.ndarray, codes: str | None = "RAS", spacing: tup
     for axis, (code, step) in enumerate(zip(codes or "RAS", spacing, strict=True)):
         affine[letters[code][0], axis] = letters[code][1] * step
     image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
     image.set_sform(affine, 1 if codes else 0)
     image.set_qform(affine, 1 if codes else 0)
     path.write_bytes(image.to_bytes())
@@ -83,8 +85,6 @@ def nifti(path: Path, array: np.ndarray, codes: str | None = "RAS", spacing: tup
 
 
 def set_of(*files: Path, **more: Path) -> LockedTestSet:
-    from dataclasses import replace
-
     found = make_testset(len(files))
     cases = tuple(
         replace(c, images={"image": (f,)} if f.name != "absent" else {})
@@ -204,7 +204,36 @@ def test_not_a_number_anywhere_is_a_failed_case_and_no_mask(package, tmp_path):
     assert [m.case_id for m in read_masks(predictions.mask_files)] == ["c000"]
 
 
-def test_a_missing_view_fails_its_case_or_is_replaced_where_the_contract_says_so(package, tmp_path):
-    files = [nifti(tmp_path / "a.nii", volume(1)), tmp_path / "absent"]
-    predictions = run(package, tmp_path, files)
-    assert predictions.table["reason"].tolist() == [None, "no image"]
+class Two(torch.nn.Module):
+    """Bright in the second image, dark in the first."""
+
+    def forward(self, t1: torch.Tensor, flair: torch.Tensor) -> torch.Tensor:
+        return torch.cat([t1 - flair, flair - t1], dim=1)
+
+
+def test_a_missing_view_fails_its_case_or_is_replaced_where_the_contract_says_so(tmp_path):
+    import json
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(Two()), tmp_path / "model.ts")
+    files = [nifti(tmp_path / f"{i}.nii", volume(0)) for i in range(6)]
+    found = make_testset(3)
+    columns = [{"t1": 0, "flair": 1}, {"flair": 2}, {"t1": 3}]
+    cases = tuple(
+        replace(case, images={name: (files[i],) for name, i in views.items()})
+        for case, views in zip(found.cases, columns, strict=True)
+    )
+
+    def reasons(**first: Any) -> tuple[list[str | None], dict[str, int]]:
+        place = {"shape": [1, 8, 6, 5], "source_range": [0, 200], "orientation": "RAS", "spacing_mm": list(SPACING)}
+        inputs = [{"name": "t1", **place, **first}, {"name": "flair", **place}]
+        mask = {"name": "seg", "meaning": "mask", "classes": ["background", "lesion"]}
+        (tmp_path / "c.json").write_text(json.dumps({"inputs": inputs, "outputs": [mask]}))
+        model = open_model(tmp_path / "model.ts", contract=tmp_path / "c.json")
+        made = predict(model, replace(found, cases=cases), settings=SETTINGS, work=tmp_path / "work")
+        return made.table["reason"].tolist(), made.record["inference"]["prepared"]
+
+    assert reasons() == ([None, "no image", "no image"], {})
+    expected = {"t1: absent, replaced by an image of one value": 1}
+    assert reasons(missing_value=0) == ([None, None, "no image"], expected)
