@@ -110,6 +110,7 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
     from evalsuite.models.preprocess import normalise, prepare_image, stand_in
 
     specs = {spec.name: spec for spec in model.contract.inputs}
+    drawn_on = {model.contract.grid_of(output).name for output in model.contract.masks}
     tiled = model.contract.tiled
     if tiled is not None:
         from evalsuite.inference.slides import first_tile, tiles_of
@@ -128,7 +129,7 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
         notes: list[str] = []
         for name, column in binding.items():
             paths, spec = case.images.get(column, ()), specs[name]
-            if not paths and spec.missing_value is not None:
+            if not paths and spec.missing_value is not None and name not in drawn_on:
                 found[name] = stand_in(spec)
                 notes.append(f"{name}: absent, replaced by an image of one value")
                 continue

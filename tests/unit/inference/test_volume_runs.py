@@ -225,10 +225,10 @@ def test_a_missing_view_fails_its_case_or_is_replaced_where_the_contract_says_so
         for case, views in zip(found.cases, columns, strict=True)
     )
 
-    def reasons(**first: Any) -> tuple[list[str | None], dict[str, int]]:
+    def reasons(grid: str = "flair", **first: Any) -> tuple[list[str | None], dict[str, int]]:
         place = {"shape": [1, 8, 6, 5], "source_range": [0, 200], "orientation": "RAS", "spacing_mm": list(SPACING)}
         inputs = [{"name": "t1", **place, **first}, {"name": "flair", **place}]
-        mask = {"name": "seg", "meaning": "mask", "classes": ["background", "lesion"]}
+        mask = {"name": "seg", "meaning": "mask", "classes": ["background", "lesion"], "grid": grid}
         (tmp_path / "c.json").write_text(json.dumps({"inputs": inputs, "outputs": [mask]}))
         model = open_model(tmp_path / "model.ts", contract=tmp_path / "c.json")
         made = predict(model, replace(found, cases=cases), settings=SETTINGS, work=tmp_path / "work")
@@ -237,3 +237,5 @@ def test_a_missing_view_fails_its_case_or_is_replaced_where_the_contract_says_so
     assert reasons() == ([None, "no image", "no image"], {})
     expected = {"t1: absent, replaced by an image of one value": 1}
     assert reasons(missing_value=0) == ([None, None, "no image"], expected)
+    # a mask has to lie somewhere: the image it is drawn on cannot be replaced
+    assert reasons(grid="t1", missing_value=0) == ([None, "no image", "no image"], {})
