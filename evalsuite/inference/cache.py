@@ -79,6 +79,11 @@ class DecodedCache:
             _require_own(self._folder)
             self._used = _shrink(self._folder, limit)
 
+    def count_anew(self) -> None:
+        """Forget the images taken so far, so that those of the run itself are counted (not the probe's)."""
+        with self._lock:
+            self._counts["hits"] = 0
+
     @property
     def facts(self) -> dict[str, int]:
         """Images taken from the cache, put into it, found damaged there, and left out because it is full."""

@@ -241,6 +241,8 @@ def _run(
                 n_decoders=n_decoders, decide=decide,
             )  # fmt: skip
         started = time.perf_counter()
+        if cache is not None:
+            cache.count_anew()
         workers = hire(model, where, settings, threads=threads, most=-(-len(cases) // batch_size))
         seconds["workers_s"] = time.perf_counter() - started
         started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalsuite.errors import InputError
+from evalsuite.errors import InputError, ModelRunError
 from evalsuite.inference.store import Shard
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def admit(
     Raises
     ------
     InputError
-        If the package does not offer it, or its answers are not the package's.
+        If the package does not offer it, does not run so, or its answers are not the package's.
     OutOfMemory
         If memory does not hold a batch.
     """
@@ -70,7 +70,16 @@ def admit(
 
     own = answers(model)
     asked = model.with_numerics(settings.numerics, threads=threads)
-    return asked, compare(own, answers(asked), settings.numerics, decide)
+    try:
+        other = answers(asked)
+    except ModelRunError as error:  # as packaged it has just answered the same cases
+        raise InputError(
+            f"the model does not run with {settings.numerics}: {error.message}",
+            hint="torch.compile needs a C++ compiler on this machine, and a sandbox that lets it start; docs/engine.md."
+            if settings.backend == "compile"
+            else "Leave precision, backend and memory_format out of the protocol's inference.",
+        ) from error
+    return asked, compare(own, other, settings.numerics, decide)
 
 
 def compare(own: Shard, other: Shard, numerics: Numerics, decide: Decide | None) -> dict[str, Any]:

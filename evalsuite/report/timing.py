@@ -33,7 +33,7 @@ def timing(m: Material) -> list[Item]:
         )
     stages = m.recorded("inference.stages")
     if isinstance(stages, Mapping):
-        said = [f"{word} {format_number(stages[k], 1)} s" for k, word in _STAGES if _number(stages.get(k))]
+        said = [f"{word} {float(stages[k]):.2f} s" for k, word in _STAGES if _number(stages.get(k))]
         items.append(
             Item(
                 name="Time by stage",
@@ -64,10 +64,14 @@ def _equivalence(m: Material) -> list[Item]:
         Item(
             name="Equivalence",
             value=f"outputs differ from those of the model as packaged by at most "
-            f"{format_number(float(found['max_abs_difference']) * 1e6, 1)} × 10⁻⁶ on {format_count(int(found['n']))} "
-            f"cases (admitted: {format_number(float(found['tolerance']) * 1e6, 0)} × 10⁻⁶){turned}",
+            f"{_small(float(found['max_abs_difference']))} on {format_count(int(found['n']))} cases "
+            f"(admitted: {_small(float(found['tolerance']))}){turned}",
         )
     ]
+
+
+def _small(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-3 or value == 0 else f"{value * 1e6:.2g} × 10⁻⁶"
 
 
 def _throughput(m: Material) -> str:

@@ -73,6 +73,17 @@ def test_one_that_differs_is_refused_before_the_first_case(tmp_path, shift, opti
     assert caught.value.exit_code == 2
 
 
+def test_one_that_does_not_run_is_the_settings_fault_not_the_models(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Failing(FakeModel):
+        def with_numerics(self, numerics, *, threads):
+            return replace(self, error=ZeroDivisionError("no compiler"))
+
+    with pytest.raises(InputError, match="does not run with backend compile") as caught:
+        predict(Failing(), make_testset(9), settings=settings(backend="compile"), work=tmp_path, hooks=make_hooks())
+    assert "needs a C++ compiler" in caught.value.hint
+
+
 def test_the_package_as_it_is_needs_no_comparison(tmp_path):
     found = predict(FakeModel(), make_testset(5), settings=settings(), work=tmp_path, hooks=make_hooks())
     assert found.record["inference"]["equivalence"] is None
