@@ -38,7 +38,7 @@ def _parts(p: Population, bins: int = 10) -> dict[str, float]:
 
 def smooth_ece_truth(p: Population) -> float:
     """The width at which the smoothed gap of the population equals the width, by bisection on a plain kernel sum."""
-    cells = 1000
+    cells = 400
     centre = (np.arange(cells) + 0.5) / cells
     index = np.minimum((p.probability * cells).astype(int), cells - 1)
     residual = np.bincount(index, p.positive - p.probability * (p.positive + p.negative), cells)
@@ -59,7 +59,7 @@ def smooth_ece_truth(p: Population) -> float:
 
 
 @lru_cache(maxsize=16)
-def _calibration_truths(prevalence: float, off: bool) -> dict[str, float]:
+def calibration_truths(prevalence: float, off: bool) -> dict[str, float]:
     p = risk_population(prevalence, off)
     _, intercept, slope = p.recalibration()
     return {
@@ -74,7 +74,7 @@ def _calibration_truths(prevalence: float, off: bool) -> dict[str, float]:
 def _calibration(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
     assert cell.prevalence is not None
     off = cell.word("model") == "miscalibrated"
-    truth = _calibration_truths(cell.prevalence, off)
+    truth = calibration_truths(cell.prevalence, off)
     clustered = cell.cases > 1
     for _ in range(studies):
         d = risks(rng, patients(rng, cell.n, cell.cases), cell.prevalence, off=off)
@@ -105,7 +105,7 @@ def _calibration(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
 def _smooth_ece(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
     assert cell.prevalence is not None
     off = cell.word("model") == "miscalibrated"
-    truth = _calibration_truths(cell.prevalence, off)["smooth ECE"]
+    truth = calibration_truths(cell.prevalence, off)["smooth ECE"]
     for _ in range(studies):
         d = risks(rng, patients(rng, cell.n, cell.cases), cell.prevalence, off=off)
         e = calibration_intervals.smooth_ece(

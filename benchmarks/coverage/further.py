@@ -104,12 +104,13 @@ def _bound(estimates: Any, i: int, alpha: float) -> float:
 
 # --- Measurements -----------------------------------------------------------------------------------------------------
 
+Z = 1.959963984540054
 LEVELS = np.array([5.0, 10.0, 20.0, 40.0, 80.0])
 BEND = 0.002
 """Of the square of the size: what the device of the bent design adds."""
 
 
-def _linearity_truth(bent: bool, repeats: int) -> tuple[Floats, float]:
+def linearity_truth(bent: bool, repeats: int) -> tuple[Floats, float]:
     """Deviation of the best cubic from the best line at each level, and the line's slope; the noise averages out."""
     x = np.repeat(LEVELS, repeats)
     y = x + (BEND * x**2 if bent else 0.0)
@@ -120,7 +121,7 @@ def _linearity_truth(bent: bool, repeats: int) -> tuple[Floats, float]:
 def _linearity(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
     """`n` measurements of each of five sizes, with an error of SD 1."""
     bent = cell.word("device") == "bent"
-    deviations, slope = _linearity_truth(bent, cell.n)
+    deviations, slope = linearity_truth(bent, cell.n)
     x = np.repeat(LEVELS, cell.n)
     for _ in range(studies):
         made = linearity.linearity(x + (BEND * x**2 if bent else 0.0) + rng.normal(size=x.size), x)
@@ -134,22 +135,32 @@ def _linearity(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[A
 
 
 def _change(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
-    """Two visits: sizes change by a log-normal factor; each method errs by 5 % of the size, independently."""
-    truth = _change_truth()
+    """Two visits: sizes change by a log-normal factor and each method errs by 5 % of the size; or, with absolute
+    change, by a normal amount and each method errs with SD 1.5 whatever the size."""
+    relative = not cell.setting
+    truth = _change_truth() if relative else {"lower": -Z * 3.0, "upper": Z * 3.0}
+    name = "MOVER" if cell.cases > 1 else "exact"
     for _ in range(studies):
         patient = patients(rng, cell.n, cell.cases)
-        values = _visits(rng, alike(rng, patient), alike(rng, patient))
-        bland = change.change_agreement(*values, relative=True, patient=patient)
-        name = "MOVER" if cell.cases > 1 else "exact"
+        seen = (_visits if relative else _plain_visits)(rng, alike(rng, patient), alike(rng, patient))
+        bland = change.change_agreement(*seen, relative=relative, patient=patient)
         for quantity, e in (("lower", bland.lower_limit), ("upper", bland.upper_limit)):
             title = f"{quantity} limit of agreement of change{_more(cell)}"
             yield Answer(title, name, truth[quantity], e)
-        device, reference = (change.response_category(values[i], values[i + 1]) for i in (0, 2))
+        if not relative:
+            continue
+        device, reference = (change.response_category(seen[i], seen[i + 1]) for i in (0, 2))
         found = change.response_agreement(device, reference, 3, patient=patient)
         exact = "Clopper-Pearson, effective n" if cell.cases > 1 else "Clopper-Pearson"
         yield Answer("agreement on response" + _more(cell), exact, truth["agreement"], found.agreement)
         if cell.cases == 1:
             yield Answer("kappa of response, linear", "Fleiss-Cohen-Everitt", truth["kappa"], found.kappa)
+
+
+def _plain_visits(rng: np.random.Generator, size: Floats, growth: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    before = 30.0 + 6.0 * size
+    error = 1.5 * rng.normal(size=(4, size.size))
+    return before + error[0], before + 5.0 * growth + error[1], before + error[2], before + 5.0 * growth + error[3]
 
 
 def _visits(rng: np.random.Generator, size: Floats, growth: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -170,10 +181,9 @@ def _change_truth() -> dict[str, float]:
     device, reference = v[1] / v[0] - 1.0, v[3] / v[2] - 1.0
     d = device - reference
     grades = [np.where(c <= -0.3, 0, np.where(c >= 0.2, 2, 1)) for c in (device, reference)]
-    z = 1.959963984540054
     return {
-        "lower": float(d.mean() - z * d.std()),
-        "upper": float(d.mean() + z * d.std()),
+        "lower": float(d.mean() - Z * d.std()),
+        "upper": float(d.mean() + Z * d.std()),
         "agreement": float((grades[0] == grades[1]).mean()),
         "kappa": float(cohen_kappa_score(*grades, weights="linear")),
     }
@@ -205,7 +215,7 @@ def _weighted_bootstrap(cell: Cell, rng: np.random.Generator, studies: int) -> I
 READERS = 5
 
 
-def _readings(rng: np.random.Generator, disease: np.ndarray) -> np.ndarray:
+def readings(rng: np.random.Generator, disease: np.ndarray) -> np.ndarray:
     """Votes `(n, READERS)`: readers differ in the threshold they set on what they see."""
     threshold = 1.0 + 0.5 * rng.normal(size=READERS)
     return np.asarray(
@@ -241,7 +251,7 @@ def _panel(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answe
     for _ in range(studies):
         disease = rng.random(cell.n) < cell.prevalence
         call = disease + 0.7 * rng.normal(size=cell.n) > 0.5
-        votes = _readings(rng, disease)
+        votes = readings(rng, disease)
         for name, statistic in (
             ("sensitivity", truth_panel.sensitivity_to(call)),
             ("specificity", truth_panel.specificity_to(call)),
@@ -295,7 +305,9 @@ FAMILIES = (
         name="change",
         page="measurement",
         simulate=_change,
-        cells=grid("change", n=(30, 100, 400)) + grid("change", n=(30, 100), cases=(4,)),
+        cells=grid("change", n=(30, 100, 400))
+        + grid("change", n=(30, 100), cases=(4,))
+        + grid("change", n=(30, 100), cases=(1, 4), settings=((("change", "absolute"),),)),
         stage=1,
         first=2,
     ),

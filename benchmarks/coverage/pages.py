@@ -93,12 +93,13 @@ def _page(title: str, mine: Sequence[Judged]) -> str:
             "truth",
             "studies",
             "coverage %",
+            "± error",
             "below",
             "above",
             "none %",
             "verdict",
         )
-        lines += _table(header, (_line(j, row) for j in mine if j.quantity == quantity for row in j.rows), right=9)
+        lines += _table(header, (_line(j, row) for j in mine if j.quantity == quantity for row in j.rows), right=10)
         lines.append("")
     return "\n".join(lines)
 
@@ -106,9 +107,10 @@ def _page(title: str, mine: Sequence[Judged]) -> str:
 def _line(j: Judged, row: Row) -> tuple[str, ...]:
     t, c = row.tally, row.cell
     made = t.made
-    shares = ("–", "–", "–") if not made else tuple(
-        f"{100.0 * k / made:.1f}" for k in (t.held, t.truth_below, t.truth_above)
-    )  # fmt: skip
+    shares = ("–",) * 4
+    if made:
+        held, below, above = (f"{100.0 * k / made:.1f}" for k in (t.held, t.truth_below, t.truth_above))
+        shares = (held, f"{100.0 * t.error:.2f}", below, above)
     return (
         j.title,
         of_setting(c),
@@ -169,11 +171,13 @@ def _overview(rows: Sequence[Row], everything: Sequence[Judged]) -> str:
         for page, title in TITLES.items()
         if any(r.page == page for r in rows)
     ]
+    most = max((row.tally.error for row in rows if row.tally.made >= FEWEST), default=0.0)
     counts = (
         f"{len(rows):,} lines: {count['ok']:,} suitable, {count['conservative']:,} conservative, "
         f"{count['unsuitable']:,} not to be used, {count['too few intervals']:,} with too few intervals to say.\n"
-        f"{len(rows) - fewer:,} rest on {ENOUGH:,} studies or more; {fewer:,}, most of which resample within every "
-        "study, on fewer: each says on how many."
+        f"{len(rows) - fewer:,} rest on {ENOUGH:,} studies or more, with a Monte Carlo error of at most 0.5 points; "
+        f"{fewer:,}, most of which resample within every study, on fewer: each says on how many, and the error that "
+        f"leaves (at most {100.0 * most:.1f} points where a verdict is given)."
     )
     return _filled(
         "overview.md",

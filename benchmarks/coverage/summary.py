@@ -33,38 +33,49 @@ AUROC = {
     "Newcombe": "interval: newcombe",
     "Newcombe, effective n": "interval: newcombe",
 }
-CLOSED_ONLY_IN_PYTHON = (
-    "F1",
-    "kappa",
-    "MCC",
-    "Youden index",
-    "balanced accuracy",
-)
+CLOSED = {
+    "Youden index": {"Newcombe hybrid": "interval: newcombe", "rectangle of exact limits": "interval: rectangle"},
+    "balanced accuracy": {"Newcombe hybrid": "interval: newcombe", "rectangle of exact limits": "interval: rectangle"},
+    "MCC": {"Fisher z, delta method": "interval: fisher-z"},
+    "kappa": {"Fleiss-Cohen-Everitt": "interval: fleiss"},
+    "F1": {"Wilson, indirect": "interval: wilson", "Clopper-Pearson, indirect": "interval: clopper-pearson"},
+}
+"""Closed forms that are named otherwise for these figures alone."""
 
 
 def setting(quantity: str, method: str) -> str | None:
     """How a protocol declares the method for the quantity, or None."""
     if quantity.startswith("AUROC"):
         return AUROC.get(method) or SETTINGS.get(method)
-    if quantity in CLOSED_ONLY_IN_PYTHON and not method.startswith("bootstrap"):
-        return None
-    return SETTINGS.get(method)
+    return CLOSED.get(quantity, {}).get(method) or SETTINGS.get(method)
 
 
 _BCA = ("bootstrap, BCa",)
-_CLOSED_WITH_ONE_CASE = ("likelihood ratio", "CCC", "ICC(2,1), device", "TDI", "weighted kappa", "AC2", "tau-b", "VUS")
+_CLOSED_WITH_ONE_CASE = (
+    "likelihood ratio", "CCC", "ICC(2,1), device", "TDI", "weighted kappa", "AC2", "tau-b", "VUS", "Youden",
+    "balanced accuracy", "MCC",
+)  # fmt: skip
 _PROPORTIONS = (
     "proportion", "sensitivity", "specificity", "PPV in", "NPV in", "accuracy", "agreement within", "share within",
-    "top-2", "subset",
+    "top-2", "subset", "agreement on response",
 )  # fmt: skip
 _UNASKED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("sensitivity against", "specificity against"), ("readers and patients resampled",)),
+    (("ratio, paired",), ("Tang, paired score",)),
+    (("kappa of response",), ("Fleiss-Cohen-Everitt",)),
+    (("recalibration intercept",), ("Wald", "Wald, sandwich")),
+    (("MCC, several", "kappa, several"), _BCA),
+    (("Youden", "balanced accuracy"), ("Newcombe hybrid",)),
+    (("MCC",), ("Fisher z, delta method",)),
     (("sensitivity at", "specificity at", "partial AUROC", "net benefit", "standardised net", "difference of net"),
      ("bootstrap, percentile",)),
     (_PROPORTIONS, ("Clopper-Pearson", "Clopper-Pearson, effective n")),
     (("AUROC",), ("DeLong", "Obuchowski, logit")),
     (("difference of AUROCs",), ("DeLong", "Obuchowski")),
-    (("difference, paired cases, several",), _BCA),
+    (("difference, paired cases, several",), ("Tango, effective n",)),
     (("difference, paired",), ("Tango",)),
+    (("difference of average precision",), ("bootstrap, percentile",)),
+    (("difference of",), ("bootstrap, basic",)),
     (("likelihood ratio",), ("log (Simel)",)),
     (("calibration intercept", "calibration slope"), ("Wald", "Wald, sandwich")),
     (("lower limit of agreement, several", "upper limit of agreement, several"), ("MOVER",)),
@@ -84,8 +95,8 @@ _UNASKED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("O/E",), _BCA),
 )  # fmt: skip
 _BOOTSTRAPPED = (
-    "balanced accuracy", "F1", "MCC", "kappa", "Youden", "average precision", "Brier score", "log loss", "macro",
-    "micro", "weighted F1", "weighted AUROC", "Hand-Till", "Hamming", "difference of",
+    "F1", "kappa", "average precision", "Brier score", "log loss", "macro",
+    "micro", "weighted F1", "weighted AUROC", "Hand-Till", "Hamming",
 )  # fmt: skip
 
 

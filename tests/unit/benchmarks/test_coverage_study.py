@@ -11,12 +11,16 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks.coverage import pages, store
+from benchmarks.coverage import further, pages, store
+from benchmarks.coverage.calibrated_further import calibration_truths
 from benchmarks.coverage.campaign import BY_NAME, FAMILIES, remaining
 from benchmarks.coverage.designs import patients, risk_population, risks
 from benchmarks.coverage.resampled import values
-from benchmarks.coverage.study import Cell, Tally, run_piece
-from benchmarks.coverage.summary import Row, instead, judged, where
+from benchmarks.coverage.study import Answer, Cell, Tally, run_piece
+from benchmarks.coverage.summary import Row, instead, judged, setting, unasked, where
+from evalsuite.stats.calibration_error import brier_decomposition, smooth_ece_value
+from evalsuite.stats.linearity import linearity
+from evalsuite.stats.proportions import proportion
 
 
 def _exact(n: int, p: float, method: str) -> float:
@@ -124,6 +128,57 @@ def test_an_interrupted_campaign_goes_on_where_it_stopped(tmp_path: Path) -> Non
         remaining(tmp_path, ["rates"], None)
 
 
+def test_a_piece_that_two_campaigns_simulated_counts_once(tmp_path: Path) -> None:
+    cell = BY_NAME["raters"].cells[0]
+    tallies = run_piece(BY_NAME["raters"], replace(cell, studies=5, piece=5), 0)
+    for _ in range(2):
+        store.append(tmp_path, cell, 0, tallies)
+    assert store.results(tmp_path, [cell])[cell.key] == tallies
+
+
+def test_true_parts_of_calibration_agree_with_a_large_sample() -> None:
+    d = risks(np.random.default_rng(6), np.arange(400_000), 0.3, off=True)
+    population = risk_population(0.3, True)
+    parts = brier_decomposition(d.reference, d.probability)
+    truth = calibration_truths(0.3, off=True)
+    for part in ("reliability", "resolution", "uncertainty"):
+        assert truth[f"{part} of the Brier score"] == pytest.approx(getattr(parts, part), abs=0.002)
+    assert truth["smooth ECE"] == pytest.approx(smooth_ece_value(d.reference, d.probability), abs=0.002)
+    assert calibration_truths(0.3, off=False)["smooth ECE"] == 0.0
+    assert truth["recalibration intercept"] == pytest.approx(population.recalibration()[1])
+
+
+def test_the_truth_of_another_panel_is_that_of_many_panels() -> None:
+    rng = np.random.default_rng(3)
+    sensitivity = []
+    for _ in range(150):
+        disease = rng.random(4_000) < 0.3
+        call = disease + 0.7 * rng.normal(size=disease.size) > 0.5
+        vote = 2 * further.readings(rng, disease).sum(axis=1) > further.READERS
+        sensitivity.append(call[vote].mean())
+    error = float(np.std(sensitivity)) / 150**0.5
+    assert further.panel_truth(0.3)["sensitivity"] == pytest.approx(np.mean(sensitivity), abs=4.0 * error)
+
+
+def test_several_intervals_hold_together_where_each_does() -> None:
+    made = [proportion(9, 10), proportion(5, 10)]
+    assert Tally(truth=0.0).made == 0
+    for truths, outcome in (((0.9, 0.5), "held"), ((0.1, 0.5), "truth_below"), ((0.9, 0.99), "truth_above")):
+        tally = Tally(truth=0.0)
+        tally.add(Answer("all", "m", 0.0, further.together(made, truths)))
+        assert getattr(tally, outcome) == 1
+    tally.add(Answer("all", "m", 0.0, further.together([*made, proportion(0, 0)], (0.9, 0.5, 0.5))))
+    assert tally.none == 1
+
+
+def test_what_a_bend_adds_to_the_line_is_the_true_deviation() -> None:
+    size = np.repeat(further.LEVELS, 4)
+    made = linearity(size + further.BEND * size**2, size)
+    deviations, slope = further.linearity_truth(bent=True, repeats=4)
+    assert [e.value for e in made.deviations] == pytest.approx(deviations, abs=1e-9)
+    assert made.slope.value == pytest.approx(slope, abs=1e-9)
+
+
 def _row(method: str, n: int, prevalence: float, held: int) -> Row:
     cell = Cell(family="auroc", n=n, prevalence=prevalence, setting=(("AUROC", 0.9),))
     return Row(
@@ -142,6 +197,17 @@ def test_the_summary_says_where_a_method_fails_and_what_to_declare() -> None:
     assert where(delong.unsuitable, delong.rows) == "n ≤ 100, prevalence 0.1; n = 30, prevalence 0.5"
     assert instead(delong, [delong, newcombe]) == "`interval: newcombe`"
     assert not newcombe.unsuitable
+
+
+def test_the_summary_knows_what_a_protocol_uses_and_how_another_is_declared() -> None:
+    assert unasked("difference of F1, paired") == ("bootstrap, basic",)
+    assert unasked("difference of average precision, paired") == ("bootstrap, percentile",)
+    assert unasked("Youden index") == ("Newcombe hybrid",)
+    assert unasked("Youden index, several cases per patient") == ("bootstrap, BCa",)
+    assert unasked("MCC, several classes") == ("bootstrap, BCa",)
+    assert setting("kappa", "Fleiss-Cohen-Everitt") == "interval: fleiss"
+    assert setting("weighted kappa, linear", "Fleiss-Cohen-Everitt") is None
+    assert setting("AUROC", "Newcombe") == "interval: newcombe"
 
 
 def test_pages_are_written_from_what_is_finished(tmp_path: Path) -> None:
