@@ -81,3 +81,8 @@ def resampling(c: Cut, e: Endpoint) -> dict[str, Any]:
         "seed": c.seed,
         "cluster": c.patient_index,
     }
+
+
+def stratifiable(c: Cut, e: Endpoint) -> dict[str, Any]:
+    """Those options, and whether patients of both classes are drawn apart, for statistics that can do so."""
+    return {**resampling(c, e), "stratified": c.confidence.bootstrap.stratified}

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from evalsuite.analyses.cuts import Cut, cut, resampling, two_sided_level
+from evalsuite.analyses.cuts import Cut, cut, stratifiable, two_sided_level
 from evalsuite.analyses.population import Bools, Ints, Looks
 from evalsuite.analyses.probability_metrics import OF_PROBABILITIES, ONE_CLASS_WILL_DO, UTILITY
 from evalsuite.protocol.schema import AurocInterval, Endpoint
@@ -133,18 +133,18 @@ def _auroc(c: Cut, e: Endpoint) -> Estimate:
 def _partial_auroc(c: Cut, e: Endpoint) -> Estimate:
     assert e.range is not None, "the protocol's loader requires it"
     return roc_operating.partial_auroc(
-        c.reference, c.score, focus=e.over or "specificity", range=e.range, corrected=True, **resampling(c, e)
+        c.reference, c.score, focus=e.over or "specificity", range=e.range, corrected=True, **stratifiable(c, e)
     )
 
 
 def _sensitivity_at(c: Cut, e: Endpoint) -> Estimate:
     assert e.specificity is not None, "the protocol's loader requires it"
-    return roc_operating.sensitivity_at_specificity(c.reference, c.score, e.specificity, **resampling(c, e))
+    return roc_operating.sensitivity_at_specificity(c.reference, c.score, e.specificity, **stratifiable(c, e))
 
 
 def _specificity_at(c: Cut, e: Endpoint) -> Estimate:
     assert e.sensitivity is not None, "the protocol's loader requires it"
-    return roc_operating.specificity_at_sensitivity(c.reference, c.score, e.sensitivity, **resampling(c, e))
+    return roc_operating.specificity_at_sensitivity(c.reference, c.score, e.sensitivity, **stratifiable(c, e))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

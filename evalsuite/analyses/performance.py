@@ -121,7 +121,13 @@ def evaluate_binary(
     cells = cells_of(labels, population.n)
     asked = questions(protocol)
     resampling = PatientDraw(
-        population.patient_index, replicates=protocol.confidence.bootstrap.replicates, seed=protocol.seed
+        population.patient_index,
+        replicates=protocol.confidence.bootstrap.replicates,
+        seed=protocol.seed,
+        # Cases without a reference standard are a class of their own.
+        stratify=np.where(population.has_reference, population.positive, 2)
+        if protocol.confidence.bootstrap.stratified
+        else None,
     )
     outputs: OutputPolicy = protocol.missing_outputs.primary
     references = primary_reference_policy(protocol)

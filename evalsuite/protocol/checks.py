@@ -447,6 +447,9 @@ def _utility(protocol: StudyProtocol) -> Iterator[Problem]:
 
 def _confidence(protocol: StudyProtocol) -> Iterator[Problem]:
     confidence = protocol.confidence
+    if confidence.bootstrap.stratified and protocol.task.kind != "binary":
+        where = "confidence.bootstrap.stratified"
+        yield Problem("patients are drawn by class in binary tasks only", where, "remove it")
     if confidence.two_sided_level <= 0.0:
         yield Problem("a one-sided level lies above 0.5", "confidence.level", "e.g. 0.975")
     elif confidence.alpha > _MAX_ALPHA + 1e-9 and not confidence.justification:

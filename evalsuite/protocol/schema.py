@@ -222,6 +222,10 @@ class Bootstrap(Block):
 
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(default=2000, description="resampled studies")
     interval: BootstrapInterval = Field(default="bca", description="how the interval is read from them")
+    stratified: bool = Field(
+        default=False,
+        description="draw patients with and without positive cases apart, for a set sampled by class; binary tasks",
+    )
 
 
 class Confidence(Block):

@@ -134,9 +134,9 @@ def estimates(
     ]
 
 
-def method_title(method: BootstrapMethod, replicates: int) -> str:
+def method_title(method: BootstrapMethod, replicates: int, *, stratified: bool = False) -> str:
     """How the report names the interval."""
-    return f"patient bootstrap, {TITLES[method]}, B={replicates}"
+    return f"patient bootstrap, {TITLES[method]}, B={replicates}{', stratified' if stratified else ''}"
 
 
 def _estimate(table: ReplicateTable, s: int, m: int, *, method: BootstrapMethod, level: float, unit: Unit) -> Estimate:
@@ -151,9 +151,9 @@ def _estimate(table: ReplicateTable, s: int, m: int, *, method: BootstrapMethod,
         "replicates": int(replicates.size),
         "replicates_undefined": int(np.isnan(replicates).sum()),
     }
-    title = method_title(method, int(replicates.size))
+    title = method_title(method, int(replicates.size), stratified=table.stratified)
     if metric in FOLDED:
-        title = FOLDED_TITLE.format(replicates=int(replicates.size))
+        title = FOLDED_TITLE.format(replicates=int(replicates.size)) + (", stratified" if table.stratified else "")
     reason = table.reasons[s][m]
     if reason is not None:
         return Estimate.not_estimable(reason, n=table.n_cases[s], method=title, **common)
@@ -208,7 +208,8 @@ def difference_estimate(
     replicates = a.values[s, m] - b.values[t, k]
     n = a.n_cases[s] if a is b and s == t else a.n_cases[s] + b.n_cases[t]
     everyone = np.union1d(a.patients[s], b.patients[t])
-    title = f"{method_title(method, int(replicates.size))}, paired difference"
+    stratified = isinstance(a, ReplicateTable) and a.stratified
+    title = f"{method_title(method, int(replicates.size), stratified=stratified)}, paired difference"
     common: dict[str, Any] = {
         "unit": unit,
         "level": check_level(level),

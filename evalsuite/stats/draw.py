@@ -121,6 +121,11 @@ class PatientDraw:
         return tuple(np.asarray(members[key], dtype=np.int64) for key in sorted(members))
 
     @property
+    def stratified(self) -> bool:
+        """Whether patients were drawn within groups."""
+        return self.stratify is not None
+
+    @property
     def n(self) -> int:
         """Number of cases."""
         return int(self.patient.size)

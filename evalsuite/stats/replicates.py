@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,7 @@ class ReplicateTable:
     n_positive: tuple[int, ...]
     proportions: tuple[tuple[tuple[float, float] | None, ...], ...]
     errors: Mapping[str, FloatArray]
+    stratified: bool = False
 
 
 def binary_replicates(
@@ -94,7 +95,8 @@ def binary_replicates(
         for s, made in enumerate(_made(draw, group, names, threads), start=first):
             values[s] = _evaluate(plans[s], made, every, prevalence)
     errors = {m.removesuffix(ERROR): values[:, k] for k, m in enumerate(every) if m.endswith(ERROR)}
-    return _table(plans, names, cases, chosen, values[:, : len(names)], errors, with_jackknife, prevalence)
+    table = _table(plans, names, cases, chosen, values[:, : len(names)], errors, with_jackknife, prevalence)
+    return replace(table, stratified=draw.stratified)
 
 
 def replicate_values(

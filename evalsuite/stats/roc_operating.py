@@ -157,7 +157,7 @@ def _bootstrapped(
     stratified: bool = False,
 ) -> Estimate:
     check_method(method)
-    title = f"{name}; {method_title(method, replicates)}{', stratified' if stratified else ''}"
+    title = f"{name}; {method_title(method, replicates, stratified=stratified)}"
     common: dict[str, Any] = {
         **sample.counts,
         "n": sample.n,

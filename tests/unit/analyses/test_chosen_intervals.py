@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from sklearn.metrics import average_precision_score
 
 from evalsuite.errors import ProtocolError
 from evalsuite.protocol.load import parse_protocol
 from evalsuite.stats import contingency
 from evalsuite.stats.differences import paired_counts
+from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.paired_ratio import paired_ratio
 from evalsuite.types import Finding
 from tests.unit.analyses.test_comparison import difference, evaluated, protocol, simulated
@@ -101,6 +103,16 @@ def test_a_ratio_of_shares_stands_beside_their_difference(per_patient: int) -> N
     ("more", "problem"),
     [
         ({"comparisons": [{"name": "d", "metric": "brier", "ratio": True}]}, "no ratio of 'brier' is estimated"),
+        (
+            {
+                "confidence": {"bootstrap": {"stratified": True}},
+                "task": {"kind": "regression", "reference": "truth", "score": "mm"},
+                "endpoints": [{"name": "x", "metric": "mae"}],
+                "operating_points": [],
+                "comparisons": [{"name": "d", "metric": "mae"}],
+            },
+            "binary tasks only",
+        ),
         ({"endpoints": [{"name": "x", "metric": "mcc", "at": "primary", "interval": "tango"}]}, "does not fit 'mcc'"),
     ],
 )
@@ -134,3 +146,27 @@ def test_a_comparison_of_all_right_and_all_right_has_a_ratio_of_one() -> None:
     assert e.value == 1.0
     assert e.low is not None
     assert e.low < 1.0
+
+
+def test_a_stratified_bootstrap_keeps_the_numbers_of_both_classes() -> None:
+    """Prevalence cannot vary then: predictive values resampled so have a narrower interval, and the method says it."""
+    truth, first, second = simulated()
+    endpoint = {"name": "x", "metric": "partial_auroc", "range": [0.8, 1.0]}
+    area = {"name": "ap", "metric": "average_precision"}
+    estimates = {}
+    for stratified in (False, True):
+        confidence = {"bootstrap": {"replicates": 400, "interval": "percentile", "stratified": stratified}}
+        study = protocol({"name": "d", "metric": "brier"}, endpoints=[endpoint, area], confidence=confidence)
+        results = evaluated(study, truth, first, second)
+        estimates[stratified] = {f.endpoint: f.estimate for f in results.findings if f.condition is None}
+    for name in ("x", "ap", "d"):
+        assert ", stratified" in estimates[True][name].method
+        assert "stratified" not in estimates[False][name].method
+    draw = PatientDraw(np.arange(len(truth)), 400, 7, stratify=truth)
+    drawn = [average_precision_score(truth[i], first[i]) for i in _cases(draw)]
+    wanted = np.quantile(drawn, [0.025, 0.975])
+    assert [estimates[True]["ap"].low, estimates[True]["ap"].high] == pytest.approx(wanted, abs=1e-9)
+
+
+def _cases(draw: PatientDraw) -> list[np.ndarray]:
+    return [np.repeat(np.arange(draw.n), count) for count in draw.counts(0, draw.replicates)]
