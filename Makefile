@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check clean
+.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -16,6 +16,8 @@ help:
 	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
+	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
+	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
@@ -81,6 +83,13 @@ fuzz: setup
 RAY_PY ?= $(PY)
 ray-campaign: setup
 	$(RAY_PY) -m tests.campaigns.cluster
+
+formats: setup
+	$(PY) -m tests.campaigns.formats --out benchmarks/results/formats.md
+
+kserve: setup
+	bash tests/servers/setup
+	$(PY) -m pytest -q tests/servers
 
 JOBS ?= $(shell nproc)
 coverage-study: setup

@@ -54,7 +54,7 @@ def open_model(path: Path | str, *, contract: Path | str | None = None, case_col
         "digest": loaded.digest or digest,
         "contract": agreed,
         "contract_digest": contract_digest(agreed),
-        "notes": (*loaded.notes, *notes),
+        "notes": (*loaded.notes, *notes, *_brought(located)),
         "size_bytes": size_bytes(located.files) if loaded.size_bytes is None else loaded.size_bytes,
     }
     if loaded.runner is not None:
@@ -83,6 +83,12 @@ def _agree(located: Located, loaded: Loaded, explicit: Path | None) -> tuple[Con
         hint=f"Write {CONTRACT_NAMES[0]} beside it, or give --contract FILE; 'evalsuite inspect {name} --draft FILE' "
         "writes a draft.",
     )
+
+
+def _brought(located: Located) -> tuple[str, ...]:
+    """A plugin has a part in the numbers, so its version stands beside them."""
+    origin = origin_of(located.format)
+    return () if origin == "evalsuite" else (f"The package was opened by the plugin {origin}.",)
 
 
 def _check_fit(contract: Contract, signature: Signature | None, name: str) -> None:

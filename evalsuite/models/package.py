@@ -72,9 +72,10 @@ def _inside(folder: Path) -> Located:
 
 
 def _is_candidate(path: Path) -> bool:
-    if path.is_dir():
-        return _recognised(look(path)) is not None
-    return path.suffix.lower() in (*PACKAGE_SUFFIXES, *TABLE_SUFFIXES)
+    if path.is_file() and path.suffix.lower() in (*PACKAGE_SUFFIXES, *TABLE_SUFFIXES):
+        return True
+    has_plugins = len(formats()) > len(BUILT_IN)
+    return (path.is_dir() or has_plugins) and _recognised(look(path)) is not None
 
 
 def _is_weights_only(path: Path) -> bool:
