@@ -32,6 +32,7 @@ class FakeServer:
     shape: tuple[int, ...] = (3, 8, 8)
     classes: int = 2
     most_bytes: int = 2**26
+    fail_after: int | None = None  # answers "500" once so many requests were answered
     port: int = 0
     grpc_port: int = 0
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -124,7 +125,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             if fake.fault == "close":
                 self.close_connection = True
                 return
-            if fake.fault == "500":
+            if fake.fault == "500" or (fake.fail_after is not None and len(fake.seen) > fake.fail_after):
                 self._send(500, b'{"error": "out of\\u0007 coffee"}')
                 return
             if fake.fault == "rot":

@@ -124,6 +124,8 @@ def _run_plan(
 ) -> tuple[list[Shard], int, list[np.ndarray]]:
     total = sum(map(len, plan.shards))
     done, resumed = 0, 0
+    if on_case is not None:
+        on_case(0, total)
     shards: list[Shard] = []
     seconds: list[np.ndarray] = []
     for key, cases in zip(plan.keys, plan.shards, strict=True):

@@ -78,10 +78,10 @@ def _agree(located: Located, loaded: Loaded, explicit: Path | None) -> tuple[Con
         found = load_contract(beside)
         return found, () if inside else (f"Contract taken from {beside.name} beside the package.",)
     name = located.address or located.path.name
+    beside_it = "" if located.address else f"Write {CONTRACT_NAMES[0]} beside it, or give "
     raise ContractError(
         f"model {name} states no contract: which pixel values it takes and what its outputs mean",
-        hint=f"Write {CONTRACT_NAMES[0]} beside it, or give --contract FILE; 'evalsuite inspect {name} --draft FILE' "
-        "writes a draft.",
+        hint=f"{beside_it or 'Give '}--contract FILE; 'evalsuite inspect {name} --draft FILE' writes a draft.",
     )
 
 
@@ -181,7 +181,7 @@ def seen(located: Located) -> dict[str, Any]:
     return {
         "name": located.path.stem,
         "format": located.format,
-        "brought by": origin_of(located.format),
+        **({} if origin_of(located.format) == "evalsuite" else {"brought by": origin_of(located.format)}),
         "digest": package_digest(located) if not located.address else "",
         "size_bytes": size_bytes(located.files),
         "files": len(located.files),
