@@ -32,7 +32,7 @@ class AotNetwork:
     batch_limits: tuple[int, int | None] = (1, None)
 
     def run(self, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        return tensors_of(self.runner(*inputs))
+        return tensors_of(self.runner.run(list(inputs)))
 
     def to(self, device: str) -> AotNetwork:
         if device.split(":")[0] != self.kind:
@@ -77,7 +77,8 @@ def load(path: Path) -> tuple[AotNetwork, bytes | None, tuple[str, ...]]:
 def _runner(path: Path, index: int) -> Any:
     try:
         with without_warnings():
-            return torch._inductor.aoti_load_package(str(path), device_index=index)
+            # aoti_load_package ends here too, after importing a compiler that looks for programs to start
+            return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
     except Exception as error:  # torch's loader raises whatever the damaged or foreign library led to
         raise ModelLoadError(
             f"{path.name} cannot be loaded as AOTInductor package ({type(error).__name__}): damaged, or compiled for "

@@ -53,7 +53,14 @@ def test_a_library_that_is_none_is_a_load_error(packages, tmp_path):
 
 
 def test_what_is_loaded_runs_on_its_own_kind_of_device_only(packages, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path, **_: tiny)
+    class Loader:
+        def __init__(self, path: str, *_: object) -> None:
+            assert path.endswith("m.pt2")
+
+        def run(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+            return [tiny(*inputs)]
+
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", Loader)
     model = open_model(package(tmp_path / "m.pt2", HERE, contract=(packages / "contract.json").read_bytes()))
     assert model.format == "aotinductor"
     assert model.contract.name == "tiny"
