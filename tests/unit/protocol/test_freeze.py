@@ -100,7 +100,7 @@ def test_another_file_is_not_taken_for_one(tmp_path: Path, text: str) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     frozen_in(tmp_path / "F")
-    with pytest.raises(OutputError, match="not empty"):
+    with pytest.raises(OutputError, match="holds a frozen protocol already"):
         frozen_in(tmp_path / "F")
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError):
