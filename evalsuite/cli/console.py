@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from evalsuite.errors import EvalsuiteError, Interrupted
+from evalsuite.errors import EvalsuiteError, Interrupted, ModelError
 
 INTERRUPTED = 130
 _IN_BYTES = ("verify", "lock")
@@ -154,6 +154,7 @@ def _fail(code: int, kind: str, message: str, *, as_json: bool, error: Evalsuite
                     "message": error.message if error else message,
                     "problems": problems,
                     "hint": error.hint if error else "",
+                    **({"failure": error.failure} if isinstance(error, ModelError) else {}),
                 },
                 "exit_code": code,
             }

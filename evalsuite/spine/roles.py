@@ -18,6 +18,7 @@ MAY = {
     "frozen": ("author", "statistician"),
     "run_started": ("operator",),
     "run_resumed": ("operator",),
+    "model_failed": ("operator",),
     "predictions_sealed": ("operator",),
     "unblinded": ("operator", "statistician"),
     "analysed": ("operator", "statistician"),

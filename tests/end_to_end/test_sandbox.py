@@ -116,8 +116,9 @@ def test_a_hostile_package_ends_its_run_with_an_entry_that_says_what_it_did_and_
         "predict", imaged / "protocol.yaml", "--testset", imaged / "set", "--model", model, "--out", tmp_path / "run",
         *(("--timeout", "2") if what == "hangs" else ()),
     )  # fmt: skip
-    failed = cli(*command)
+    failed = cli(*command, "--json")
     assert failed.code == 4, failed.err
+    assert failed.json()["error"]["failure"] == failure
     assert what in failed.err
     assert said in " ".join(failed.err.split())
     (entry,) = [e for e in ledger(imaged)[len(before) :] if e["action"] == "model_failed"]
