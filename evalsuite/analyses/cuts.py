@@ -35,7 +35,7 @@ class Cut:
 
     @property
     def n_patients(self) -> int:
-        return len(np.unique(self.patient_index))
+        return int(np.count_nonzero(np.bincount(self.patient_index)))  # np.unique: a hundred times the work
 
     def counts(self) -> dict[str, Any]:
         return {"n_positive": self.n_positive, "n_negative": self.n_negative, "n_patients": self.n_patients}

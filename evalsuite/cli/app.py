@@ -538,8 +538,11 @@ def _restart_with_thread_settings() -> None:
     from evalsuite.inference.process import recommended_environment
 
     verb = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
-    wanted = {k: v for k, v in recommended_environment().items() if k not in os.environ}
-    if verb not in ("run", "predict", "compare") or not wanted or os.environ.get("EVALSUITE_STARTED"):
+    # The statistics bring threads of their own: a BLAS that starts four more in each makes all wait. The model's
+    # process, which has an environment of its own, is not concerned.
+    settings = {**recommended_environment(), "OPENBLAS_NUM_THREADS": "1"}
+    wanted = {k: v for k, v in settings.items() if k not in os.environ}
+    if verb not in ("run", "predict", "compare", "score") or not wanted or os.environ.get("EVALSUITE_STARTED"):
         return
     os.execve(
         sys.executable,
