@@ -1,4 +1,7 @@
-"""A contract to complete: shapes where the package states them, and words where only its maker knows."""
+"""A contract to complete: shapes where the package states them, and words where only its maker knows.
+
+Of volumes the place in the patient is left empty: the contract opens, and no run begins before it is filled in.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def draft_contract(located: Located, signature: Signature | None) -> dict[str, A
         "name": located.path.stem,
         **{key: settings[key] for key in _KEPT if key in settings},
         "inputs": [_input(name, shape) for name, shape in inputs.items()],
-        "outputs": [_output(name, shape) for name, shape in outputs.items()],
+        "outputs": [_output(name, shape, rank=len(next(iter(inputs.values()), ()))) for name, shape in outputs.items()],
     }
 
 
@@ -37,11 +40,15 @@ def _input(name: str, shape: tuple[int | None, ...]) -> dict[str, Any]:
         "colour": {3: "RGB", 1: "L"}.get(sizes[0] or 0, "any"),
         "value_range": [0.0, 1.0],
         "normalise": "linear",
+        **({"orientation": None, "spacing_mm": None} if len(sizes) == 4 else {}),
     }
 
 
-def _output(name: str, shape: tuple[int | None, ...]) -> dict[str, Any]:
+def _output(name: str, shape: tuple[int | None, ...], *, rank: int) -> dict[str, Any]:
     n = (shape[1] if len(shape) > 1 else None) or 1
+    if len(shape) == rank > 3:  # as many spatial sizes as the input has: something is drawn
+        how = {"decision": "argmax"} if n > 1 else {"activation": "sigmoid", "decision": "threshold", "threshold": 0.5}
+        return {"name": name, "meaning": "mask", "classes": [f"class_{i}" for i in range(n)], **how}
     return {
         "name": name,
         "meaning": "logits",

@@ -239,3 +239,24 @@ def test_a_missing_view_fails_its_case_or_is_replaced_where_the_contract_says_so
     assert reasons(missing_value=0) == ([None, None, "no image"], expected)
     # a mask has to lie somewhere: the image it is drawn on cannot be replaced
     assert reasons(grid="t1", missing_value=0) == ([None, "no image", "no image"], {})
+
+
+def test_masks_come_back_through_the_decoded_cache(package, tmp_path, monkeypatch):
+    array = volume(1)
+    turn = turn_between("RAS", "LIA")
+    path = nifti(tmp_path / "a.nii", np.ascontiguousarray(turn.apply(array)), "LIA", turn.of(SPACING))
+    monkeypatch.setattr("evalsuite.testset.places.locked_digests", lambda testset: {str(path): "a" * 64})
+    model = open_model(package, contract=contract(tmp_path, shape=[1, 12, 8, 5], fit="pad_or_crop"))
+    settings = replace(SETTINGS, cache=tmp_path / "cache")
+
+    def once(name: str):
+        return predict(model, set_of(path), settings=settings, work=tmp_path / name)
+
+    first, second = once("first"), once("second")
+    plain = predict(model, set_of(path), settings=SETTINGS, work=tmp_path / "plain")
+    assert second.record["inference"]["cache"]["hits"] >= 1
+    assert first.digest == second.digest == plain.digest
+    assert first.record["inference"]["prepared"] == second.record["inference"]["prepared"]
+    np.testing.assert_array_equal(
+        next(read_masks(second.mask_files)).labels(), next(read_masks(plain.mask_files)).labels()
+    )

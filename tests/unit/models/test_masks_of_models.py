@@ -151,3 +151,18 @@ def test_two_masks_may_not_count_into_one_column():
     image = {"shape": [1, None, None, None], "orientation": "RAS", "spacing_mm": [1, 1, 1]}
     with pytest.raises(ContractError, match="share a column name"):
         build_contract({"inputs": [image], "outputs": outputs}, where="x")
+
+
+@pytest.mark.parametrize(("channels", "decision"), [(3, "argmax"), (1, "threshold"), (None, "threshold")])
+def test_the_draft_of_a_segmenters_contract_opens_and_lacks_its_place(channels, decision):
+    from pathlib import Path
+
+    from evalsuite.models.drafting import draft_contract
+    from evalsuite.models.formats import Located, Signature
+
+    sizes = (None, 64, 64, 64)
+    signature = Signature(inputs={"image": (None, 1, *sizes[1:])}, outputs={"seg": (None, channels, *sizes[1:])})
+    draft = draft_contract(Located(path=Path("m.onnx"), format="onnx", files=()), signature)
+    found = build_contract(draft, where="x")
+    assert found.inputs[0].places == ("orientation", "spacing_mm")
+    assert (found.outputs[0].meaning, found.outputs[0].decided) == ("mask", decision)
