@@ -37,7 +37,7 @@ def choose_devices(wanted: str) -> list[str]:
 
 
 def choose_device(wanted: str) -> str:
-    """Torch's name of the device: CUDA where present for "auto".
+    """Torch's name of one device: CUDA where present for "auto", the first of several named.
 
     Raises
     ------
@@ -48,6 +48,7 @@ def choose_device(wanted: str) -> str:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
         return "cpu"
+    wanted = wanted.split(",")[0]
     index = int(wanted.partition(":")[2] or 0)
     n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= n_devices:

@@ -23,6 +23,8 @@ def predict(
     *,
     device: str = "auto",
     batch_size: int | None = None,
+    workers: int | None = None,
+    cache: Path | None = None,
     work: Path | None = None,
     limit: int | None = None,
     on_case: Callable[[int, int], None] | None = None,
@@ -33,12 +35,15 @@ def predict(
     Masks a model draws are kept in `work` (see `evalsuite.inference.mask_store.read_masks`); without it only the
     columns counted from them remain. The reference standard is not opened.
 
+    `workers` processes hold the model, one per device where it is None; `cache` is a folder that keeps decoded images
+    for further runs. Neither changes a result.
+
     Raises ModelError, ContractError, IntegrityError.
     """
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.settings import InferenceSettings
 
-    settings = InferenceSettings(device=device, batch_size=batch_size)
+    settings = InferenceSettings(device=device, batch_size=batch_size, workers=workers, cache=cache)
     if work is not None:
         return engine_predict(model, testset, settings=settings, work=work, limit=limit, on_case=on_case)
     with tempfile.TemporaryDirectory(prefix="evalsuite-") as folder:

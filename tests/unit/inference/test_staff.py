@@ -10,7 +10,7 @@ from inference_fakes import FakeModel, make_hooks, make_testset
 
 from evalsuite.errors import InputError
 from evalsuite.inference import process
-from evalsuite.inference.device import choose_devices
+from evalsuite.inference.device import choose_device, choose_devices
 from evalsuite.inference.engine import predict
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.staff import hire, places
@@ -83,6 +83,7 @@ def test_devices_are_named_one_by_one_or_all_together(monkeypatch):
     assert choose_devices("auto") == choose_devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
     assert choose_devices("cuda:2,cuda:0") == ["cuda:2", "cuda:0"]
     assert choose_devices("cpu") == ["cpu"]
+    assert choose_device("cuda:2,cuda:0") == "cuda:2"
     with pytest.raises(InputError, match="cuda:3"):
         choose_devices("cuda:0,cuda:3")
     for wrong in ("cuda:0,cuda:0", "cpu,cpu", "auto,cuda:1", "cuda:0,", "cpu,cuda"):
