@@ -102,12 +102,18 @@ def keygen(
     reference: Annotated[
         bool, typer.Option("--reference", help="a key that encrypts a reference standard, instead of one that signs")
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="make KEY a certificate to sign reports with (PKCS#12), made out to this name"),
+    ] = None,
     passphrase: Annotated[bool, typer.Option("--passphrase", help="ask for a passphrase to protect it")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a key to sign with, or one to encrypt a reference standard with."""
     with errors_as_exit_codes(as_json=as_json):
-        made = keys.make(path, reference=reference, ask_passphrase=passphrase)
+        if reference and name is not None:
+            raise InputError("A key signs or encrypts, not both.", hint="Leave out --name or --reference.")
+        made = keys.make(path, reference=reference, ask_passphrase=passphrase, name=name)
         if as_json:
             emit_json({**made, "exit_code": 0})
         else:

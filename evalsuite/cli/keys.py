@@ -62,6 +62,23 @@ def identity(path: Path, password_file: Path | None) -> Identity:
     return load_identity(path, ask=ask)
 
 
+def _identity_made(path: Path, name: str, ask_password: bool) -> dict[str, Any]:
+    from evalsuite.record.identity import write_identity
+
+    given = os.environ.get(P12_PASSWORD) or (_asked("Password", confirm=True) if ask_password else None)
+    if ask_password and not given:
+        raise InputError("There is nobody to ask for a password.", hint=f"Set {P12_PASSWORD}, or use a terminal.")
+    public, digest = write_identity(path, name, password=given)
+    return {
+        "kind": "identity",
+        "keyid": digest,
+        "private": str(path),
+        "public": str(public),
+        "keep": f"to yourself; give {public.name} to whoever is to check your signatures",
+        "next": [f"evalsuite sign RUN --role ROLE --key {path}", f"evalsuite verify RUN --trust {public}"],
+    }
+
+
 def _first_line(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").split("\n")[0].removesuffix("\r")
@@ -99,7 +116,7 @@ def reference_key_to_lock(path: Path | None, *, wanted: bool) -> ReferenceKey | 
     return reference_key(path)
 
 
-def make(path: Path, *, reference: bool, ask_passphrase: bool) -> dict[str, Any]:
+def make(path: Path, *, reference: bool, ask_passphrase: bool, name: str | None = None) -> dict[str, Any]:
     """Make a key, and say what it is called, where it lies, and what to do with it."""
     if reference:
         from evalsuite.testset.encryption import write_reference_key
@@ -113,6 +130,8 @@ def make(path: Path, *, reference: bool, ask_passphrase: bool) -> dict[str, Any]
             "keep": "with the custodian, apart from the test set; without it the reference standard is lost",
             "next": [f"evalsuite lock CASES --out SET --encrypt-reference --reference-key {path}"],
         }
+    if name is not None:
+        return _identity_made(path, name, ask_passphrase)
     from evalsuite.record.signing import write_key_pair
 
     given = os.environ.get(PASSPHRASE) or (_passphrase("Passphrase", confirm=True) if ask_passphrase else None)

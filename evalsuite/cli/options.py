@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,22 +45,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _default_actor() -> str:
-    """The account the command runs under; a number where the account has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"account {os.getuid()}"
-
-
 def who_is(actor: str, reason: str, role: str | None = "operator", key: Path | None = None) -> Who:
     """Who acts, in which role and why, for the ledger; with a key, who can sign."""
     from evalsuite.spine import Who
     from evalsuite.spine.roles import role_of
+    from evalsuite.spine.running_context import account_name
 
     command = " ".join(["evalsuite", *sys.argv[1:]])
     return Who(
-        actor=actor or _default_actor(),
+        actor=actor or account_name(),
         role=role_of(role or "operator"),
         now=now,
         reason=reason,

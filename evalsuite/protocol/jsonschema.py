@@ -429,6 +429,71 @@ def _protocol() -> Schema:
     return {"$schema": DIALECT, **schema, "title": "Study protocol"}
 
 
+def _envelope() -> Schema:
+    signature = _object({"keyid": _DIGEST, "sig": _TEXT}, closed=False)
+    return _file(
+        "Signature of a file (DSSE envelope, *.dsse.json)",
+        _object(
+            {
+                "payload": {"type": "string", "description": "in-toto statement, base64: the file's name and SHA-256"},
+                "payloadType": {"const": "application/vnd.in-toto+json"},
+                "signatures": {**_list(signature), "minItems": 1},
+            }
+        ),
+    )
+
+
+def _location() -> Schema:
+    root = {"type": "string", "description": "where the images lie, relative to the test set"}
+    return _file("Where a test set's images lie", _object({"schema": {"const": "evalsuite/location/1"}, "root": root}))
+
+
+def _store() -> Schema:
+    url = {"type": "string", "description": "database of the ledger, without a password"}
+    return _file("Where a test set's ledger is kept", _object({"schema": {"const": "evalsuite/store/1"}, "url": url}))
+
+
+def _waiver() -> Schema:
+    limits: dict[str, Schema] = {
+        "runs": {"type": "integer", "minimum": 1},
+        "until": {"type": "string", "description": "last day, UTC"},
+    }
+    return _file(
+        "Waiver of the reuse limit (YAML)",
+        _object(
+            {
+                "schema": {"const": "evalsuite/waiver/1"},
+                "testset": _DIGEST,
+                "reason": {"type": "string", "minLength": 10},
+                "who": {"type": "string", "minLength": 1},
+                "role": {"type": "string", "minLength": 1},
+                **limits,
+            },
+            optional=tuple(limits),
+        ),
+    )
+
+
+def _developer_view() -> Schema:
+    verdict, evidence = _verdict(), _evidence()
+    return _file(
+        "Developers' view of a run (summary.json)",
+        _object(
+            {
+                "schema": {"const": "evalsuite/developer-view/1"},
+                "run": _TEXT,
+                "protocol": _ANY,
+                "testset": _ANY,
+                "model": _ANY,
+                "run_evidence_digest": _DIGEST,
+                "verdict": {k: v for k, v in verdict.items() if k not in ("$schema", "$defs", "title")},
+                "findings": evidence["properties"]["findings"],
+            }
+        )
+        | {"$defs": {**verdict.get("$defs", {}), **evidence["$defs"]}},
+    )
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "protocol": _protocol,
     "evidence": _evidence,
@@ -440,6 +505,11 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "ledger": _ledger,
     "frozen": _frozen,
     "predictions": _predictions,
+    "envelope": _envelope,
+    "location": _location,
+    "store": _store,
+    "waiver": _waiver,
+    "developer_view": _developer_view,
 }
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalsuite.errors import InputError
+from evalsuite.record.signing import require_absent, write_secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.x509 import Certificate
+    from cryptography.x509 import Certificate, KeyUsage
 
 #: Asked for a password only where the file has one; None where nobody can be asked.
 AskPassword = Callable[[], str | None]
@@ -171,3 +172,56 @@ def _require_usable(certificate: Certificate, path: Path, at: datetime) -> None:
         return
     if not (usage.digital_signature or usage.content_commitment):
         raise InputError(f"The certificate in {path} may not be used for signatures.", hint="Use one that may.")
+
+
+def write_identity(path: Path, name: str, *, password: str | None = None, days: int = 1096) -> tuple[Path, str]:
+    """Make a certificate that is signed by itself, for those who have no authority to get one from.
+
+    `path` holds certificate and key (PKCS#12, RSA of 3072 bits, mode 600, protected where there is a password),
+    `path`.pem the certificate for whoever checks. Returns the latter's path and the certificate's SHA-256.
+
+    Raises
+    ------
+    InputError
+        If either file exists, or the name is empty or longer than a certificate's may be (64 characters).
+    OutputError
+        If they cannot be written.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, pkcs12
+    from cryptography.x509.oid import NameOID
+
+    public = path.with_name(f"{path.name}.pem")
+    require_absent(path, public)
+    try:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    except ValueError as e:
+        raise InputError("A certificate's name has 1 to 64 characters.", hint="For example --name 'A. Author'.") from e
+    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    begins = datetime.now(UTC).replace(microsecond=0)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_may_sign(), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    protection = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    write_secret(path, pkcs12.serialize_key_and_certificates(name.encode(), key, made, None, protection))
+    write_secret(public, made.public_bytes(Encoding.PEM), mode=0o644)
+    return public, certificate_digest(made)
+
+
+def _may_sign() -> KeyUsage:
+    from cryptography.x509 import KeyUsage
+
+    others = ("key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign")
+    unused = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return KeyUsage(digital_signature=True, content_commitment=True, **unused)

@@ -78,14 +78,20 @@ def intervals(text: str, n_cases: int) -> list[tuple[int, int]]:
     return found
 
 
+def is_use(entry: Entry) -> bool:
+    """Whether an entry uses cases: a run's first, and an evaluation outside any run, from Python."""
+    return entry.action == "run_started" or (entry.action == "unblinded" and RUN not in entry.objects)
+
+
 def use_segments(entries: Sequence[Entry], n_cases: int) -> tuple[Segment, ...]:
     """How often each case was used, as segments that cover all `n_cases` cases in order.
 
     Every run that was started counts, whether or not it was finished, limited or exploratory; a resumed run is one use.
+    So does every opening of the reference standard outside a run.
     Cases of a new version of a set bring along the uses they had in the old one.
     """
     change: dict[int, int] = {1: 0}
-    counted = [(1, e.objects.get(CASES, "")) for e in entries if e.action == "run_started"]
+    counted = [(1, e.objects.get(CASES, "")) for e in entries if is_use(e)]
     inherited = next((e.objects[USED] for e in entries if e.action == "locked" and USED in e.objects), "")
     counted += [(int(n), cases) for n, _, cases in (part.partition(":") for part in inherited.split(";") if part)]
     for n, cases in counted:

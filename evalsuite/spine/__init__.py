@@ -9,8 +9,8 @@ from evalsuite.spine.prepare import freeze, lock, scaffold
 from evalsuite.spine.runner import runner_named
 from evalsuite.spine.running import predict_stage, report_stage, run, score_stage
 from evalsuite.spine.running_context import RunResult, Who
-from evalsuite.spine.scoring import evaluate, require_supported
-from evalsuite.spine.steps import predict, write_report
+from evalsuite.spine.scoring import require_supported
+from evalsuite.spine.steps import evaluate, predict, write_report
 from evalsuite.spine.verification import Verification, verify
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,14 @@ class Who:
     reason: str = ""
     command: str = ""
     signer: Signer | None = None
+
+
+def account_name() -> str:
+    """The account the suite runs under; a number where the account has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"account {os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,49 @@ def predict(
         return replace(made, mask_files=())  # the folder goes
 
 
+def evaluate(
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    predictions: Predictions,
+    *,
+    baseline: Predictions | None = None,
+    actor: str = "",
+    reason: str = "",
+    store: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Evidence:
+    """All findings of a protocol on one test set and one set of predictions; opens the reference standard.
+
+    That is entered in the test set's ledger before it happens (`unblinded`, without a run) and counts as a use of the
+    cases, as a run does; the same protocol and predictions again are the same use. A protocol that is changed
+    afterwards and run with this model is post hoc. Only runs make evidence: `evalsuite freeze` and `run`.
+
+    Parameters
+    ----------
+    actor, reason
+        For the ledger; by default the account, and "evaluated from Python".
+    store
+        Database that holds the ledger, where the set does not say.
+
+    Raises
+    ------
+    InputError
+        If a case has no use left and the reuse policy refuses; also as `evalsuite.spine.scoring.evaluate`.
+    OutputError
+        If the ledger cannot be written: the reference standard stays closed.
+    """
+    from evalsuite.record.usage import intervals
+    from evalsuite.spine.access import enter_access
+    from evalsuite.spine.scoring import evaluate as compute
+    from evalsuite.testset.encryption import require_reference_key
+
+    require_reference_key(testset, testset.reference_key)
+    use = enter_access(protocol, testset, predictions, baseline=baseline, actor=actor, reason=reason, store=store)
+    found = intervals(use.used_before, len(testset.cases)) if use.used_before else []
+    used_before = tuple(c.case_id for low, high in found for c in testset.cases[low - 1 : high])
+    return compute(protocol, testset, predictions, baseline=baseline, used_before=used_before, on_step=on_step)
+
+
 def write_report(
     path: Path | str,
     protocol: StudyProtocol,

@@ -10,6 +10,8 @@ import sys
 import pytest
 
 import evalsuite as es
+from evalsuite.protocol.schema import ReusePolicy
+from evalsuite.record import ledger
 
 
 def test_the_recorded_example_runs_as_its_readme_says(checkout, tmp_path, cli):
@@ -44,7 +46,7 @@ def test_every_package_of_the_demo_says_what_it_is(checkout, cli, package):
     assert found["outputs"] == ["p_nodule"]
 
 
-def test_the_python_of_the_documentation(study, tmp_path):
+def test_the_python_of_the_documentation(study, tmp_path, cli):
     protocol = es.load_protocol(study.protocol)
     es.lock_testset(
         study.cases, study.testset, reference=None, protocol=protocol, actor="someone", utc="2026-01-01T00:00:00Z"
@@ -53,6 +55,15 @@ def test_the_python_of_the_documentation(study, tmp_path):
     model = es.open_model(study.predictions)
     predictions = es.predict(model, testset, device="cpu")
     evidence = es.evaluate(protocol, testset, predictions)
+    entry = ledger.read(study.testset / "ledger.jsonl")[-1]
+    assert (entry.action, entry.reason) == ("unblinded", "evaluated from Python"), "entered before it was opened"
+    assert es.evaluate(protocol, testset, predictions) == evidence
+    assert ledger.read(study.testset / "ledger.jsonl")[-1] == entry, "the same question again is the same use"
+    uses = cli("inspect", study.testset).out
+    assert "least 1, median 1, most 1" in uses
+    strict = protocol.model_copy(update={"reuse_policy": ReusePolicy(max_uses_per_case=1, on_excess="refuse")})
+    with pytest.raises(es.EvalsuiteError, match="This run is refused"):
+        es.evaluate(strict, testset, predictions)
     verdict = es.judge(protocol, evidence)
     es.write_report(tmp_path / "report.pdf", protocol, evidence, verdict, predictions.record)
     assert verdict.overall in ("met", "not_met", "inconclusive")

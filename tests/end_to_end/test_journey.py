@@ -206,9 +206,13 @@ def test_published_schemas_accept_what_is_written(locked, cli):
         "seal": s.run / "SEAL.json",
         "lock": s.run / "testset.lock.json",
         "frozen": s.frozen / "freeze.json",
+        "location": s.testset / "location.json",
+        "intake": s.testset / "intake.json",
     }
     for kind, path in files.items():
         jsonschema.validate(json.loads(path.read_text()), cli("schema", kind).json())
+    for line in (s.run / "ledger.jsonl").read_text().splitlines():
+        jsonschema.validate(json.loads(line), cli("schema", "ledger").json())
 
 
 def test_cases_are_clustered_by_the_protocols_column_whatever_the_set_was_locked_by(study, cli):

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
+from evalsuite.protocol.jsonschema import json_schema
 from tests.end_to_end.conftest import Outcome, Study, protocol_text
 from tests.postgres import cluster
 
@@ -54,6 +56,8 @@ def test_a_use_too_many_needs_the_custodians_signed_waiver(study, cli):
     assert cli(*grant, "--out", waiver, "--key", key).code == 0
     envelope = s.folder / "waiver.yaml.dsse.json"
     signature = envelope.read_bytes()
+    jsonschema.validate(json.loads(signature), json_schema("envelope"))
+    jsonschema.validate(yaml.safe_load(waiver.read_text()), json_schema("waiver"))
     envelope.unlink()
     unsigned = go(s, cli, s.run, "--waiver", waiver)
     assert unsigned.code == 2
@@ -163,6 +167,7 @@ def test_developers_get_a_summary_and_assessors_everything(study, cli):
     assert cli("export", s.run, "--view", "developer", "--out", small, "--actor", "dave").code == 0
     assert {p.name for p in small.iterdir()} == {"summary.json", "report.pdf", "report.html"}
     summary = json.loads((small / "summary.json").read_text())
+    jsonschema.validate(summary, json_schema("developer_view"))
     assert {json.dumps(f["stratum"]) for f in summary["findings"]} == {"{}"}
     assert {c["endpoint"] for c in summary["verdict"]["criteria"]} == {"discrimination", "sensitivity"}
     shown = (small / "report.html").read_text() + (small / "summary.json").read_text()
