@@ -100,6 +100,7 @@ def test_the_same_comparison_gives_the_same_bytes_and_is_not_run_twice(two, cli)
     other = cli(*arguments(two, two.protocol, baseline=two.predictions))
     assert other.code == 2
     assert "another" in other.err
+    assert "least 2, median 2, most 2" in cli("inspect", two.testset).out, "a comparison is a use, and counted once"
 
 
 def test_a_run_of_the_same_set_serves_as_baseline(two, cli):

@@ -389,6 +389,29 @@ def study(
     return Study(protocol=p, evidence=evidence, verdict=verdict, record=_record(p, evidence, frozen=frozen))
 
 
+_FOUND: dict[str, Any] = {"counts": {}, "cases": [], "groups": [], "why": "", "action": ""}
+_INTAKE: dict[str, Any] = {
+    "schema": "evalsuite/intake/1",
+    "n_images": 1057,
+    "n_decoded": 200,
+    "rows": [
+        {**_FOUND, "check": "decode", "title": "Images that cannot be decoded", "outcome": "ok", "summary": "none of 200"},
+        {**_FOUND, "check": "near", "title": "Images that are nearly the same", "outcome": "warning",
+         "summary": "1 pair of different patients", "cases": ["c-0007", "c-0311"],
+         "why": "A copy counts a patient twice.", "action": "look at both, and retire one"},
+        {**_FOUND, "check": "identifiers", "title": "Direct identifiers in headers", "outcome": "problem",
+         "summary": "PatientName in 2 files", "cases": ["c-0021", "c-0022"],
+         "why": "Whoever may open the files learns who the patients are.", "action": "have the files de-identified"},
+        {**_FOUND, "check": "development", "title": "Patients shared with development", "outcome": "not_checked",
+         "summary": "not verifiable: no development manifest was given"},
+    ],
+}  # fmt: skip
+_LINEAGE: dict[str, Any] = {
+    "supersedes": {"version": "2", "root": sha("version 2")},
+    "counts": {"kept": 1040, "added": 17, "removed": 0, "relabelled": 4},
+}
+
+
 def _record(p: StudyProtocol, evidence: Evidence, *, frozen: bool) -> dict[str, Any]:
     return {
         "schema": "evalsuite/record/1",
@@ -419,7 +442,7 @@ def _record(p: StudyProtocol, evidence: Evidence, *, frozen: bool) -> dict[str, 
         "testset": {"set_id": "phantom-lesions-2026", "version": "3", "root": evidence.testset["root"], "digest": sha("lock"),
                     "n_cases": 1057, "n_patients": 911, "n_files": 1057, "n_bytes": 412345678, "locked_utc": "2026-01-09T16:40:00Z",
                     "signed": frozen, "signed_by": sha("custodian") if frozen else None, "encrypted": frozen,
-                    "copied": False},
+                    "copied": False, "intake": _INTAKE, "lineage": _LINEAGE, "retired": 3},
         "protocol": {"id": p.id, "version": p.version, "digest": evidence.protocol["digest"],
                      "frozen": {"digest": sha("frozen"), "utc": "2026-01-12T08:00:00Z", "ledger_seq": 2, "key": sha("author"),
                                 "timestamp_utc": "2026-01-12T08:00:01Z"} if frozen else None},

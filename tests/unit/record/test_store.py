@@ -13,7 +13,19 @@ import sqlalchemy as sa
 from evalsuite.errors import InputError, LedgerError
 from evalsuite.record import ledger
 from evalsuite.record.ledger import Draft, Entry
-from evalsuite.record.store import STATE_NAME, LedgerStore, database, export, open_store, record_url, recorded_url
+from evalsuite.record.signed_head import check_ledger
+from evalsuite.record.signing import load_signer, write_key_pair
+from evalsuite.record.store import (
+    STATE_NAME,
+    LedgerStore,
+    check_signed_head,
+    database,
+    export,
+    open_store,
+    record_url,
+    recorded_url,
+)
+from evalsuite.record.trust import Trust
 from evalsuite.record.usage import Segment
 from tests.postgres import cluster
 
@@ -188,6 +200,35 @@ def test_a_changed_or_missing_row_of_a_database_breaks_the_chain(place):
         connection.exec_driver_sql("DELETE FROM evalsuite_ledger WHERE seq = 2")
     with pytest.raises(LedgerError, match="line 2"):
         store.entries()
+
+
+def test_a_signed_head_covers_what_was_added_with_a_key_wherever_the_ledger_is_kept(place, tmp_path):
+    write_key_pair(tmp_path / "ada.key")
+    signer = load_signer(tmp_path / "ada.key")
+    store = at(place)
+    add(store, "locked")
+    assert store.signed_head() is None
+    assert check_signed_head(store, store.entries()).status == "absent"
+    store.append(lambda _: draft("frozen"), signer=signer)
+    head = store.signed_head()
+    found = at(place)
+    assert check_signed_head(found, found.entries(), trust=Trust(keys=(signer.public,))).status == "holds"
+    store.append(lambda _: draft("run_started"), signer=signer)
+    add(store, "exported")
+    said = check_signed_head(at(place), store.entries())
+    assert said.status == "holds"
+    assert "entries 1 to 3; the last 1 added without a key" in said.detail
+    (tmp_path / "copy").mkdir()
+    export(store, tmp_path / "copy" / "ledger.jsonl")
+    chain, covered = check_ledger(tmp_path / "copy" / "ledger.jsonl")
+    assert (chain.status, covered.status) == ("holds", "holds")
+    # an earlier head put back, and a ledger that was cut back below its head
+    (tmp_path / "copy" / "ledger.dsse.json").write_bytes(head)
+    assert "an earlier head was put back" in check_ledger(tmp_path / "copy" / "ledger.jsonl")[1].detail
+    export(store, tmp_path / "copy" / "ledger.jsonl")
+    lines = (tmp_path / "copy" / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "copy" / "ledger.jsonl").write_bytes(b"".join(lines[:2]))
+    assert "rolled back" in check_ledger(tmp_path / "copy" / "ledger.jsonl")[1].detail
 
 
 def take_the_last(place: str, barrier: object, rounds: int, results: object) -> None:
