@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from evalsuite.types import Estimate
 
 _WORDS = {"met": "MET", "not_met": "NOT MET", "inconclusive": "INCONCLUSIVE"}
+_FEW_COLUMNS = 4
 _STYLES = {"met": "bold green", "not_met": "bold red", "inconclusive": "bold yellow"}
 
 
@@ -149,13 +151,35 @@ def inspected(found: Mapping[str, Any]) -> None:
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table; nothing in a cell is read as markup."""
+    """A plain table; nothing in a cell is read as markup, and names in the first column stay whole, to be copied.
+
+    Where that would make tall, narrow columns, every row is a paragraph instead.
+    """
+    names = max((len(str(next(iter(row.values())))) for row in rows), default=0)
+    room = stdout().width - names
+    if any(
+        sum(len(str(v)) for v in row.values()) - names > room * (4 if len(row) <= _FEW_COLUMNS else 1) for row in rows
+    ):
+        _paragraphs(title, rows)
+        return
     made = Table(title=title, title_justify="left", title_style="bold", show_lines=False)
-    for name in rows[0] if rows else ():
-        made.add_column(str(name), overflow="fold")
+    for i, name in enumerate(rows[0] if rows else ()):
+        made.add_column(str(name), overflow="fold", no_wrap=i == 0)
     for row in rows:
         made.add_row(*(Text(str(v)) for v in row.values()))
     stdout().print(made)
+
+
+def _paragraphs(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    stdout().print(Text(title, style="bold"))
+    for row in rows:
+        (_, first), *others = row.items()
+        stdout().print(Text(str(first), style="bold"))
+        for name, value in others:
+            for line in textwrap.wrap(
+                f"{name}: {value}", stdout().width, initial_indent="  ", subsequent_indent="    "
+            ):
+                stdout().print(Text(line))
 
 
 def _estimate(e: Estimate) -> str:
