@@ -36,7 +36,7 @@ def test_a_frozen_study_ends_in_a_verdict_that_verifies(locked, cli):
     checked = cli("verify", s.run, "--json")
     assert checked.code == 0, checked.out
     assert {c["name"] for c in checked.json()["checks"] if c["status"] == "absent"} == {
-        *("seal signature", "ledger head", "lock signature", "freeze signature", "timestamp")
+        *("seal signature", "ledger head", "lock signature", "freeze signature", "timestamp", "signed report")
     }
     assert {c["status"] for c in checked.json()["checks"]} == {"holds", "absent"}
 

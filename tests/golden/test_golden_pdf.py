@@ -78,7 +78,7 @@ def test_every_figure_has_a_text_equivalent(pdf: pikepdf.Pdf) -> None:
 
 def test_it_carries_evidence_verdict_and_protocol(pdf: pikepdf.Pdf) -> None:
     s = study()
-    assert set(pdf.attachments) == {"evidence.json", "verdict.json", "protocol.yaml"}
+    assert set(pdf.attachments) == {"evidence.json", "verdict.json", "protocol.yaml", "intake.json"}
     assert all(spec.obj["/AFRelationship"] == "/Data" for spec in pdf.attachments.values())
     data = pdf.attachments["evidence.json"].get_file().read_bytes()
     assert data == canonical_json(s.evidence.to_json())

@@ -72,8 +72,13 @@ def test_init_makes_a_study_of_it_that_locks_and_freezes_as_it_stands(name: str,
     assert protocol == load_protocol(name)
     rows = list(csv.reader((study / "cases.csv").read_text().splitlines()))
     image = rows[0].index("image")
-    table = "\n".join(",".join("" if i == image else cell for i, cell in enumerate(row)) for row in rows[1:])
-    header = ",".join("unused" if i == image else cell for i, cell in enumerate(rows[0]))
+    # Without images: what a DICOM header would have told is a column of the table.
+    headers = sorted({str(s.column) for s in protocol.strata if str(s.column).startswith("dicom:")})
+    table = "\n".join(
+        ",".join([*("" if i == image else cell for i, cell in enumerate(row)), *("A" for _ in headers)])
+        for row in rows[1:]
+    )
+    header = ",".join([*("unused" if i == image else cell for i, cell in enumerate(rows[0])), *headers])
     (study / "cases.csv").write_text(f"{header}\n{table}\n")
     outputs = sorted({n.id for n in ast.walk(ast.parse(str(protocol.task.score))) if isinstance(n, ast.Name)})
     scores = [",".join([row[0], *("0.5" for _ in outputs)]) for row in rows[1:]]
