@@ -124,6 +124,7 @@ app.command(name="lock")(lock)
 app.command(name="plan")(plan)
 app.command(name="sign")(sign)
 app.command(name="export")(process.export)
+app.command(name="package")(process.package)
 app.command(name="void")(process.void)
 app.command(name="waive")(process.waive)
 
@@ -410,7 +411,7 @@ def report(
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="test set, run, frozen protocol, ledger or report")],
+    path: Annotated[Path, typer.Argument(help="test set, run, frozen protocol, package, ledger or report")],
     trust: TrustedKeys = None,
     tsa_cert: TsaCertificate = None,
     reference_key: ReferenceKeyFile = None,

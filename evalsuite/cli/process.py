@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from evalsuite.cli import show
-from evalsuite.cli.console import emit_json, errors_as_exit_codes
+from evalsuite.cli.console import emit_json, errors_as_exit_codes, stderr
 from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")]
@@ -44,6 +45,43 @@ def export(
                 f"The {view} view of run {done['run']} is in {out}",
                 [("files", f"{len(done['files'])}"), ("ledger", f"entry {done['ledger_entry']}")],
             )
+
+
+def package(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="finished runs, of one or several test sets")],
+    out: Annotated[Path, typer.Option("--out", help="folder to make, or FILE.zip")],
+    testset: Annotated[
+        list[Path] | None, typer.Option("--testset", help="a locked set that has moved; repeat it for several")
+    ] = None,
+    key: Key = None,
+    actor: Actor = "",
+    role: Role = None,
+    reason: Reason = "",
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Collect reports, evidence, protocols, locks, ledgers and line listings into one package that can be verified."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite import __version__
+        from evalsuite.spine.package import package_runs
+
+        done = package_runs(
+            runs,
+            out=out,
+            who=who_is(actor, reason, role, key),
+            testsets=testset or (),
+            store=store,
+            software=__version__,
+        )
+        if as_json:
+            emit_json({**done, "path": str(out), "exit_code": 0})
+            return
+        entries = ", ".join(str(e) for e in done["ledger_entries"])
+        rows = [("runs", ", ".join(done["runs"])), ("files", str(done["files"])), ("ledger", f"entry {entries}")]
+        show.facts(f"Package written to {out}", [*rows, ("sha-256", done["package"])])
+        for warning in done["warnings"]:
+            stderr().print(Text(f"Warning: {warning}", style="yellow"))
+        show.next_commands(f"evalsuite verify {out}")
 
 
 def void(

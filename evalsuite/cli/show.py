@@ -64,7 +64,8 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
         console.print(Text(f"  {name:<{width}}  {value}"))
 
 
-def _next(*commands: str) -> None:
+def next_commands(*commands: str) -> None:
+    """What to try next."""
     console = stdout()
     console.print(Text("Next:", style="bold"))
     for command in commands:
@@ -73,12 +74,12 @@ def _next(*commands: str) -> None:
 
 def scaffolded(directory: Path, made: Sequence[Path]) -> None:
     facts(f"Study scaffolded in {directory}", [(p.name, "written") for p in made])
-    _next(f"open {directory / 'README.md'} and follow its six steps")
+    next_commands(f"open {directory / 'README.md'} and follow its six steps")
 
 
 def key_made(found: Mapping[str, Any]) -> None:
     facts(f"A new key is in {found['private']}", [("key id", str(found["keyid"])), ("keep", str(found["keep"]))])
-    _next(*found["next"])
+    next_commands(*found["next"])
 
 
 def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) -> None:
@@ -98,7 +99,7 @@ def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) 
     if intake is not None:
         show_set.intake(intake)
     show_set.completeness(testset.lock.get("attributes", {}))
-    _next(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
+    next_commands(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
 
 
 def frozen(
@@ -119,12 +120,12 @@ def frozen(
     extra = f" --contract {contract}" if contract else ""
     verb = "run" if baseline is None else "compare"
     extra += f" --baseline {baseline}" if baseline is not None else ""
-    _next(f"evalsuite {verb} {out} --testset {testset} --model {model}{extra} --out run-1")
+    next_commands(f"evalsuite {verb} {out} --testset {testset} --model {model}{extra} --out run-1")
 
 
 def predicted(path: Path) -> None:
     facts(f"Predictions are sealed in {path}", [("reference", "still closed")])
-    _next(f"evalsuite score {path}", f"evalsuite report {path}")
+    next_commands(f"evalsuite score {path}", f"evalsuite report {path}")
 
 
 def inspected(found: Mapping[str, Any]) -> None:
@@ -223,9 +224,9 @@ def verdict(result: RunResult) -> None:
         rows[:0] = [("report", str(folder.pdf)), ("web page", str(folder.html))]
     facts("Where everything is", rows)
     if folder.pdf.exists():
-        _next(f"evalsuite verify {folder.path}")
+        next_commands(f"evalsuite verify {folder.path}")
     else:
-        _next(f"evalsuite report {folder.path}")
+        next_commands(f"evalsuite report {folder.path}")
 
 
 def signed(found: Mapping[str, Any], run: Path) -> None:
@@ -244,7 +245,7 @@ def signed(found: Mapping[str, Any], run: Path) -> None:
     )
     after = {"author": "reviewer", "reviewer": "qa"}.get(str(found["role"]))
     then = [] if after is None else [f"evalsuite sign {run} --role {after} --key KEY.p12"]
-    _next(*then, f"evalsuite verify {run} --trust CERT.pem")
+    next_commands(*then, f"evalsuite verify {run} --trust CERT.pem")
 
 
 def verified(result: Verification) -> None:

@@ -494,6 +494,49 @@ def _developer_view() -> Schema:
     )
 
 
+def _package() -> Schema:
+    place = _object(
+        {
+            "finding": _TEXT,
+            "report": _TEXT,
+            "page": _or_null(_COUNT),
+            "section": _or_null(_TEXT),
+            "html": _or_null(_TEXT),
+            "evidence": _TEXT,
+        }
+    )
+    run = {
+        **dict.fromkeys(("run", "started_utc", "finished_utc", "overall", "report", "ledger", "sbom"), _TEXT),
+        **dict.fromkeys(("protocol", "model", "testset"), _ANY),
+        **dict.fromkeys(("not_evidence_because", "documents", "withheld", "line_listings"), _list(_TEXT)),
+        "frozen_utc": _or_null(_UTC),
+        "evidence": _TRUTH,
+        "evidence_digest": _DIGEST,
+        "signatures": _list(_object({"role": _TEXT, "name": _TEXT, "utc": _UTC})),
+        "pages": _COUNT,
+        "sections": _list(_object({"section": _TEXT, "page": _COUNT})),
+    }
+    clause = {"run": _TEXT, "clause": _TEXT, "endpoint": _or_null(_TEXT), "says": _TEXT, "places": _list(place)}
+    known = {
+        **dict.fromkeys(("run", "protocol", "model", "state"), _TEXT),
+        "started_utc": _UTC,
+        "in_package": _TRUTH,
+    }
+    history = {"ledger": _TEXT, "root": _TEXT, "entries": _COUNT, "head": _DIGEST, "runs": _list(_object(known))}
+    return _file(
+        "Index of a submission package (index.json)",
+        _object(
+            {
+                "schema": {"const": "evalsuite/package/1"},
+                "software": _TEXT,
+                "runs": _list(_object(run)),
+                "clauses": _list(_object(clause)),
+                "ledgers": _list(_object(history)),
+            }
+        ),
+    )
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "protocol": _protocol,
     "evidence": _evidence,
@@ -510,6 +553,7 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "store": _store,
     "waiver": _waiver,
     "developer_view": _developer_view,
+    "package": _package,
 }
 
 

@@ -110,7 +110,13 @@ def _seal_of(run: Path) -> dict[str, Any]:
     return seal
 
 
-def check_seal(run: Path, *, trust: Trust = NO_TRUST, signed_by: Expected | None = None) -> list[Check]:
+def check_seal(
+    run: Path,
+    *,
+    trust: Trust = NO_TRUST,
+    signed_by: Expected | None = None,
+    withheld: frozenset[str] = frozenset(),
+) -> list[Check]:
     """Compare a run folder with its seal; never raises for a damaged run.
 
     Parameters
@@ -119,6 +125,8 @@ def check_seal(run: Path, *, trust: Trust = NO_TRUST, signed_by: Expected | None
         Keys the reader knows; the seal must then be signed by one of them.
     signed_by
         Who sealed the run according to its ledger.
+    withheld
+        Files that a copy of the run need not hold; where they are there they must be as sealed.
 
     Returns
     -------
@@ -138,7 +146,7 @@ def check_seal(run: Path, *, trust: Trust = NO_TRUST, signed_by: Expected | None
     return [
         Check(name="seal", status="holds", detail=f"{len(seal['files'])} files sealed"),
         check_file_signature("seal signature", run / SEAL_NAME, seal.get("signature"), trust=trust, expected=signed_by),
-        _check_files(run, seal["files"], added_later),
+        _check_files(run, seal["files"], added_later, withheld),
         ledger_check,
     ]
 
@@ -187,7 +195,9 @@ def _valid_seal(seal: Any) -> dict[str, Any]:
     return dict(seal)
 
 
-def _check_files(run: Path, sealed: dict[str, dict[str, Any]], added_later: set[str]) -> Check:
+def _check_files(
+    run: Path, sealed: dict[str, dict[str, Any]], added_later: set[str], withheld: frozenset[str]
+) -> Check:
     try:
         # A file that was sealed is compared whatever it is called: earlier seals name the signed head too.
         present = [n for n in walk_files(run) if n in sealed or n not in _UNSEALED]
@@ -195,7 +205,8 @@ def _check_files(run: Path, sealed: dict[str, dict[str, Any]], added_later: set[
         return Check(name="files", status="broken", detail=f"{e.filename} cannot be read ({e.strerror})")
     unreadable: list[str] = []
     digests = hash_files((run / n for n in present), on_error=lambda p, _: unreadable.append(str(p)))
-    faults = [f"missing: {n}" for n in sorted(set(sealed) - set(present))]
+    missing = set(sealed) - set(present)
+    faults = [f"missing: {n}" for n in sorted(missing - withheld)]
     for name in present:
         digest = digests.get(run / name)
         if name in sealed:
@@ -207,7 +218,8 @@ def _check_files(run: Path, sealed: dict[str, dict[str, Any]], added_later: set[
             faults.append(f"extra: {name}")
     if faults:
         return Check(name="files", status="broken", detail="; ".join(faults))
-    return Check(name="files", status="holds", detail=f"{len(sealed)} files as sealed")
+    left = f"; {len(missing)} left with the run" if missing else ""
+    return Check(name="files", status="holds", detail=f"{len(sealed) - len(missing)} files as sealed{left}")
 
 
 def _check_ledger(run: Path, recorded: dict[str, Any] | None) -> tuple[tuple[ledger.Entry, ...], Check]:

@@ -6,10 +6,13 @@ import base64
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evalsuite.report.view import Dossier, Item, Table
 from evalsuite.resources import bundled
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Medium = Literal["print", "screen"]
 
@@ -68,6 +71,19 @@ def is_brief(items: Sequence[Item]) -> bool:
     return sum(len(item.value) for item in items) < _KEEP_CHARACTERS
 
 
+def template_environment() -> Environment:
+    """Templates of the suite: every text is escaped, and a name that does not exist is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(bundled("reports", "templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render_html(dossier: Dossier, *, medium: Medium) -> str:
     """The report as one self-contained HTML document: no scripts, no address outside itself.
 
@@ -76,16 +92,9 @@ def render_html(dossier: Dossier, *, medium: Medium) -> str:
     jinja2.UndefinedError
         If the template names something the dossier does not have.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(bundled("reports", "templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment()
     # The only two strings that are markup: drawings built by evalsuite.report.svg (which escapes all text) and our CSS.
     environment.globals.update(is_short=is_short, is_brief=is_brief)
     environment.filters["drawing"] = Markup

@@ -1,4 +1,4 @@
-"""Check a test set, run, frozen protocol, ledger or report years later: recompute every digest, replay the ledger."""
+"""Check what the suite wrote years later, test set to submission package: recompute every digest, replay the ledger."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from evalsuite.protocol.freeze import (
     check_freeze_timestamp,
     load_frozen,
 )
+from evalsuite.record.bag import PAYLOAD, TAGS
 from evalsuite.record.seal import SEAL_NAME, SIGNED_REPORT
 from evalsuite.record.signed_head import check_ledger
 from evalsuite.record.trust import NO_TRUST, Check, CheckStatus, Trust
 from evalsuite.spine.folder import RunFolder
+from evalsuite.spine.package_index import RUNS
+from evalsuite.spine.verification_package import verify_package
 from evalsuite.spine.verification_parts import OnProgress, Reader, checked
 from evalsuite.spine.verification_report import check_report
 from evalsuite.spine.verification_run import check_seal_signature, signatures_beside, verify_run
@@ -80,7 +83,9 @@ def verify(
         If `path` is nothing that can be verified.
     """
     if not path.exists():
-        raise InputError(f"{path} does not exist.", hint="Give a test set, run, frozen protocol, ledger.jsonl or PDF.")
+        raise InputError(
+            f"{path} does not exist.", hint="Give a test set, run, frozen protocol, package, ledger.jsonl or PDF."
+        )
     reader = Reader(trust=trust, tsa_roots=tsa_roots, reference_key=reference_key, on_progress=on_progress, store=store)
     kind, checks = _dispatch(path, reader)
     return Verification(path=str(path), kind=kind, checks=tuple(checks))
@@ -91,9 +96,11 @@ _OF_A_SET = ("testset.lock.json", "cases.parquet", "reference.parquet", "referen
 
 
 def _dispatch(path: Path, reader: Reader) -> tuple[str, list[Check]]:
-    if path.name in (SEAL_NAME, *_OF_A_FREEZE, *_OF_A_SET):
+    if path.name in (SEAL_NAME, *_OF_A_FREEZE, *_OF_A_SET, *TAGS):
         path = path.parent
     if path.is_dir():
+        if any((path / name).exists() for name in TAGS) or (path / PAYLOAD / RUNS).is_dir():
+            return "package", verify_package(path, reader)
         folder = RunFolder(path)
         # A damaged run has lost files, so any of its names is enough to know it.
         if any(p.exists() for p in (folder.seal, folder.verdict, folder.evidence, folder.record, folder.predictions)):
@@ -102,13 +109,15 @@ def _dispatch(path: Path, reader: Reader) -> tuple[str, list[Check]]:
             return "frozen protocol", _frozen(path, reader)
         if any((path / name).exists() for name in _OF_A_SET):
             return "test set", _set(path, reader)
+    elif path.suffix.lower() == ".zip":
+        return "package", verify_package(path, reader)
     elif path.suffix == ".jsonl":
         return "ledger", list(check_ledger(path, trust=reader.trust, required=True))
     elif path.suffix.lower() == ".pdf":
         return _report(path, reader)
     raise InputError(
-        f"{path} is not a test set, run, frozen protocol, ledger or report.",
-        hint="Give the folder written by lock, freeze or run, a ledger.jsonl, or a report.pdf.",
+        f"{path} is not a test set, run, frozen protocol, package, ledger or report.",
+        hint="Give what lock, freeze, run or package wrote, a ledger.jsonl, or a report.pdf.",
     )
 
 

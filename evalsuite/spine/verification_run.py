@@ -26,10 +26,21 @@ from evalsuite.spine.verification_signed import check_signed_run
 _AFTER_SEAL = ("signed", "exported", "export_refused", "superseded", "void")
 
 
-def verify_run(folder: RunFolder, reader: Reader) -> list[Check]:
-    """Everything that can be checked of a run, with its test set where that still is where it was."""
+def verify_run(
+    folder: RunFolder, reader: Reader, *, with_set: bool = True, withheld: frozenset[str] = frozenset()
+) -> list[Check]:
+    """Everything that can be checked of a run, with its test set where that still is where it was.
+
+    Parameters
+    ----------
+    with_set
+        False: the run by itself, wherever its test set is.
+    withheld
+        Sealed files that a copy of the run need not hold.
+    """
     entries = _entries_of(folder)
-    checks = list(check_seal(folder.path, trust=reader.trust, signed_by=_sealed_by(folder, entries)))
+    signed_by = _sealed_by(folder, entries)
+    checks = list(check_seal(folder.path, trust=reader.trust, signed_by=signed_by, withheld=withheld))
     if entries:
         checks.append(check_head(folder.ledger, entries, trust=reader.trust))
     checks += _lock_of(folder, entries, reader)
@@ -45,8 +56,20 @@ def verify_run(folder: RunFolder, reader: Reader) -> list[Check]:
     if folder.pdf.exists():
         checks += check_report(folder.pdf)
         checks += check_signed_run(folder.path, _signed(folder, entries), reader)
-    checks.append(_set_of(folder, reader))
+    if with_set:
+        checks.append(_set_of(folder, reader))
     return checks
+
+
+def not_in_ledger(folder: RunFolder, kept: Sequence[ledger.Entry]) -> str | None:
+    """Why the test set's ledger, whose entries are `kept`, is not the one this run belongs to; None where it is."""
+    sealed = read_json(folder.seal)["ledger"]
+    head = ledger.LedgerHead(count=sealed["count"], digest=sealed["head"])
+    if not ledger.holds_head(tuple(kept), head):
+        return "the test set's ledger no longer contains this run: it was rolled back or replaced"
+    if len(_signed(folder, kept)) > len(_signed(folder, _entries_of(folder))):
+        return "the test set's ledger has more signatures of this run than the run: it was rolled back"
+    return None
 
 
 def check_seal_signature(folder: RunFolder, reader: Reader) -> list[Check]:
@@ -226,13 +249,9 @@ def _set_of(folder: RunFolder, reader: Reader) -> Check:
         testset = open_testset(where, on_progress=reader.on_progress, store=reader.store)
         if testset.root != record["testset"]["root"]:
             return "absent", "another test set is now where this run's was"
-        sealed = read_json(folder.seal)["ledger"]
-        head = ledger.LedgerHead(count=sealed["count"], digest=sealed["head"])
-        kept = history.open_ledger(where, reader.store).entries()
-        if not ledger.holds_head(kept, head):
-            return "broken", "the test set's ledger no longer contains this run: it was rolled back or replaced"
-        if len(_signed(folder, kept)) > len(_signed(folder, _entries_of(folder))):
-            return "broken", "the test set's ledger has more signatures of this run than the run: it was rolled back"
+        missing = not_in_ledger(folder, history.open_ledger(where, reader.store).entries())
+        if missing is not None:
+            return "broken", missing
         return "holds", f"{len(testset.cases)} cases, every file as locked"
 
     return checked("test set", work)

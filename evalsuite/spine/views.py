@@ -25,7 +25,7 @@ from evalsuite.types import CriterionResult, Estimate, Evidence, Verdict
 View = Literal["developer", "assessor"]
 VIEW_SCHEMA = "evalsuite/developer-view/1"
 #: Analyses whose whole-set figures are summaries; the others list groups, cases or assumptions about single cases.
-_SUMMARIES = ("performance", "calibration", "comparison", "segmentation", "detection", "readers")
+SUMMARIES = ("performance", "calibration", "comparison", "segmentation", "detection", "readers")
 _WITHHELD = "withheld: figures of groups are not part of the developers' view"
 
 
@@ -53,7 +53,7 @@ def export_view(
         raise OutputError(f"{out} already holds something.", hint="Choose a new or empty folder with --out.")
     kept = history.open_ledger(testset_path or remembered_set(record), store)
     name = record["run"]["id"]
-    refused = _refusal(view, who, protocol)
+    refused = refusal(view, who, protocol)
     if refused is not None:
 
         def known(found: tuple[Entry, ...]) -> None:
@@ -74,7 +74,8 @@ def export_view(
     return {"run": name, "view": view, "files": walk_files(out), "ledger_entry": chain[-1].seq}
 
 
-def _refusal(view: View, who: Who, protocol: StudyProtocol) -> str | None:
+def refusal(view: View, who: Who, protocol: StudyProtocol) -> str | None:
+    """Why this person may not have this view; None where they may."""
     if view == "developer":
         return None
     if who.role not in ASSESSORS:
@@ -118,7 +119,7 @@ def summary_evidence(evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         findings=tuple(
-            f for f in evidence.findings if not f.stratum and f.analysis in _SUMMARIES and f.condition is None
+            f for f in evidence.findings if not f.stratum and f.analysis in SUMMARIES and f.condition is None
         ),
         curves=(),
         accounting=tuple(a for a in evidence.accounting if not a.stratum),
