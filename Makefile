@@ -3,10 +3,11 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
+	@echo "make demo-readers  ten simulated readers with and without a device, to verdict and PDF (half a minute)"
 	@echo "make test        style, types, layers and all tests"
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
@@ -18,6 +19,7 @@ help:
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
+	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
@@ -27,6 +29,12 @@ setup:
 
 demo: setup
 	@env -u OMP_NUM_THREADS $(PY) examples/chest_phantom/demo.py --out demo
+
+demo-readers: setup
+	@$(PY) examples/reader_study/demo.py --out demo-readers
+
+reader-simulations: setup
+	$(PY) -m benchmarks.reader_simulations --jobs $(JOBS) --out benchmarks/results/reader_simulations.md
 
 test: setup lint types layers
 	$(PY) -m pytest -q -n auto --dist worksteal

@@ -101,6 +101,7 @@ def evaluate_readers(
         tests=(*_tests(protocol, study, read, outputs), *adjusted_tests),
         notes=(
             *_notes(study, read),
+            *_remarks(protocol, study, read, outputs),
             *common_notes(read.base.n, read.base.n_patients, labels, frame),
         ),
     )
@@ -355,6 +356,29 @@ def _tests(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: Outp
             _, test = _estimate(study, read, endpoint, rating, everyone, level)
             if test is not None:
                 yield replace(test, name=f"{endpoint.name}: no difference", endpoint=endpoint.name)
+
+
+def _remarks(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: OutputPolicy) -> Iterator[str]:
+    """What the analysis of the whole set found and set aside as published, endpoint by endpoint."""
+    for endpoint in protocol.endpoints:
+        if endpoint.metric.startswith("standalone_"):
+            continue
+        gain = endpoint.metric.endswith("_gain")
+        try:
+            made = readings(
+                read.base.positive, _rating(protocol, read, endpoint, policy), cluster=read.base.patient_index
+            )
+            if study.method == "u_statistics":
+                parts = ustat.difference_components(made, 0, 1) if gain else ustat.components(made, 0, 0)
+                said = parts.notes
+            else:
+                figure = cast(FigureOfMerit, figure_of(endpoint.metric))
+                figures = reader_figures(made, figure=figure, covariance=study.covariance)
+                said = orh.variance_parts(figures).notes if gain else ()
+        except ValueError:
+            continue  # the estimate says why there is none
+        for note in said:
+            yield f"Readings for {endpoint.name}: {note}."
 
 
 def _notes(study: ReaderStudy, read: Read) -> Iterator[str]:

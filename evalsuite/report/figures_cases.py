@@ -117,9 +117,10 @@ def forest_range(
 
 def forest(
     rows: Sequence[ForestRow], *, axis_title: str, goal: float | None, goal_text: str, reference: float | None,
-    bounds: tuple[float | None, float | None], counts_title: str, alt: str,
+    bounds: tuple[float | None, float | None], counts_title: str, alt: str, of: str = "Group",
+    reference_text: str = "whole set",
 ) -> str:  # fmt: skip
-    """One line per group: name, counts, point and interval, and the same numbers in words.
+    """One line per group (`of` says of what): name, counts, point and interval, and the same numbers in words.
 
     The solid vertical line is the whole set's estimate, the dashed one the acceptance goal. Hollow points are small
     groups.
@@ -131,7 +132,7 @@ def forest(
         left=plot_x, top=top, width=plot_width, height=height, x_range=forest_range(rows, goal, bounds=bounds)
     )
     parts = [
-        svg.text(label_x, 12, "Group", size=SMALL, bold=True),
+        svg.text(label_x, 12, of, size=SMALL, bold=True),
         svg.text(counts_x, 12, counts_title, size=SMALL, bold=True, anchor="end"),
         svg.text(text_x, 12, "Estimate (interval)", size=SMALL, bold=True),
         svg.line(0, 18, FULL, 18, stroke=INK),
@@ -181,6 +182,6 @@ def forest(
         )
     if reference is not None:
         parts.append(svg.line(text_x, frame.bottom + 27, text_x + 20, frame.bottom + 27, stroke=MUTED))
-        parts.append(svg.text(text_x + 26, frame.bottom + 30, "whole set", size=SMALL))
+        parts.append(svg.text(text_x + 26, frame.bottom + 30, reference_text, size=SMALL))
     parts.append(svg.line(0, frame.bottom, 1, frame.bottom, stroke=RULE))
     return svg.drawing(FULL, frame.bottom + 38, parts, title=alt)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from evalsuite.protocol.readers import READERS, ReaderStudy, figure_of
+from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.format import format_count, format_interval, format_number, format_value
 from evalsuite.report.material import Material, anchor, metric_title
 from evalsuite.report.text import clean, given
-from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Row, Section, Table
+from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Figure, Heading, Item, Row, Section, Table
 from evalsuite.types import Estimate, Finding
 
 _FOR = {
@@ -28,9 +29,10 @@ def readers(material: Material) -> Section:
     blocks: list[Block] = [
         Facts(items=_design(material, study)),
         _together(material),
+        *(g for f in found if f.metric.endswith("_gain") and (g := _gains(material, f)) is not None),
         *(t for name in dict.fromkeys(figure_of(f.metric) for f in found) if (t := _one_by_one(material, study, name))),
     ]
-    said = tuple(clean(n) for n in material.evidence.notes if "reading" in n)
+    said = tuple(clean(n) for n in material.evidence.notes if "reading" in n.lower())
     if said:
         blocks += [Heading(text="Notes on the readings", id="readings"), Bullets(items=said)]
     return Section(id="readers", number="", title="Reader study", code="R18", blocks=tuple(blocks))
@@ -102,6 +104,40 @@ def _together(material: Material) -> Table:
     )
 
 
+def _gains(material: Material, together: Finding) -> Figure | None:
+    """Every reader's gain beside that of all together: whether some few carry it, or most."""
+    each = [
+        f for _, f in material.findings(analysis=READERS)
+        if f.rater != "device" and not f.stratum and (f.metric, f.endpoint) == (together.metric, together.endpoint)
+    ]  # fmt: skip
+    if not each or together.estimate.value is None:
+        return None
+    rows = [_line(together, "All readers", overall=True)]
+    rows += [_line(f, clean(f.rater, longest=60)) for f in sorted(each, key=lambda f: str(f.rater))]
+    title = metric_title(together.metric)
+    alt = f"{title}, reader by reader: " + "; ".join(f"{r.label}: {r.text}" for r in rows) + "."
+    return Figure(
+        label="",
+        caption=f"{title}, reader by reader ({clean(together.endpoint, longest=80)})",
+        alt=alt,
+        notes=(
+            f"Bars: {material.interval_title}; of all readers as the design above says, of each over cases alone.",
+        ),
+        svg=forest(
+            rows, axis_title=title, goal=0.0, goal_text="no difference", reference=together.estimate.value,
+            bounds=(-1.0, 1.0), counts_title="", alt=alt, of="Reader", reference_text="all readers",
+        ),
+    )  # fmt: skip
+
+
+def _line(finding: Finding, label: str, *, overall: bool = False) -> ForestRow:
+    value, interval = _cells(finding)
+    return ForestRow(
+        label=label, counts="", text=f"{value.text} ({interval.text})" if interval.text else value.text,
+        value=finding.estimate.value, low=finding.estimate.low, high=finding.estimate.high, overall=overall,
+    )  # fmt: skip
+
+
 def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | None:
     """One row per reader: the figure with each treatment, and the gain."""
     rows_of: dict[str, dict[str, Estimate]] = {}
@@ -122,9 +158,10 @@ def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | 
         interval = "" if estimate.low is None else format_interval(metrics[key], estimate)
         return Cell(text=format_value(metrics[key], estimate), sub=interval)
 
+    title = metric_title(f"reader_{figure}").removeprefix("Readers' ")
     return Table(
         label="",
-        caption=f"Every reader: {metric_title(f'reader_{figure}').removeprefix('Readers’ ')}",
+        caption=f"Every reader: {title}",
         columns=(
             Column(title="Reader", width=22),
             *(Column(title="Gain" if k == "gain" else clean(k, longest=30), align="right") for k in keys),

@@ -83,7 +83,9 @@ def limitation_statements(material: Material) -> list[str]:
             "describe clinical use."
         )
     said.append(
-        "The score of the device alone was evaluated. Effects on readers, workflow and patients were not examined."
+        "Readers were evaluated in the conditions of the study. Effects on workflow and patients were not examined."
+        if m.protocol.readers is not None
+        else "The score of the device alone was evaluated. Effects on readers, workflow and patients were not examined."
     )
     return said
 

@@ -68,15 +68,13 @@ def intended_use(material: Material) -> Section:
             empty.append(name)
             items.append(Item(name=name, value="Open item: not stated in the protocol", tone="warning"))
     blocks = [Facts(items=tuple(items))]
-    notes = [
-        Prose(
-            paragraphs=(
-                "The text above is the manufacturer's, as the protocol states it. This is an evaluation of the device "
-                "alone (standalone): no reader study was performed, and nothing here is evidence of the performance "
-                "of readers aided by the device.",
-            )
-        )
-    ]
+    what = (
+        "This is an evaluation of readers, in the conditions of the study described below."
+        if material.protocol.readers is not None
+        else "This is an evaluation of the device alone (standalone): no reader study was performed, and nothing here "
+        "is evidence of the performance of readers aided by the device."
+    )
+    notes = [Prose(paragraphs=(f"The text above is the manufacturer's, as the protocol states it. {what}",))]
     return Section(id="intended-use", number="", title="Intended use", code="R02", blocks=(*blocks, *notes))
 
 

@@ -38,6 +38,16 @@ class Components:
         return math.fsum(self.part.values())
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the parts: said wherever the results are."""
+        names = {"R": "readers", "D": "positive cases", "N": "negative cases"}
+        return tuple(
+            f"the variance component of {name} is estimated below 0 and makes the interval narrower"
+            for letter, name in names.items()
+            if self.part[letter] < 0.0
+        )
+
+    @property
     def df(self) -> float | None:
         """Degrees of freedom by Satterthwaite over readers, positive and negative cases; None without variance.
 

@@ -37,6 +37,27 @@ def test_the_demo_walks_from_phantoms_to_a_verified_report(checkout, tmp_path):
     assert (tmp_path / "demo" / "run-1" / "report.pdf").is_file()
 
 
+def test_the_demo_of_a_reader_study_is_verified(checkout, tmp_path):
+    command = [
+        sys.executable,
+        "examples/reader_study/demo.py",
+        "--out",
+        str(tmp_path),
+        "--patients",
+        "40",
+        "--readers",
+        "3",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Intact" in done.stdout
+    text = (tmp_path / "run-1" / "report.html").read_text()
+    assert "an evaluation of readers" in text
+    assert "no reader study was performed" not in text
+    assert "Gain in readers&#39; AUROC, reader by reader" in text or "Gain in readers' AUROC, reader by reader" in text
+
+
 @pytest.mark.parametrize("package", ["bundle", "torchscript/model.ts", "exported/model.pt2", "onnx/model.onnx"])
 def test_every_package_of_the_demo_says_what_it_is(checkout, cli, package):
     found = cli(

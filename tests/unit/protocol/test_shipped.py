@@ -26,6 +26,7 @@ def test_the_protocols_that_ship() -> None:
         "cadx_mammography",
         "cadx_skin_lesion",
         "generic_binary_standalone",
+        "reader_study",
         "segmentation_ct_mr_oar",
         "site_acceptance",
     ]
@@ -108,7 +109,7 @@ def test_no_precedent_without_the_word_verify(name: str) -> None:
 def test_submission_protocols_refuse_a_worn_out_test_set() -> None:
     for name in NAMES:
         protocol = load_protocol(name)
-        assert (protocol.reuse_policy.on_excess == "refuse") == (protocol.kind == "standalone")
+        assert (protocol.reuse_policy.on_excess == "refuse") == (protocol.kind in ("standalone", "reader_study"))
 
 
 def test_the_field_reference_is_current() -> None:
