@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted brain ray-campaign fuzz bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
 	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
+	@echo "make race        two operators start on the last use of a set at once; exactly one must win (about three minutes)"
 	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
 	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
 	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
@@ -74,6 +75,9 @@ brain: setup
 
 interrupted: setup
 	$(PY) -m tests.campaigns.interrupted --jobs 2
+
+race: setup
+	$(PY) -m tests.campaigns.race
 
 BUNDLE ?= dist/bundle
 TORCH_INDEX ?=

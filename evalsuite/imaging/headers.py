@@ -9,7 +9,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, BinaryIO
 
 from evalsuite.errors import ImageError
 from evalsuite.imaging.attributes import text_of
@@ -75,14 +76,14 @@ class Header:
 
 
 def read_header(
-    data: bytes, *, name: str, today: date, pseudonyms: Collection[str] = (), keywords: Sequence[str] = ()
+    source: bytes | BinaryIO, *, name: str, today: date, pseudonyms: Collection[str] = (), keywords: Sequence[str] = ()
 ) -> Header:
-    """Facts of a DICOM file's header, from the bytes of the file; pixels are not looked at.
+    """Facts of a DICOM file's header, from its bytes or the open file; pixels are not read.
 
     Parameters
     ----------
-    data
-        The file, or as much of it as holds the header.
+    source
+        The file, or as much of its bytes as holds the header.
     name
         Its path relative to the case table, in which identifying values are looked for.
     today
@@ -103,15 +104,41 @@ def read_header(
 
     with counted_warnings():
         try:
-            dataset = dcmread(io.BytesIO(data), stop_before_pixels=True)
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            dataset = dcmread(file, stop_before_pixels=True)
             return _facts(dataset, name, today, pseudonyms, keywords)
         except Exception:  # damaged files raise a dozen types, and their messages quote the header
             raise ImageError(f"{name} cannot be read as DICOM") from None
 
 
-def _facts(dataset: Any, name: str, today: date, pseudonyms: Collection[str], keywords: Sequence[str]) -> Header:
-    meta = dataset.file_meta
-    values = {k: _plain(dataset.get(k)) for k in IDENTIFYING if k in dataset}
+class _Values:
+    """Attributes by keyword, as `Dataset.get` gives them: a hundred are asked for, and most are absent.
+
+    pydicom looks each of those up, and fails, in Python: that took longer than reading the header.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._known: dict[str, Any] = {}
+        self.tags = frozenset(map(int, dataset.keys()))
+
+    def get(self, keyword: str) -> Any:
+        if keyword not in self._known:
+            tag = _tag(keyword)
+            self._known[keyword] = self._dataset[tag].value if tag in self.tags else None
+        return self._known[keyword]
+
+
+@cache
+def _tag(keyword: str) -> int | None:
+    from pydicom.datadict import tag_for_keyword
+
+    return tag_for_keyword(keyword)
+
+
+def _facts(file: Any, name: str, today: date, pseudonyms: Collection[str], keywords: Sequence[str]) -> Header:
+    meta, dataset = file.file_meta, _Values(file)
+    values = {k: _said(k, dataset.get(k)) for k in IDENTIFYING if _tag(k) in dataset.tags}
     identifiers = tuple(k for k, v in values.items() if v and not _is_pseudonym(k, v, pseudonyms))
     return Header(
         patient_id=values.get("PatientID", ""),
@@ -123,11 +150,18 @@ def _facts(dataset: Any, name: str, today: date, pseudonyms: Collection[str], ke
         identity_removed=_plain(dataset.get("PatientIdentityRemoved")).upper() == "YES",
         identifiers=identifiers,
         named_in_path=tuple(k for k in identifiers if _in_path(k, values[k], name)),
-        n_private=sum(1 for tag in dataset.keys() if tag.is_private),  # noqa: SIM118  iterating would parse every value
+        n_private=sum(tag >> 16 & 1 for tag in dataset.tags),  # groups with an odd number are private
         implausible=tuple(dict.fromkeys(_implausible(dataset, meta, today))),
         slice=slice_of(dataset, name),
         attributes={k: text_of(meta.get(k) if k == "TransferSyntaxUID" else dataset.get(k)) for k in keywords},
     )
+
+
+def _said(keyword: str, value: Any) -> str:
+    """An identifying value as text; of a sequence only whether it has items, not a text of all of them."""
+    if keyword.endswith("Sequence"):
+        return "items" if value else ""
+    return _plain(value)
 
 
 def _plain(value: Any) -> str:

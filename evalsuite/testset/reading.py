@@ -1,4 +1,4 @@
-"""Reading every file of a test set once: for its digest, for a copy, and for a look while its bytes are at hand."""
+"""Reading every file of a test set: for its digest, for a copy, and for a look while its bytes are at hand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import CaseTableError, Problem
+from evalsuite.imaging.header_processes import WORTH_IT, HeaderTask, read_headers
 from evalsuite.record.digest import hashing_threads, in_threads, sha256_bytes, sha256_file, usable_cpus
 from evalsuite.record.files import output_error, writing
 from evalsuite.testset.images import stored_name
+from evalsuite.testset.intake.look import look
 from evalsuite.testset.intake.types import Look
 
 OnProgress = Callable[[int, int], None]
-LookAt = Callable[[str, bytes, bool], Look]
 
 _WHOLE = 2 << 30  # larger files are hashed in steps; of them only the header is looked at
 _HEADER = 64 << 20
@@ -54,7 +55,7 @@ def read_files(
     *,
     images: Collection[str],
     decode: Collection[str],
-    look: LookAt,
+    headers: HeaderTask,
     target: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> FilesRead:
@@ -66,8 +67,9 @@ def read_files(
         Files that may be looked at: the DICOM ones are, for their headers.
     decode
         Those of them whose pixels are decoded.
-    look
-        Called with a file's name, its bytes and whether to decode; from several threads at once.
+    headers
+        What is read of a DICOM header. Of many files that are not decoded it is read by several processes, after all
+        were hashed.
 
     Raises
     ------
@@ -81,6 +83,8 @@ def read_files(
     done = 0
     unreadable: list[Problem] = []
     looks: dict[str, Look] = {}
+    later: dict[str, int] = {}  # DICOM files whose headers are read afterwards: bytes whose progress is told then
+    many = len(images) - len(decode) >= WORTH_IT
 
     def report(n: int) -> None:
         nonlocal done
@@ -96,29 +100,46 @@ def read_files(
             with writing(copy_to):
                 copy_to.parent.mkdir(parents=True, exist_ok=True)
         source = os.path.join(folder, name)
+
+        def read(n: int) -> None:
+            if name in later:
+                later[name] += n - n // 2
+                n //= 2
+            report(n)
+
         try:
             wanted, data = name in decode, b""
             if not wanted and name in images:
                 wanted, data = _is_dicom(source, sizes[name])
+            if wanted and many and name not in decode:
+                wanted, later[name] = False, 0
             if (wanted or data) and sizes[name] <= _WHOLE:
                 size, digest, data = _whole(source, copy_to, data)
-                report(size)
+                read(size)
             else:
-                size, digest = _in_steps(source, copy_to, report)
+                size, digest = _in_steps(source, copy_to, read)
                 data = _start(source) if wanted else b""
         except OSError as e:
+            later.pop(name, None)
             if copy_to is not None and os.access(source, os.R_OK):
                 raise output_error(copy_to, e) from e
             with mutex:
                 unreadable.append(Problem(what=f"{name}: {e.strerror}"))
             return None
         if wanted:
-            looks[name] = look(name, data, name in decode and sizes[name] <= _WHOLE)
+            looks[name] = look(data, name=name, decode=name in decode and sizes[name] <= _WHOLE, headers=headers)
         return {"path": name, "size": size, "sha256": digest}
 
     # decoding leaves Python's lock free for long; hashing small files does not
     workers = usable_cpus() if 2 * len(decode) > len(sizes) else hashing_threads(len(sizes), total)
     entries = in_threads(one, list(sizes), workers=workers)
+    places = {name: os.path.join(folder, name) for name in later}
+    found = read_headers(places, headers, on_read=lambda names: report(sum(later[name] for name in names)))
+    for name, header in found.items():
+        if isinstance(header, str):
+            unreadable.append(Problem(what=f"{name}: {header}"))
+        else:
+            looks[name] = Look(is_dicom=True, header=header, header_broken=header is None)
     _require_readable(unreadable, table)
     if target is not None:
         with writing(target):

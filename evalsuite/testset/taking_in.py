@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import CaseTableError, Problem
+from evalsuite.imaging.header_processes import HeaderTask
 from evalsuite.testset.attributes import Attributes, attribute_names, collect
 from evalsuite.testset.columns import Roles, Wanted
-from evalsuite.testset.intake import Intake, IntakeOptions, IntakeReport, Look, examine_intake
-from evalsuite.testset.intake.look import look
+from evalsuite.testset.intake import Intake, IntakeOptions, IntakeReport, examine_intake
 from evalsuite.testset.intake.types import DecodeCheck
 from evalsuite.testset.open import patients_of
 from evalsuite.testset.reading import OnProgress, read_files, sizes_of
@@ -86,7 +86,7 @@ def take_in(
         table,
         images=frozenset(image_files),
         decode=decode,
-        look=_looker(frame, roles, wanted, first, today),
+        headers=_header_task(frame, roles, wanted, first, today),
         target=target,
         on_progress=on_progress,
     )
@@ -130,20 +130,17 @@ def to_decode(how: DecodeCheck, images: Sequence[str], sizes: Mapping[str, int])
     return frozenset(images[i * len(images) // _SAMPLE] for i in range(_SAMPLE))
 
 
-def _looker(
+def _header_task(
     frame: pd.DataFrame, roles: Roles, wanted: Wanted, first: Sequence[Sequence[str]], today: date
-) -> Callable[[str, bytes, bool], Look]:
-    names = attribute_names(wanted.attributes)
-    with_attributes = {name for case in first for name in case}
-    pseudonyms: Collection[str] = frozenset(
-        cell for c in (roles.case, roles.patient, "study_id") if c in frame.columns for cell in frame[c].tolist()
+) -> HeaderTask:
+    """What is read of DICOM headers; identifiers of the table are pseudonyms."""
+    named = [c for c in (roles.case, roles.patient, "study_id") if c in frame.columns]
+    return HeaderTask(
+        today=today,
+        pseudonyms=frozenset(cell for c in named for cell in frame[c].tolist()),
+        keywords=attribute_names(wanted.attributes),
+        with_attributes=frozenset(name for case in first for name in case),
     )
-
-    def looked(name: str, data: bytes, decode: bool) -> Look:
-        keywords = names if name in with_attributes else ()
-        return look(data, name=name, decode=decode, today=today, pseudonyms=pseudonyms, keywords=keywords)
-
-    return looked
 
 
 def _require_no_clash(frame: pd.DataFrame, attributes: Attributes, table: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small share of the slow campaigns (`make tamper`, `make interrupted`), tried on every change."""
+"""A small share of the slow campaigns (`make tamper`, `make interrupted`, `make race`), tried on every change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import interrupted, tamper
+from tests.campaigns import interrupted, race, tamper
 from tests.campaigns.study import SmallStudy, carry_out, make_study
 
 
@@ -43,3 +43,8 @@ def test_a_killed_command_given_again_ends_in_the_same_evidence(tmp_path: Path) 
     trials = interrupted.campaign(tmp_path, kills=2, jobs=1, seed=4)
     assert [t.faults for t in trials] == [()] * 2
     assert any(t.killed for t in trials)
+
+
+def test_of_two_operators_on_the_last_use_one_gets_it(tmp_path: Path) -> None:
+    found = race.campaign(tmp_path / "races", rounds=2, url=f"sqlite:///{tmp_path}/team.sqlite")
+    assert [r.faults for r in found] == [()] * 2

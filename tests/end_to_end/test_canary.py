@@ -23,6 +23,8 @@ import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from tests.people import make_ca, make_person
+
 from .conftest import Outcome, protocol_text
 
 pytestmark = [
@@ -162,9 +164,16 @@ def test_a_whole_study_tells_no_name(planted: tuple[Path, Recorder], sandbox_fla
     done = run("run", base / "frozen", "--testset", base / "set", *model, *sandbox_flags, "--out", base / "run")
     assert done.code == 1, done.err
     for verb in ("verify", "inspect", "score"):
-        run(verb, base / "run")
+        assert run(verb, base / "run").code in (0, 1), verb
     assert run("verify", base / "set").code == 0
+    author = make_person(base / "author.p12", "A. Author", make_ca(base / "ca"))
+    assert run("sign", base / "run", "--role", "author", "--key", author).code == 0
+    for view, role in (("developer", "operator"), ("assessor", "reviewer")):
+        outcome = run("export", base / "run", "--view", view, "--role", role, "--out", base / view)
+        assert outcome.code == 0, outcome.err
     assert run.leaks() == []
+    assert leaks(base / "developer") == []
+    assert [line.rpartition("/")[2] for line in leaks(base / "assessor")] == ["testset.lock.json: ZQFILENAME"]
     assert leaks(base / "run") == ["testset.lock.json: ZQFILENAME"]
     # The rows hold paths and what the protocol does not seal; the lock binds the files by name.
     kept = {"cases.parquet", "testset.lock.json"}

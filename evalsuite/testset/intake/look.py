@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalsuite.errors import ImageError
 from evalsuite.imaging.burned_in import text_lines
-from evalsuite.imaging.headers import Header, read_header
+from evalsuite.imaging.header_processes import HeaderTask
 from evalsuite.imaging.likeness import Likeness, grey8, likeness
 from evalsuite.imaging.raster import is_large, is_tiff
 from evalsuite.imaging.stored import stored_frames
@@ -21,32 +19,19 @@ FORMAT_UNREAD = "format"
 _OTHER_FORMATS = (".npy", ".npz", ".mha", ".mhd", ".nrrd", ".svs", ".ndpi", ".h5", ".zarr")
 
 
-def look(
-    data: bytes,
-    *,
-    name: str,
-    decode: bool,
-    today: date,
-    pseudonyms: Collection[str] = (),
-    keywords: Sequence[str] = (),
-) -> Look:
+def look(data: bytes, *, name: str, decode: bool, headers: HeaderTask) -> Look:
     """What is in a file. Nothing is raised for a damaged one: that is what the look is for.
 
     Parameters
     ----------
     decode
         Decode every frame; without it only a DICOM header is read, and nothing of other files.
-    pseudonyms, keywords, today
-        See `evalsuite.imaging.headers.read_header`.
+    headers
+        What is read of a DICOM header.
     """
     is_dicom = data[128:132] == b"DICM"
-    header: Header | None = None
-    broken = False
-    if is_dicom:
-        try:
-            header = read_header(data, name=name, today=today, pseudonyms=pseudonyms, keywords=keywords)
-        except ImageError:
-            broken = True
+    header = headers.read(name, data) if is_dicom else None
+    broken = is_dicom and header is None
     if not decode:
         return Look(is_dicom=is_dicom, header=header, header_broken=broken)
     if not is_dicom and (name.casefold().endswith(_OTHER_FORMATS) or (is_tiff(data) and is_large(data))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from testset_making import lock, write_table
 
 from evalsuite.errors import CaseTableError, InputError, LockError
+from evalsuite.imaging.header_processes import HeaderTask
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.testset import IntakeOptions, open_testset, read_intake
@@ -223,11 +225,9 @@ def test_pixel_bytes_name_type_and_shape():
 
 
 def test_a_look_never_raises_on_damage():
-    import datetime
-
-    today = datetime.date(2026, 1, 1)
+    nothing = HeaderTask(today=date(2026, 1, 1), pseudonyms=(), keywords=(), with_attributes=())
     for data in (b"", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\xff" * 50, b"%PDF-1.4", b"\x89PNG\r\n\x1a\n"):
-        seen = look(data, name="x", decode=True, today=today)
+        seen = look(data, name="x", decode=True, headers=nothing)
         assert seen.decoded not in ("", "ok")
 
 
@@ -267,3 +267,27 @@ def test_of_an_encrypted_reference_not_even_sums_are_told(odd, tmp_path):
     assert rows["plan"]["summary"] == "1 of 2 planned counts are not reached: positives below 5"
     assert rows["plan"]["counts"] == {"positives planned": 5, "negatives planned": 4}
     assert rows["reference_gaps"]["outcome"] == "not_checked"
+
+
+def test_many_headers_are_read_after_hashing_and_the_lock_is_the_same(tmp_path, monkeypatch):
+    cells = []
+    for i in range(6):
+        write_dicom(tmp_path / "data" / f"{i}.dcm", scene(i, 16), PatientName="DOE^JANE", Manufacturer=f"M{i % 2}")
+        cells.append({"case_id": f"c{i}", "image": f"{i}.dcm", "truth": str(i % 2)})
+    table = write_table(tmp_path / "data", cells)
+    locks = []
+    for name, worth_it in (("few", 1000), ("many", 1)):
+        monkeypatch.setattr("evalsuite.testset.reading.WORTH_IT", worth_it)
+        told: list[tuple[int, int]] = []
+        made = lock(
+            table,
+            tmp_path / name,
+            set_id="s",
+            intake=IntakeOptions(decode="none"),
+            on_progress=lambda done, total, told=told: told.append((done, total)),
+        )
+        assert told[-1][0] == told[-1][1] == made.lock["counts"]["bytes"]
+        locks.append(made)
+    assert locks[0].lock == locks[1].lock
+    assert "dicom:Manufacturer" in locks[1].lock["columns"]["dicom"]
+    assert read_intake(locks[0]) == read_intake(locks[1])
