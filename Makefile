@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -17,6 +17,7 @@ help:
 	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
 	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
+	@echo "make hostile     twenty hostile model packages against the command line: all stopped, nothing reached (some minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
@@ -90,7 +91,10 @@ bundle-check: setup
 	@scratch=$$(mktemp -d) && $(PY) offline/bundle.py check $(BUNDLE) $$scratch/env; code=$$?; rm -rf $$scratch; exit $$code
 
 fuzz: setup
-	$(PY) -m tests.campaigns.fuzz
+	$(PY) -m tests.campaigns.fuzz --out benchmarks/results/fuzz.md
+
+hostile: setup
+	$(PY) -m tests.campaigns.hostile --out benchmarks/results/hostile.md
 
 RAY_PY ?= $(PY)
 ray-campaign: setup

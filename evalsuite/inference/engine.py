@@ -267,10 +267,12 @@ def _run(
             except OutOfMemory as error:
                 if settings.batch_size or batch_size == 1:
                     raise ModelRunError(
-                        f"memory of {devices.device_name(device)} does not hold a batch of {batch_size}",
+                        f"memory of {devices.device_name(device)} does not hold a batch of {batch_size} for the model "
+                        f"{model.name}",
                         hint="Set a smaller inference.batch_size."
                         if batch_size > 1
-                        else "Use a device with more memory.",
+                        else "Use a device with more memory, or allow more with --memory.",
+                        failure="memory",
                     ) from error
             log.warning("memory does not hold a batch of %d; starting over with %d", batch_size, batch_size // 2)
             batch_size //= 2

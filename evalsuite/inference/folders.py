@@ -51,9 +51,9 @@ def predict_folders(
     Raises
     ------
     ContractError
-        If the images are not what the contract says the program takes, or the outputs not what it declares.
+        If the images are not what the contract says the program takes.
     ModelRunError
-        If the program fails or what it writes cannot be read.
+        If the program fails, what it writes cannot be read, or its outputs are not what the contract declares.
     """
     columns = tuple(model.contract.columns)
     if not columns or any(o.activation != "none" or o.meaning == "mask" for o in model.contract.outputs):
@@ -68,7 +68,7 @@ def predict_folders(
     sample = [cases[i] for i in probed(model.contract, cases, default_hooks(model, binding))]
     if sample:
         tried = _call(model, sample, binding)
-        check_outputs(model.contract, _usable(tried))
+        check_outputs(model.contract, _usable(tried), name=model.name)
     probe_s = time.perf_counter() - started
     size = model.contract.cases_per_call or CASES_PER_CALL
     plan = packaged.make_plan(

@@ -33,10 +33,10 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     Raises
     ------
     ContractError
-        If every tried case misses the shape the contract states, or outputs are not what it declares: their names,
-        probabilities within [0, 1] that sum to 1, an activation on values that already are probabilities.
+        If every tried case misses the shape the contract states.
     ModelRunError
-        If the model fails.
+        If the model fails, or (`failure` contract) its outputs are not what the contract declares: their names,
+        probabilities within [0, 1] that sum to 1, an activation on values that already are probabilities.
     """
     readable = [inputs for _, inputs in _read(model.contract, cases, hooks)]
     if not readable:
@@ -50,10 +50,12 @@ def probe(model: Any, cases: Sequence[Case], hooks: Hooks, *, device: str) -> tu
     except ModelRunError as error:
         if error.__cause__ is not None or error.failure != "error":  # the model crashed, was ended, or is out of reach
             raise
-        raise ContractError(
-            f"the model does not keep its contract: {error.message}", hint=error.hint or "Correct the contract."
+        raise ModelRunError(
+            f"the model {model.name} does not keep its contract: {error.message}",
+            hint=error.hint or "Correct the contract.",
+            failure="contract",
         ) from error
-    check_outputs(model.contract, found.columns)
+    check_outputs(model.contract, found.columns, name=model.name)
     return tuple(model.contract.columns)
 
 
@@ -142,34 +144,43 @@ def _size(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if side is None else str(side) for side in shape) or "no size"
 
 
-def check_outputs(contract: Any, columns: Mapping[str, np.ndarray]) -> None:
-    """ContractError where outputs are not those the contract declares, or not the probabilities it calls them."""
+def check_outputs(contract: Any, columns: Mapping[str, np.ndarray], *, name: str) -> None:
+    """ModelRunError where outputs of the model `name` are not those the contract declares, or not the probabilities it
+    calls them."""
     expected = tuple(contract.network_columns)
     if tuple(columns) != expected:
-        raise ContractError(
-            f"the contract declares the outputs {', '.join(expected)}; the model gives {', '.join(columns)}",
+        raise _broken(
+            name,
+            f"it declares the outputs {', '.join(expected)}; the model gives {', '.join(columns)}",
             hint="Correct the outputs in the model's contract.",
         )
     for output in contract.outputs:
         if output.meaning != "probabilities":
             continue
-        values = np.stack([columns[name] for name in output.columns], axis=1)
+        values = np.stack([columns[column] for column in output.columns], axis=1)
         values = values[np.isfinite(values).all(axis=1)]
         if not len(values):
             continue
         if values.min() < -RANGE_TOLERANCE or values.max() > 1 + RANGE_TOLERANCE:
-            raise ContractError(
-                f"the contract calls the output {output.name} probabilities; the model gives values from "
+            raise _broken(
+                name,
+                f"it calls the output {output.name} probabilities; the model gives values from "
                 f"{values.min():.4g} to {values.max():.4g}",
                 hint="If these are logits, declare the activation (softmax or sigmoid) that the suite shall apply.",
             )
         off = float(np.abs(values.sum(axis=1) - 1).max())
         if _exclusive(contract, output) and off > SUM_TOLERANCE:
-            raise ContractError(
-                f"the contract calls the output {output.name} probabilities of {values.shape[1]} classes that exclude "
+            raise _broken(
+                name,
+                f"it calls the output {output.name} probabilities of {values.shape[1]} classes that exclude "
                 f"each other; their sum is off 1 by up to {off:.3g}",
                 hint="Correct the contract: another activation, or a task whose classes do not exclude each other.",
             )
+
+
+def _broken(name: str, what: str, *, hint: str) -> ModelRunError:
+    """The failure of a model whose outputs contradict its contract; it is entered in the ledger like any other."""
+    return ModelRunError(f"the model {name} does not keep its contract: {what}", hint=hint, failure="contract")
 
 
 def _exclusive(contract: Any, output: Any) -> bool:
@@ -195,8 +206,9 @@ def _check_activation(model: Any, batch: Mapping[str, np.ndarray], hooks: Hooks,
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             continue
         if np.abs(values.sum(axis=1) - 1).max() <= SUM_TOLERANCE:
-            raise ContractError(
-                f"the contract asks for softmax on the output {output.name}, but the model already gives "
-                "probabilities: every case tried lies within [0, 1] and sums to 1",
+            raise _broken(
+                model.name,
+                f"it asks for softmax on the output {output.name}, but the model already gives probabilities: every "
+                "case tried lies within [0, 1] and sums to 1",
                 hint="Set the output's activation to 'none' in the contract.",
             )

@@ -109,8 +109,10 @@ def predict_on(
             except OutOfMemory as error:
                 if settings.batch_size or batch_size == 1:
                     raise ModelRunError(
-                        f"memory of {facts.device_name} does not hold a batch of {batch_size}",
+                        f"memory of {facts.device_name} does not hold a batch of {batch_size} for the model "
+                        f"{model.name}",
                         hint="Set a smaller inference.batch_size, or use devices with more memory.",
+                        failure="memory",
                     ) from error
             log.warning("memory does not hold a batch of %d; starting over with %d", batch_size, batch_size // 2)
             batch_size //= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,15 +25,20 @@ _CASES, _PREDICTIONS, _WORK = Path("/input"), Path("/output"), Path("/tmp")
 _PROCESSES = 512
 _LOOK_S = 0.5
 _GRACE_S = 10.0
-# Limits first, for good; then the program takes this process's place.
+# Nothing of the package runs before this side watches it: a suite that ends earlier never sends the word, and its end
+# of the pipe closes. Limits are for good; then the program takes this process's place.
+_GO = b"g"
 _START = (
     "import json, os, resource, sys\n"
-    "for kind, value in json.loads(sys.argv[1]):\n"
+    "if os.read(int(sys.argv[1]), 1) != b'g':\n"
+    "    sys.exit('nobody watches')\n"
+    "os.close(int(sys.argv[1]))\n"
+    "for kind, value in json.loads(sys.argv[2]):\n"
     "    resource.setrlimit(kind, (value, value))\n"
     "try:\n"
-    "    os.execvp(sys.argv[2], sys.argv[2:])\n"
+    "    os.execvp(sys.argv[3], sys.argv[3:])\n"
     "except OSError as error:\n"
-    "    sys.exit(f'{sys.argv[2]} cannot be started: {error.strerror}')\n"
+    "    sys.exit(f'{sys.argv[3]} cannot be started: {error.strerror}')\n"
 )
 _WHY = {"memory": "used more memory than it may", "processes": "started more processes than it may"}
 
@@ -70,18 +76,23 @@ class BoxLauncher:
             writable={places.predictions: inside.predictions},
             limits=self.limits,
         )
-        start = [sys.executable, "-I", "-S", "-B", "-c", _START, json.dumps(self._bounds()), *command]
-        launched = launch(start, box, sandbox=self.sandbox)
-        printed = OutputLog(launched.output, limit=self.limits.log_bytes)
-        watch = Watch(launched.init, self.limits)
-        try:
-            why = self._wait(launched, places.predictions, timeout_s)
-        finally:
-            kill(launched.init)
-            code = launched.process.wait()
-            watch.stop()
-            printed.finish(_GRACE_S)
-            printed.write(log)
+        waits, word = os.pipe()
+        start = [sys.executable, "-I", "-S", "-B", "-c", _START, str(waits), json.dumps(self._bounds()), *command]
+        with open(word, "wb", buffering=0) as says:
+            try:
+                launched = launch(start, box, sandbox=self.sandbox, pass_fds=(waits,))
+            finally:
+                os.close(waits)
+            printed = OutputLog(launched.output, limit=self.limits.log_bytes)
+            try:
+                with Watch(launched.init, self.limits) as watch:
+                    says.write(_GO)
+                    why = self._wait(launched, places.predictions, timeout_s)
+            finally:
+                kill(launched.init)
+                code = launched.process.wait()
+                printed.finish(_GRACE_S)
+                printed.write(log)
         failure = watch.why or ("timeout" if why and why.startswith("took") else "memory")
         why = why or (_WHY.get(watch.why, watch.why) if watch.why else None)
         if why is not None:

@@ -54,6 +54,12 @@ class Watch:
         self._thread = threading.Thread(target=self._look, name="sandbox-watch", daemon=True)
         self._thread.start()
 
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         """Look no more."""
         self._over.set()

@@ -27,6 +27,9 @@ import numpy as np
 from tests.campaigns.fuzz_seeds import CONTRACT, Kind, Seed, damaged, images, models, tables
 
 LIMIT_S = 60.0
+_HEAD = """`make fuzz`: each damaged file goes through what a run does with it. *read*, *opened*, *answered*: it still
+is a sound file of its kind (an image with other grey values, a model that answers). Every other column is a code of a
+failed case or a typed error. A traceback, a hang of 60 s or the death of the reading process would be a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +197,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--first", type=int, default=0, help="number of the first damage: other numbers, other damage")
     parser.add_argument("--keep", type=Path, help="keep files that caused a fault here")
+    parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args(None if arguments is None else list(arguments))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
@@ -206,11 +210,15 @@ def main(arguments: Iterable[str] | None = None) -> int:
         outcomes = campaign(
             seeds, each=shares(seeds, options.files), jobs=options.jobs, scratch=scratch, first=options.first
         )
-    print(table(outcomes))
+    text = table(outcomes)
+    print(text)
     faults = Counter((o.format, o.fault) for o in outcomes if o.fault)
     for (format_, fault), n in faults.most_common(60):
         print(f"{n} × {format_}: {fault}", file=sys.stderr)
-    print(f"\n{len(outcomes):,} damaged files, {sum(faults.values())} faults, {time.monotonic() - begun:.0f} s")
+    total = f"{len(outcomes):,} damaged files, {sum(faults.values())} faults, {time.monotonic() - begun:.0f} s"
+    print(f"\n{total}")
+    if options.out is not None:
+        options.out.write_text(f"# Damaged files\n\n{_HEAD}\n\n{text}\n\n{total}.\n", encoding="utf-8")
     return 1 if faults else 0
 
 

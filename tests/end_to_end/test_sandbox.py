@@ -44,6 +44,11 @@ HOSTILE = {
         "forbidden",
         "what a model may not do",
     ),
+    "lies": (
+        "def build():\n    return lambda x: 7 + x.mean(dim=(1, 2, 3))[:, None]\n",
+        "contract",
+        "keep its contract",
+    ),
 }
 
 

@@ -229,8 +229,9 @@ def test_one_odd_image_is_not_a_misfit(tmp_path):
     ],
 )
 def test_outputs_that_break_the_contract_are_refused(tmp_path, contract, answer, message):
-    with pytest.raises(ContractError, match=message):
+    with pytest.raises(ModelRunError, match=message) as caught:
         run(tmp_path, model=FakeModel(contract=contract, answer=answer))
+    assert (caught.value.failure, caught.value.exit_code) == ("contract", 4)
 
 
 def test_a_score_that_names_an_unknown_output_is_refused(tmp_path):

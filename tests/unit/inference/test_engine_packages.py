@@ -11,7 +11,7 @@ import pytest
 import torch
 from inference_fakes import make_testset
 
-from evalsuite.errors import ContractError
+from evalsuite.errors import ContractError, ModelRunError
 from evalsuite.inference.engine import predict
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.models.open import open_model
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_one_failed_case(tmp_path):
 
 def test_a_contract_that_asks_for_softmax_twice_is_refused(tmp_path):
     _, model = package(tmp_path, probabilities=True)
-    with pytest.raises(ContractError, match=r"asks for softmax .* already gives probabilities"):
+    with pytest.raises(ModelRunError, match=r"asks for softmax .* already gives probabilities"):
         predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work")
     _, honest = package(tmp_path, probabilities=True, activation="none")
     assert len(predict(honest, images(tmp_path), settings=SETTINGS, work=tmp_path / "work").table) == 13
@@ -107,8 +107,9 @@ def test_a_contract_that_asks_for_softmax_twice_is_refused(tmp_path):
 
 def test_logits_declared_as_probabilities_are_refused(tmp_path):
     _, model = package(tmp_path, activation="none")
-    with pytest.raises(ContractError, match="probabilities"):
+    with pytest.raises(ModelRunError, match=r"does not keep its contract: .* probabilities") as caught:
         predict(model, images(tmp_path), settings=SETTINGS, work=tmp_path / "work")
+    assert caught.value.failure == "contract"
 
 
 def test_colour_images_for_a_grey_model_are_refused_and_both_sides_named(tmp_path):

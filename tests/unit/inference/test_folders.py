@@ -196,7 +196,7 @@ def test_a_program_that_hangs_is_ended_with_its_children(package, testset, tmp_p
 
 def test_a_lying_contract_is_found_before_the_run(package, testset, tmp_path):
     write(package, "range")
-    with pytest.raises(ContractError, match=r"gives values from 7\.5 to 7\.5"):
+    with pytest.raises(ModelRunError, match=r"keep its contract: .* gives values from 7\.5 to 7\.5"):
         predict(open_model(package), testset, settings=SETTINGS, work=tmp_path / "work")
     write(package, inputs=[{"name": "image", "shape": [1, 99, 99]}])
     with pytest.raises(ContractError, match=r"99 × 99") as caught:

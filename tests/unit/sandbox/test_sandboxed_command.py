@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from evalsuite.errors import EvalsuiteError, ModelRunError
 from evalsuite.sandbox.launcher import require_bubblewrap
 from evalsuite.sandbox.open import open_model
 from evalsuite.sandbox.policy import UNSANDBOXED, Limits, Sandbox
+from evalsuite.sandbox.watch import pid_alive
 
 PROGRAM = """
 import glob, json, os, socket, sys
@@ -121,6 +124,39 @@ def test_what_it_leaves_behind_is_ended_with_it(folders, tmp_path):
     command = ["{python}", "-I", "-S", "{package}/run.py", "{input}", "{output}", mark]
     runner(package, mode="stay", cmd=command).run(cases, answers, log=tmp_path / "log")
     assert not [p for p in Path("/proc").iterdir() if p.name.isdigit() and _runs(p, mark)]
+
+
+def test_nothing_of_it_runs_where_it_is_not_watched(folders, tmp_path, monkeypatch):
+    from evalsuite.sandbox import command
+
+    package, cases, answers = folders
+    started = []
+
+    def no_watch(init: int, limits: Limits) -> None:
+        started.append(init)
+        raise RuntimeError("ended here")
+
+    made = runner(package)
+    monkeypatch.setattr(command, "Watch", no_watch)
+    with pytest.raises(RuntimeError, match="ended here"):
+        made.run(cases, answers, log=tmp_path / "log")
+    assert not pid_alive(started[0])
+    assert not any(answers.iterdir())
+
+
+@pytest.mark.parametrize("word", [b"g", b""])
+def test_a_program_whose_suite_ends_before_the_word_never_begins(tmp_path, word):
+    from evalsuite.sandbox.command import _START
+
+    mark = tmp_path / "began"
+    waits, says = os.pipe()
+    os.write(says, word)
+    os.close(says)
+    begin = [sys.executable, "-I", "-S", "-c", _START, str(waits), "[]", "touch", str(mark)]
+    ended = subprocess.run(begin, pass_fds=(waits,), capture_output=True, text=True, check=False)
+    os.close(waits)
+    assert mark.exists() == (word == b"g")
+    assert (ended.returncode, ended.stderr) == ((0, "") if word else (1, "nobody watches\n"))
 
 
 def _runs(process: Path, text: str) -> bool:
