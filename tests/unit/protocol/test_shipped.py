@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import re
@@ -60,40 +59,6 @@ def test_every_column_it_needs_is_in_its_header_comment_and_its_template(name: s
         return  # the reference names files
     assert rows[1][columns.index(str(protocol.task.reference))] == str(protocol.task.positive)
     assert rows[2][columns.index(str(protocol.task.reference))] != str(protocol.task.positive)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_init_makes_a_study_of_it_that_locks_and_freezes_as_it_stands(name: str, tmp_path: Path) -> None:
-    from evalsuite.record import ledger
-    from evalsuite.spine import Who, freeze, lock, scaffold
-
-    study, who = tmp_path / "study", Who(actor="ada", role="custodian", now=lambda: "2026-01-05T10:00:00Z")
-    scaffold(study, name)
-    protocol = load_protocol(study / "protocol.yaml")
-    assert protocol == load_protocol(name)
-    rows = list(csv.reader((study / "cases.csv").read_text().splitlines()))
-    image = rows[0].index("image")
-    # Without images: what a DICOM header would have told is a column of the table.
-    headers = sorted({str(s.column) for s in protocol.strata if str(s.column).startswith("dicom:")})
-    table = "\n".join(
-        ",".join([*("" if i == image else cell for i, cell in enumerate(row)), *("A" for _ in headers)])
-        for row in rows[1:]
-    )
-    header = ",".join([*("unused" if i == image else cell for i, cell in enumerate(rows[0])), *headers])
-    (study / "cases.csv").write_text(f"{header}\n{table}\n")
-    outputs = sorted({n.id for n in ast.walk(ast.parse(str(protocol.task.score))) if isinstance(n, ast.Name)})
-    scores = [",".join([row[0], *("0.5" for _ in outputs)]) for row in rows[1:]]
-    (study / "predictions.csv").write_text("\n".join([",".join(["case_id", *outputs]), *scores]) + "\n")
-    lock(study / "cases.csv", protocol=study / "protocol.yaml", out=study / "set", who=who)
-    frozen = freeze(
-        study / "protocol.yaml",
-        testset_path=study / "set",
-        model_path=study / "predictions.csv",
-        out=study / "frozen",
-        who=who,
-    )
-    assert frozen["protocol"] == f"{name} 1.0.0"
-    assert [e.action for e in ledger.read(study / "set" / "ledger.jsonl")] == ["locked", "frozen"]
 
 
 @pytest.mark.parametrize("name", NAMES)
