@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from evalsuite.analyses.between_readers import among_readers
 from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, common_notes, judged_in, policies, variants
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import adjusted_findings
-from evalsuite.analyses.population import Bools, Floats, OutputPolicy, Population, accounting, build_population
-from evalsuite.errors import InputError
-from evalsuite.protocol.readers import READERS, ReaderStudy, figure_of
+from evalsuite.analyses.population import Bools, Floats, OutputPolicy, accounting
+from evalsuite.analyses.readings import Read, collect
+from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import obuchowski_rockette as orh
 from evalsuite.stats import reader_ustatistics as ustat
+from evalsuite.stats.agreement import bias
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.reader_figures import FigureOfMerit, Readings, reader_figures, readings
 from evalsuite.stats.roc import auroc
 from evalsuite.testset.strata import assign_strata
-from evalsuite.types import Account, CaseStatus, Estimate, Finding, TestOutcome
-
-DEVICE = "device"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """All readings of the study: scores `(treatments, readers, cases)`, NaN where none is usable.
-
-    `expected` marks readings that were to be made; one that was and is not usable is missing. `device` holds the scores
-    of the device alone, None where it was not run.
-    """
-
-    base: Population
-    treatments: tuple[str, ...]
-    names: tuple[str, ...]
-    score: Floats
-    expected: Bools
-    device: Floats | None
-
-    @property
-    def lost(self) -> Bools:
-        return self.expected & np.isnan(self.score)
+from evalsuite.types import Account, Estimate, Finding, TestOutcome
 
 
 def evaluate_readers(
@@ -67,12 +47,15 @@ def evaluate_readers(
         If a case has no established reference standard, a condition has no readings, or readers differ between them.
     """
     study = _block(protocol)
-    read = _collect(protocol, study, case_id, patient_id, frame, predictions)
+    read = collect(protocol, study, case_id, patient_id, frame, predictions)
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, read.base.n)
     outputs, _ = policies(protocol, None)
     findings: list[Finding] = []
     for done, endpoint in enumerate(protocol.endpoints):
+        if endpoint.metric.startswith(AGREEMENT):
+            findings += among_readers(protocol, read, endpoint, cells)
+            continue
         findings += _answers(protocol, study, read, endpoint, cells, outputs)
         findings += _each_reader(protocol, study, read, endpoint, outputs)
         if on_step is not None:
@@ -82,12 +65,20 @@ def evaluate_readers(
         outputs=outputs, references="exclude", missing_outputs=missing, missing_references=False
     ):
         for endpoint in protocol.endpoints:
+            if endpoint.metric.startswith(AGREEMENT):
+                continue  # nothing is assumed about what a reader would have said
             made = _answers(protocol, study, read, endpoint, cells, policy)
             findings += [replace(f, analysis="missing_data", condition=condition) for f in made]
 
     def again(endpoint: Endpoint, condition: str | None, level: float) -> list[Finding]:
         policy, _ = policies(protocol, condition)
         wanted = [c for c in cells if judged_in(protocol, endpoint, c)]
+        if endpoint.metric.startswith(AGREEMENT):
+            return [
+                replace(f, condition=condition)
+                for f in among_readers(protocol, read, endpoint, wanted, level=level)
+                if f.condition is None
+            ]
         return list(_answers(protocol, study, read, endpoint, wanted, policy, level=level, condition=condition))
 
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
@@ -112,76 +103,14 @@ def _block(protocol: StudyProtocol) -> ReaderStudy:
     return protocol.readers
 
 
-def _collect(
-    protocol: StudyProtocol,
-    study: ReaderStudy,
-    case_id: tuple[str, ...],
-    patient_id: tuple[str, ...],
-    frame: pd.DataFrame,
-    predictions: pd.DataFrame,
-) -> Read:
-    treatments = (study.test,) if study.control is None else (study.test, study.control)
-    raters = predictions["rater"].astype(str)
-    conditions = predictions["condition"].astype(object).where(predictions["condition"].notna(), "").astype(str)
-    made = raters != DEVICE
-    known = sorted(set(conditions[made]))
-    for treatment in treatments:
-        if treatment not in known:
-            raise InputError(
-                f"no reading has the condition '{treatment}'",
-                hint=f"Conditions recorded: {', '.join(known) or 'none'}. Correct readers.test and readers.control.",
-            )
-    names = tuple(sorted(set(raters[made & conditions.isin(treatments)])))
-    absent = [(n, t) for n in names for t in treatments if not (made & (raters == n) & (conditions == t)).any()]
-    if absent:
-        raise InputError(
-            f"{len(absent)} readers have no readings with one of the treatments: "
-            + ", ".join(f"{n} ({t})" for n, t in absent[:5]),
-            hint="Each reader reads with every treatment; leave a reader out who did not.",
-        )
-
-    def aligned(rows: pd.Series[bool]) -> tuple[Population, Bools]:
-        own = predictions[rows].set_index("case_id", drop=False)
-        there = np.isin(case_id, own.index.to_numpy(dtype=str))
-        whole = own.reindex(list(case_id))
-        whole["case_id"] = list(case_id)
-        whole["status"] = whole["status"].astype(object).where(there, "failed")
-        population = build_population(
-            protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=whole.reset_index(drop=True)
-        )
-        return population, there
-
-    scores = np.empty((len(treatments), len(names), len(case_id)))
-    recorded = np.empty(scores.shape, dtype=np.bool_)
-    base: Population | None = None
-    for t, treatment in enumerate(treatments):
-        for r, name in enumerate(names):
-            population, recorded[t, r] = aligned(made & (raters == name) & (conditions == treatment))
-            scores[t, r] = population.score
-            base = base or population
-    assert base is not None
-    unresolved = int((~base.has_reference).sum())
-    if unresolved:
-        raise InputError(
-            f"{unresolved} of {base.n} cases have no established reference standard",
-            hint="A reader study is of cases whose truth is known: lock a set without the others.",
-        )
-    alone = ~made & (conditions == "") & (predictions["status"] == "ok")
-    device = aligned(~made & (conditions == ""))[0].score if bool(alone.any()) else None
-    usable: Bools = np.asarray((~np.isnan(scores)).reshape(-1, len(case_id)).any(axis=0))
-    status: tuple[CaseStatus, ...] = tuple("ok" if there else "failed" for there in usable)
-    return Read(
-        base=replace(base, status=status, has_output=usable),
-        treatments=treatments,
-        names=names,
-        score=scores,
-        expected=np.ones(scores.shape, dtype=np.bool_) if study.design == "crossed" else recorded,
-        device=device,
-    )
-
-
 def _rating(protocol: StudyProtocol, read: Read, endpoint: Endpoint, policy: OutputPolicy) -> Floats:
-    """Ratings or calls `(t, r, c)` with what is assumed about missing ones; the device alone is the last reader."""
+    """Ratings or calls `(t, r, c)` with what is assumed about missing ones; the device alone is the last reader.
+
+    Nothing is assumed about times that are not known.
+    """
+    if figure_of(endpoint.metric) == "mean":
+        assert read.seconds is not None, "the protocol's checks require it"
+        return read.seconds
     score, lost = read.score, read.lost
     if endpoint.metric.startswith("standalone_"):
         assert read.device is not None
@@ -338,6 +267,10 @@ def _gains(study: ReaderStudy, read: Read, endpoint: Endpoint, rating: Floats, l
 def _one_reader(read: Read, endpoint: Endpoint, rating: Floats, level: float) -> Estimate:
     there = ~np.isnan(rating)
     truth = read.base.positive[there]
+    if figure_of(endpoint.metric) == "mean":
+        if not there.any():
+            return Estimate.not_estimable("no reading time is known", n=0, level=level)
+        return bias(rating[there], np.zeros(truth.size), patient=read.base.patient_index[there], level=level)
     if endpoint.at is None:
         return auroc(truth, rating[there], level=level, cluster=read.base.patient_index[there])
     kind = endpoint.metric.endswith("sensitivity")
@@ -361,7 +294,7 @@ def _tests(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: Outp
 def _remarks(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: OutputPolicy) -> Iterator[str]:
     """What the analysis of the whole set found and set aside as published, endpoint by endpoint."""
     for endpoint in protocol.endpoints:
-        if endpoint.metric.startswith("standalone_"):
+        if endpoint.metric.startswith(("standalone_", AGREEMENT)):
             continue
         gain = endpoint.metric.endswith("_gain")
         try:
@@ -386,5 +319,9 @@ def _notes(study: ReaderStudy, read: Read) -> Iterator[str]:
     lost = int(read.lost.sum())
     if lost:
         yield f"{lost} of {int(read.expected.sum())} readings are missing."
+    if read.seconds is not None:
+        unknown = int((np.isnan(read.seconds) & read.expected).sum())
+        if unknown:
+            yield f"{unknown} of {int(read.expected.sum())} readings have no known time: means of times leave them out."
     if not bool(read.expected.all()):
         yield "Not every reader reads every case: the design is taken as recorded."

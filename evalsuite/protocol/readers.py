@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -34,6 +34,9 @@ class ReaderStudy(Block):
         description="of readers' figures over cases; delong of AUROC, and none but the jackknife "
         "where patients have several cases",
     )
+    seconds: Name | None = Field(
+        default=None, description="column of the readings with the time each took, in seconds; for reader_seconds"
+    )
     design: Literal["crossed", "as_read"] = Field(
         default="crossed",
         description="crossed: every reader reads every case with every treatment, and a reading that lacks is missing; "
@@ -61,12 +64,40 @@ def _metrics() -> Iterator[MetricInfo]:
         )  # fmt: skip
 
 
+def _others() -> Iterator[MetricInfo]:
+    common: dict[str, Any] = {"analysis": READERS, "intervals": (), "tasks": ("readers",)}
+    yield MetricInfo(
+        name="reader_seconds", title="Reading time (s)", higher_is_better=False, upper=None,
+        definition="mean over readers of their mean time per case with the test treatment", **common,
+    )  # fmt: skip
+    yield MetricInfo(
+        name="reader_seconds_gain", title="Change in reading time (s)", higher_is_better=False, lower=None, upper=None,
+        definition="mean over readers of their mean time per case with the test treatment less that with the control",
+        **common,
+    )  # fmt: skip
+    yield MetricInfo(
+        name="reader_agreement_kappa", title="Readers' agreement on calls", needs_operating_point=True, lower=-1.0,
+        definition="Fleiss' kappa of the calls of the readers who called the same case, with each treatment", **common,
+    )  # fmt: skip
+    yield MetricInfo(
+        name="reader_agreement_alpha", title="Readers' agreement on ratings", lower=-1.0,
+        definition="Krippendorff's alpha of the ratings (interval scale), with each treatment", **common,
+    )  # fmt: skip
+    yield MetricInfo(
+        name="reader_agreement_icc", title="Readers' ICC of ratings", lower=-1.0,
+        definition="intraclass correlation ICC(2,1) of the ratings, absolute agreement, with each treatment", **common,
+    )  # fmt: skip
+
+
 #: Metrics of a reader study, by name.
-READER_METRICS: dict[str, MetricInfo] = {m.name: m for m in _metrics()}
+READER_METRICS: dict[str, MetricInfo] = {m.name: m for m in (*_metrics(), *_others())}
+AGREEMENT = "reader_agreement_"
 
 
 def figure_of(metric: str) -> str:
-    """The figure of merit behind a reader metric."""
+    """The figure of merit behind a reader metric; a mean for times."""
+    if metric.startswith("reader_seconds"):
+        return "mean"
     return metric.removeprefix("reader_").removeprefix("standalone_").removesuffix("_gain")
 
 
@@ -118,11 +149,15 @@ def reader_problems(
             continue
         if endpoint.metric.startswith("reader_") and endpoint.metric.endswith("_gain") and study.control is None:
             yield Problem("a gain needs a control", path, "name readers.control")
+        if figure_of(endpoint.metric) == "mean" and study.seconds is None:
+            yield Problem("a reading time needs its column", path, "name readers.seconds")
+        if endpoint.metric.startswith(AGREEMENT):
+            continue
         figure = figure_of(endpoint.metric)
         if figure != "auroc" and (study.method == "u_statistics" or study.covariance == "delong"):
             named = "u_statistics" if study.method == "u_statistics" else "delong"
             yield Problem(
-                f"{named} is of the AUROC, not of {figure}", path, "use obuchowski_rockette with the jackknife"
+                f"{named} is of the AUROC, not of {endpoint.metric}", path, "use obuchowski_rockette with the jackknife"
             )
         if endpoint.metric.startswith("standalone_") and study.method == "u_statistics":
             yield Problem("the device alone is compared by obuchowski_rockette", path, "set readers.method")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from evalsuite.protocol.readers import READERS, ReaderStudy, figure_of
+from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.format import format_count, format_interval, format_number, format_value
-from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.material import Material, anchor, bounds, metric_title
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Figure, Heading, Item, Row, Section, Table
 from evalsuite.types import Estimate, Finding
@@ -25,13 +25,16 @@ def readers(material: Material) -> Section:
     """Design, results of all readers together, and the tables of every reader."""
     study = material.protocol.readers
     assert study is not None
-    found = [f for _, f in material.findings(analysis=READERS) if not f.stratum and f.rater == "device"]
+    whole = [f for _, f in material.findings(analysis=READERS) if not f.stratum and f.rater == "device"]
+    found = [f for f in whole if not f.metric.startswith(AGREEMENT)]
     blocks: list[Block] = [
         Facts(items=_design(material, study)),
         _together(material),
         *(g for f in found if f.metric.endswith("_gain") and (g := _gains(material, f)) is not None),
         *(t for name in dict.fromkeys(figure_of(f.metric) for f in found) if (t := _one_by_one(material, study, name))),
     ]
+    if len(found) < len(whole):
+        blocks.append(_between(material, study))
     said = tuple(clean(n) for n in material.evidence.notes if "reading" in n.lower())
     if said:
         blocks += [Heading(text="Notes on the readings", id="readings"), Bullets(items=said)]
@@ -59,17 +62,25 @@ def _cells(finding: Finding) -> tuple[Cell, Cell]:
     e = finding.estimate
     if e.value is None:
         return Cell(text="not estimable", sub=given(e.undefined, "")), Cell(text="")
-    interval = format_interval(finding.metric, e)
+    digits = _digits(finding.metric)
+    interval = format_interval(finding.metric, e, digits=digits)
     if e.low is None:
-        return Cell(text=format_value(finding.metric, e)), Cell(text="none", sub=given(e.interval_undefined, ""))
-    return Cell(text=format_value(finding.metric, e)), Cell(text=interval)
+        return Cell(text=format_value(finding.metric, e, digits=digits)), Cell(
+            text="none", sub=given(e.interval_undefined, "")
+        )
+    return Cell(text=format_value(finding.metric, e, digits=digits)), Cell(text=interval)
+
+
+def _digits(metric: str) -> int:
+    """Seconds are told to a tenth."""
+    return 1 if figure_of(metric) == "mean" else 3
 
 
 def _together(material: Material) -> Table:
     tests = {t.endpoint: t for t in material.evidence.tests if t.endpoint is not None and t.p_adjusted is None}
     rows = []
     for index, f in material.findings(analysis=READERS):
-        if f.stratum or f.rater != "device" or f.condition is not None:
+        if f.stratum or f.rater != "device" or f.condition is not None or f.metric.startswith(AGREEMENT):
             continue
         test = tests.get(f.endpoint)
         p = "–" if test is None or test.p_value is None else format_number(test.p_value, 4)
@@ -125,7 +136,7 @@ def _gains(material: Material, together: Finding) -> Figure | None:
         ),
         svg=forest(
             rows, axis_title=title, goal=0.0, goal_text="no difference", reference=together.estimate.value,
-            bounds=(-1.0, 1.0), counts_title="", alt=alt, of="Reader", reference_text="all readers",
+            bounds=bounds(together.metric), counts_title="", alt=alt, of="Reader", reference_text="all readers",
         ),
     )  # fmt: skip
 
@@ -136,6 +147,43 @@ def _line(finding: Finding, label: str, *, overall: bool = False) -> ForestRow:
         label=label, counts="", text=f"{value.text} ({interval.text})" if interval.text else value.text,
         value=finding.estimate.value, low=finding.estimate.low, high=finding.estimate.high, overall=overall,
     )  # fmt: skip
+
+
+def _between(material: Material, study: ReaderStudy) -> Table:
+    """Agreement of the readers with each other, a column for each treatment."""
+    rows: dict[str, dict[str, tuple[int, Finding]]] = {}
+    for index, f in material.findings(analysis=READERS):
+        if not f.stratum and f.metric.startswith(AGREEMENT):
+            rows.setdefault(f.endpoint, {})[f.condition or study.test] = index, f
+    treatments = [t for t in (study.test, study.control) if t is not None]
+
+    def cell(entry: tuple[int, Finding]) -> Cell:
+        value, interval = _cells(entry[1])
+        return Cell(text=value.text, sub=value.sub or interval.text or interval.sub)
+
+    return Table(
+        label="",
+        caption="Readers' agreement with each other",
+        columns=(
+            Column(title="Figure", width=40),
+            *(Column(title=clean(t, longest=30), align="right") for t in treatments),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(
+                        text=metric_title(by[study.test][1].metric),
+                        sub=f"{clean(name)} · {by[study.test][1].estimate.method}",
+                    ),
+                    *(cell(by[t]) for t in treatments),
+                    Cell(text=anchor(by[study.test][0])),
+                )
+            )
+            for name, by in rows.items()
+        ),
+        notes=("Agreement is not accuracy. Readings that are missing do not enter.",),
+    )
 
 
 def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | None:
@@ -155,10 +203,11 @@ def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | 
     def cell(key: str, estimate: Estimate | None) -> Cell:
         if estimate is None or estimate.value is None:
             return Cell(text="–", sub="" if estimate is None else given(estimate.undefined, ""))
-        interval = "" if estimate.low is None else format_interval(metrics[key], estimate)
-        return Cell(text=format_value(metrics[key], estimate), sub=interval)
+        digits = _digits(metrics[key])
+        interval = "" if estimate.low is None else format_interval(metrics[key], estimate, digits=digits)
+        return Cell(text=format_value(metrics[key], estimate, digits=digits), sub=interval)
 
-    title = metric_title(f"reader_{figure}").removeprefix("Readers' ")
+    title = metric_title(metrics[keys[0]] if keys[0] != "gain" else f"reader_{figure}").removeprefix("Readers' ")
     return Table(
         label="",
         caption=f"Every reader: {title}",

@@ -170,9 +170,10 @@ def reader_average(
     generalise: Generalise = "readers_and_cases",
     level: float = 0.95,
 ) -> Comparison:
-    """Reader-averaged figure of one treatment, from that treatment's readings alone; ends are cut at 0 and 1.
+    """Reader-averaged figure of one treatment, from that treatment's readings alone.
 
-    The test is of 0.5.
+    Ends are cut at 0 and 1, and the test is of 0.5; for means, which have no such range, nothing is cut and the test
+    is of 0.
     """
     theta = figures.value[treatment]
     one = ReaderFigures(
@@ -181,9 +182,11 @@ def reader_average(
         figure=figures.figure,
         method=figures.method,
     )
-    found = _one_sample(one, study, generalise, level, null=0.5, name=f"reader-averaged {figures.figure}")
+    bounded = figures.figure != "mean"
+    null = 0.5 if bounded else 0.0
+    found = _one_sample(one, study, generalise, level, null=null, name=f"reader-averaged {figures.figure}")
     low, high = found.estimate.low, found.estimate.high
-    if low is None or high is None:
+    if low is None or high is None or not bounded:
         return found
     return replace(found, estimate=replace(found.estimate, low=max(low, 0.0), high=min(high, 1.0)))
 

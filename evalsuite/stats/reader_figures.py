@@ -13,7 +13,7 @@ from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray, as_c
 from evalsuite.stats._rank import Placements, placements
 from evalsuite.stats.roc_operating import partial_auroc_value
 
-FigureOfMerit = Literal["auroc", "sensitivity", "specificity", "partial_auroc"]
+FigureOfMerit = Literal["auroc", "sensitivity", "specificity", "partial_auroc", "mean"]
 Covariance = Literal["jackknife", "delong", "unbiased", "bootstrap"]
 
 
@@ -107,8 +107,9 @@ def reader_figures(
     """Figures of merit of every reader with every treatment, and their covariance matrix.
 
     The jackknife leaves out one patient at a time and serves every figure, as does the bootstrap, which draws patients;
-    DeLong's covariance is that of the AUROC; an unbiased one exists of AUROC (U-statistics), sensitivity and
-    specificity. Where a pair of readings shares no case, their covariance is 0 by design.
+    DeLong's covariance is that of the AUROC; an unbiased one exists of AUROC (U-statistics), sensitivity, specificity
+    and the mean over all cases (of reading times, say). Where a pair of readings shares no case, their covariance is 0
+    by design.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def reader_figures(
     if covariance == "delong":
         matrix, method = _delong(study), "DeLong"
     elif covariance == "unbiased" and figure != "auroc":
-        matrix, method = _of_calls(study, figure == "sensitivity"), "unbiased"
+        matrix, method = _of_means(_entering(study, figure)), "unbiased"
     elif covariance == "unbiased":
         from evalsuite.stats.reader_ustatistics import pair_covariances
 
@@ -162,6 +163,8 @@ def figure_value(reference: BoolArray, rating: FloatArray, figure: FigureOfMerit
         return float(rating[reference].mean())
     if figure == "specificity":
         return 1.0 - float(rating[~reference].mean())
+    if figure == "mean":
+        return float(rating.mean())
     assert max_fpr is not None
     return partial_auroc_value(reference, rating, range=(1.0 - max_fpr, 1.0))
 
@@ -221,9 +224,11 @@ def _delong(study: Readings) -> FloatArray:
     return total
 
 
-def _of_calls(study: Readings, label: bool) -> FloatArray:
-    """Sensitivity or specificity is the mean of the calls in one class."""
-    return _of_means(np.where(study.reference == label, study.rating, np.nan))
+def _entering(study: Readings, figure: FigureOfMerit) -> FloatArray:
+    """What the figure is a mean of: sensitivity and specificity of the calls in one class, else all readings."""
+    if figure == "mean":
+        return study.rating
+    return np.where(study.reference == (figure == "sensitivity"), study.rating, np.nan)
 
 
 def _of_means(values: FloatArray) -> FloatArray:

@@ -62,14 +62,18 @@ def make(out: Path, *, patients: int = PATIENTS, readers: int = READERS, seed: i
         ("case_id", "patient_id", "nodule", "sex", "age", "site"),
         ((s.case_id, s.patient_id, int(t), s.sex, s.age_years, s.site) for s, t in zip(cases, truth, strict=True)),
     )
-    rows: list[tuple[str, str, str, int]] = [
-        (s.case_id, f"reader-{r + 1:02d}", condition, int(value))
+    # Seconds: of readers (log-normal), of cases, and a tenth less with the device.
+    pace, effort = rng.normal(0, 0.25, (readers, 1)), rng.normal(0, 0.2, len(cases))
+    log_seconds = np.log([[[36.0]], [[40.0]]]) + pace + effort + rng.normal(0, 0.3, rating.shape)
+    seconds = np.round(np.exp(log_seconds), 1)
+    rows: list[tuple[object, ...]] = [
+        (s.case_id, f"reader-{r + 1:02d}", condition, int(value), time)
         for t, condition in enumerate(CONDITIONS)
         for r in range(readers)
-        for s, value in zip(cases, suspicion(rating[t, r]), strict=True)
+        for s, value, time in zip(cases, suspicion(rating[t, r]), seconds[t, r], strict=True)
     ]
-    rows += [(s.case_id, "device", "", int(v)) for s, v in zip(cases, suspicion(device), strict=True)]
-    return table, _write(out / "readings.csv", ("case_id", "rater", "condition", "suspicion"), rows)
+    rows += [(s.case_id, "device", "", int(v), "") for s, v in zip(cases, suspicion(device), strict=True)]
+    return table, _write(out / "readings.csv", ("case_id", "rater", "condition", "suspicion", "seconds"), rows)
 
 
 def main() -> None:

@@ -180,6 +180,7 @@ def test_u_statistics_of_a_split_plot_design(tmp_path, cli):
             "u_statistics is of the AUROC",
         ),
         ({"endpoints": [{**STUDY["endpoints"][0], "metric": "auroc"}]}, "is not of a reader study"),
+        ({"endpoints": [{**STUDY["endpoints"][0], "metric": "reader_seconds"}]}, "a reading time needs its column"),
     ],
 )
 def test_what_is_no_reader_study_is_refused(tmp_path, cli, changes, said):

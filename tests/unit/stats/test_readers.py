@@ -232,3 +232,50 @@ def test_partial_area_of_each_reader() -> None:
         for r in range(2):
             assert figures.value[t, r] == partial_auroc_value(study.reference, study.rating[t, r], range=(0.8, 1.0))
     assert orh.difference(figures, study, 0, 1).estimate.low is not None
+
+
+def _times(rng: np.random.Generator, readers: int = 6, cases: int = 40) -> Readings:
+    pace = rng.normal(0, 8, (1, readers, 1)) + rng.normal(0, 3, (2, readers, 1))
+    seconds = 40 + pace + rng.normal(0, 9, (2, 1, cases)) + rng.normal(0, 6, (2, readers, cases))
+    seconds[0] -= 4
+    return readings(np.arange(cases) % 2 == 0, seconds)
+
+
+def test_means_over_fixed_cases_are_a_paired_t_test_of_readers() -> None:
+    from scipy.stats import ttest_rel
+
+    study = _times(np.random.default_rng(14))
+    figures = reader_figures(study, figure="mean", covariance="unbiased")
+    found = orh.difference(figures, study, 0, 1, generalise="readers")
+    expected = ttest_rel(study.rating[0].mean(axis=1), study.rating[1].mean(axis=1))
+    assert found.test.p_value == pytest.approx(float(expected.pvalue), rel=1e-9)
+    interval = expected.confidence_interval(0.95)
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+
+
+def test_means_of_fixed_readers_vary_as_the_case_means_do() -> None:
+    study = _times(np.random.default_rng(15))
+    differences = (study.rating[0] - study.rating[1]).mean(axis=0)
+    error = differences.std(ddof=1) / math.sqrt(differences.size)
+    for covariance in ("unbiased", "jackknife"):
+        figures = reader_figures(study, figure="mean", covariance=covariance)
+        found = orh.difference(figures, study, 0, 1, generalise="cases")
+        assert found.estimate.value == pytest.approx(differences.mean(), rel=1e-12)
+        assert found.standard_error == pytest.approx(error, rel=1e-9)
+
+
+def test_a_mean_is_not_cut_at_one() -> None:
+    study = _times(np.random.default_rng(16))
+    figures = reader_figures(study, figure="mean")
+    estimate = orh.reader_average(figures, study, 1).estimate
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert 20 < estimate.low < float(study.rating[1].mean()) < estimate.high < 60
+    # Half of the readings of one reader are not timed: the others' mean stays, and an interval with it.
+    rating = study.rating.copy()
+    rating[0, 0, ::3] = np.nan
+    partly = readings(study.reference, rating)
+    for covariance in ("unbiased", "jackknife"):
+        e = orh.difference(reader_figures(partly, figure="mean", covariance=covariance), partly, 0, 1).estimate
+        assert e.low is not None
+        assert e.value == pytest.approx(float(np.nanmean(rating, axis=2).mean(axis=1) @ [1, -1]), rel=1e-12)
