@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coverage.designs import Population, patients, risk_population, risks
-from benchmarks.coverage.study import Answer, Cell, Family, grid
+from benchmarks.coverage.study import FEWER, Answer, Cell, Family, grid
 from evalsuite.stats import calibration, calibration_intervals
 from evalsuite.types import Estimate
 
@@ -117,26 +117,17 @@ def _smooth_ece(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[
 _CALIBRATED = ((("model", "calibrated"),),)
 _OFF = ((("model", "miscalibrated"),),)
 
-_SIZE = {"studies": 5_000, "piece": 250}
-
 FAMILIES = (
     Family(
         name="calibration further",
         page=PAGE,
         simulate=_calibration,
-        cells=grid(
-            "calibration further", n=(100, 400), prevalence=(0.1, 0.5), settings=_CALIBRATED, studies=5_000, piece=250
-        )
-        + grid("calibration further", n=(100, 400), prevalence=(0.5,), settings=_OFF, **_SIZE)
+        cells=grid("calibration further", n=(100,), prevalence=(0.5,), settings=_CALIBRATED + _OFF, piece=250)
+        + grid("calibration further", n=(100,), prevalence=(0.5,), cases=(4,), settings=_CALIBRATED, piece=250)
         + grid(
-            "calibration further",
-            n=(100,),
-            prevalence=(0.5,),
-            cases=(4,),
-            settings=_CALIBRATED,
-            studies=5_000,
-            piece=250,
-        ),
+            "calibration further", n=(400,), prevalence=(0.5,), settings=_CALIBRATED + _OFF, studies=FEWER, piece=250
+        )
+        + grid("calibration further", n=(100, 400), prevalence=(0.1,), settings=_CALIBRATED, studies=FEWER, piece=250),
         stage=3,
         first=2,
     ),
@@ -149,7 +140,7 @@ FAMILIES = (
             n=(100,),
             prevalence=(0.5,),
             settings=tuple((("model", m), ("resamples", 200)) for m in ("calibrated", "miscalibrated")),
-            studies=1_000,
+            studies=500,
             piece=20,
         ),
         stage=6,

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from benchmarks.coverage import counts
 from benchmarks.coverage.beyond import SEPARATION, mixture
 from benchmarks.coverage.designs import Floats, alike, patients, risk_population, risks
-from benchmarks.coverage.study import Answer, Cell, Family, grid
+from benchmarks.coverage.study import FEWER, Answer, Cell, Family, grid
 from evalsuite.stats import change, linearity, multiplicity, truth_panel, weighting
 from evalsuite.stats.differences import PairedCounts
 from evalsuite.stats.draw import PatientDraw
@@ -324,7 +324,8 @@ FAMILIES = (
         name="panel",
         page="generalisation",
         simulate=_panel,
-        cells=grid("panel", n=(100, 400), prevalence=(0.3,), settings=_RESAMPLES, studies=2_000, piece=50),
+        cells=grid("panel", n=(100,), prevalence=(0.3,), settings=_RESAMPLES, piece=50)
+        + grid("panel", n=(400,), prevalence=(0.3,), settings=_RESAMPLES, studies=FEWER, piece=50),
         stage=4,
         first=4,
     ),

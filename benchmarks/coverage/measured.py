@@ -10,10 +10,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from benchmarks.coverage.designs import Floats, Ints, alike, patients, with_draws
-from benchmarks.coverage.study import Answer, Cell, Family, grid
+from benchmarks.coverage.study import FEWER, Answer, Cell, Family, grid
 from evalsuite.stats import agreement, deviation, method_comparison, repeatability
+from evalsuite.stats._resampled import read
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
-from evalsuite.stats.measured_bootstrap import measured_bootstrap
+from evalsuite.stats.measured_bootstrap import measured_replicates
 
 PAGE = "measurement"
 CENTRE, BETWEEN, ERROR, BIAS = 50.0, 10.0, 2.5, 1.0
@@ -183,17 +184,9 @@ def _bootstrap(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[A
     metrics = [m for m in NAMES if m != "tdi" or cell.cases > 1]
     for design in with_draws(rng, cell, studies, 500):
         y, x = _pair(rng, design.patient, shape)
+        table = measured_replicates(design.draw, y, x, metrics, tolerance=TOLERANCE, coverage=COVERED)
         for method, title in METHODS.items():
-            made = measured_bootstrap(
-                design.draw,
-                y,
-                x,
-                metrics,
-                tolerance=TOLERANCE,
-                coverage=COVERED,
-                method=method,
-            )
-            for metric, e in zip(metrics, made, strict=True):
+            for metric, e in zip(metrics, read(table, method=method)[0], strict=True):
                 yield Answer(NAMES[metric] + _more(cell), title, t[metric], e)
 
 
@@ -232,7 +225,7 @@ FAMILIES = (
         name="passing-bablok large",
         page=PAGE,
         simulate=_passing,
-        cells=grid("passing-bablok large", n=(400,), settings=_NORMAL, piece=250),
+        cells=grid("passing-bablok large", n=(400,), settings=_NORMAL, studies=FEWER, piece=250),
         stage=5,
         first=2,
     ),
@@ -240,8 +233,9 @@ FAMILIES = (
         name="measurement bootstrap",
         page=PAGE,
         simulate=_bootstrap,
-        cells=grid("measurement bootstrap", n=(30, 100, 400), settings=_NORMAL, piece=250)
-        + grid("measurement bootstrap", n=(30, 100), cases=(4, 8), settings=_NORMAL, piece=250)
+        cells=grid("measurement bootstrap", n=(30, 100), cases=(1, 4), settings=_NORMAL, piece=250)
+        + grid("measurement bootstrap", n=(30, 100), cases=(8,), settings=_NORMAL, studies=FEWER, piece=250)
+        + grid("measurement bootstrap", n=(400,), settings=_NORMAL, studies=FEWER, piece=250)
         + grid("measurement bootstrap", n=(100,), settings=_ALL[1:], piece=250),
         stage=4,
         first=1,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coverage.designs import Population, Risks, patients, risk_population, risks, with_draws
-from benchmarks.coverage.study import Answer, Cell, Family, grid
+from benchmarks.coverage.study import FEWER, Answer, Cell, Family, grid
 from evalsuite.stats import calibration_error, decision_curve, roc, roc_operating
 from evalsuite.stats.bootstrap import FOLDED, binary_replicates, difference_estimate, estimates
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
@@ -294,7 +294,14 @@ FAMILIES = (
         name="bootstrap large",
         page=PAGE,
         simulate=_bootstrap,
-        cells=grid("bootstrap large", n=(2000,), prevalence=(0.02, 0.1, 0.5), settings=_CALIBRATED, piece=100),
+        cells=grid(
+            "bootstrap large",
+            n=(2000,),
+            prevalence=(0.02, 0.1, 0.5),
+            settings=_CALIBRATED,
+            studies=FEWER,
+            piece=100,
+        ),
         stage=4,
         first=4,
     ),
@@ -302,7 +309,8 @@ FAMILIES = (
         name="stratified",
         page=PAGE,
         simulate=_stratified,
-        cells=grid("stratified", n=(30, 100, 400), prevalence=(0.1, 0.5), piece=250, keep=_enough),
+        cells=grid("stratified", n=(30, 100), prevalence=(0.1, 0.5), piece=250, keep=_enough)
+        + grid("stratified", n=(400,), prevalence=(0.1, 0.5), studies=FEWER, piece=250),
         stage=4,
         first=3,
     ),
@@ -311,9 +319,9 @@ FAMILIES = (
         page=PAGE,
         simulate=_operating,
         cells=grid("operating", n=(100,), prevalence=(0.1, 0.5), piece=100)
-        + grid("operating", n=(400,), prevalence=(0.1, 0.5), studies=2_000, piece=50)
+        + grid("operating", n=(400,), prevalence=(0.1, 0.5), studies=FEWER, piece=50)
         + grid("operating", n=(30,), prevalence=(0.5,), piece=100)
-        + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), studies=2_000, piece=50),
+        + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), studies=FEWER, piece=50),
         stage=6,
         first=4,
     ),
@@ -341,7 +349,7 @@ FAMILIES = (
             n=(50,),
             prevalence=(0.3,),
             settings=tuple((("model", m), ("resamples", 200)) for m in ("calibrated", "miscalibrated")),
-            studies=4_000,
+            studies=FEWER,
             piece=50,
         ),
         stage=6,

@@ -10,11 +10,11 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from benchmarks.coverage.designs import Bools, Floats, Ints, alike, patients, with_draws
-from benchmarks.coverage.study import Answer, Cell, Family, grid
+from benchmarks.coverage.study import FEWER, Answer, Cell, Family, grid
 from evalsuite.stats import averages, multiclass, multilabel, ordinal
 from evalsuite.stats._resampled import read, replicated
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
-from evalsuite.stats.ordinal_bootstrap import ordinal_bootstrap, vus_bootstrap
+from evalsuite.stats.ordinal_bootstrap import ordinal_replicates, vus_replicates
 
 PAGE = "several"
 REPLICATES = 500
@@ -274,21 +274,12 @@ def _ordinal_bootstrap(cell: Cell, rng: np.random.Generator, studies: int) -> It
     for design in with_draws(rng, cell, studies, REPLICATES):
         device, reference, p = _graded(rng, design.patient, kind)
         grade, score = _three(rng, design.patient)
+        table = ordinal_replicates(design.draw, device, reference, 4, metrics, probability=p, threads=1)
+        volume = vus_replicates(design.draw, score, grade)
         for method, title in METHODS.items():
-            made = ordinal_bootstrap(
-                design.draw,
-                device,
-                reference,
-                4,
-                metrics,
-                probability=p,
-                method=method,
-                threads=1,
-            )[0]
-            for metric, e in zip(metrics, made, strict=True):
+            for metric, e in zip(metrics, read(table, method=method)[0], strict=True):
                 yield Answer(TABLE.get(metric, "RPS") + _more(cell), title, truth[metric], e)
-            e = vus_bootstrap(design.draw, score, grade, method=method)[0]
-            yield Answer("VUS" + _more(cell), title, vus_truth(), e)
+            yield Answer("VUS" + _more(cell), title, vus_truth(), read(volume, method=method)[0][0])
 
 
 _KINDS = tuple((("classes", kind),) for kind in SHARES)
@@ -309,8 +300,9 @@ FAMILIES = (
         name="ordinal bootstrap",
         page=PAGE,
         simulate=_ordinal_bootstrap,
-        cells=grid("ordinal bootstrap", n=(30, 100), cases=(4, 8), settings=_GRADED, piece=250)
-        + grid("ordinal bootstrap", n=(400,), cases=(4,), settings=_GRADED, piece=250),
+        cells=grid("ordinal bootstrap", n=(30, 100), cases=(4,), settings=_GRADED, piece=250)
+        + grid("ordinal bootstrap", n=(30, 100), cases=(8,), settings=_GRADED, studies=FEWER, piece=250)
+        + grid("ordinal bootstrap", n=(400,), cases=(4,), settings=_GRADED, studies=FEWER, piece=250),
         stage=4,
         first=2,
     ),
@@ -318,8 +310,9 @@ FAMILIES = (
         name="classes",
         page=PAGE,
         simulate=_several_classes,
-        cells=grid("classes", n=(30, 100, 400), settings=_KINDS, piece=250)
-        + grid("classes", n=(100,), cases=(4,), settings=_KINDS, piece=250),
+        cells=grid("classes", n=(30, 100), settings=_KINDS, piece=250)
+        + grid("classes", n=(400,), settings=_KINDS, studies=FEWER, piece=250)
+        + grid("classes", n=(100,), cases=(4,), settings=_KINDS, studies=FEWER, piece=250),
         stage=4,
         first=2,
     ),
@@ -336,7 +329,7 @@ FAMILIES = (
         name="classes large",
         page=PAGE,
         simulate=_several_classes,
-        cells=grid("classes large", n=(2000,), settings=_KINDS, studies=2_000, piece=50),
+        cells=grid("classes large", n=(2000,), settings=_KINDS, studies=1_000, piece=50),
         stage=5,
         first=4,
     ),

@@ -160,7 +160,8 @@ def truth_panel(
         "level": level,
         "unit": unit,
     }
-    unresolved = int((~_combine(filled, read, everyone, rule, ties)[1]).sum())
+    full, resolved = _combine(filled, read, everyone, rule, ties)
+    unresolved = int((~resolved).sum())
     alone = [_or_none(value(np.eye(m)[j], all_cases)) for j in range(m)]
     without = [_or_none(value(1.0 - np.eye(m)[j], all_cases)) if m > 1 else None for j in range(m)]
     point = value(everyone, all_cases) if n else math.nan
@@ -183,7 +184,8 @@ def truth_panel(
             for row, count in enumerate(counts):
                 weight = count[draw.patient].astype(np.float64)
                 both[start + row] = value(readers[start + row], weight)
-                cases[start + row] = value(everyone, weight)
+                seen = np.where(resolved, weight, 0.0)
+                cases[start + row] = statistic(full, seen) if seen.any() else math.nan
         made = {
             "both": _resampled(both, point, names["both"], level, bounds, fields),
             "cases": _resampled(cases, point, names["cases"], level, bounds, fields),
