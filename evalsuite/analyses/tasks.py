@@ -16,6 +16,7 @@ from evalsuite.analyses.generalisation import (
     generalise,
     sites_of,
 )
+from evalsuite.analyses.groups import differences_between_groups
 from evalsuite.analyses.linear import linear_range
 from evalsuite.analyses.measurement_population import MeasurementPopulation, build_measurement_population
 from evalsuite.analyses.metrics import COMPUTABLE
@@ -94,6 +95,9 @@ def evaluate_task(
         build = build_population if protocol.task.kind == "binary" else build_measurement_population
         population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
         results = _joined(results, *_sources(protocol, population, frame))
+    if protocol.analyses.group_differences is not None:
+        labels = assign_strata(frame, protocol.strata)
+        results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))
     return results
 
 

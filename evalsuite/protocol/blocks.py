@@ -1,4 +1,4 @@
-"""Settings of analyses that ask where a figure's variation comes from: reference panel, repeats, time, linearity."""
+"""Settings of analyses that ask where a figure's variation comes from: groups, reference panel, repeats, time, size."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ class TruthPanel(Block):
     )
     ties: Literal["exclude", "positive", "negative"] = Field(
         default="exclude", description="what a tied vote means; of no use for measurements"
+    )
+
+
+class GroupDifferences(Block):
+    """Groups of different patients: how far an endpoint of each lies from that of one of them; nothing is judged."""
+
+    stratum: Name = Field(description="name of the stratum whose groups are compared; a patient belongs to one group")
+    reference: Name = Field(description="the group that each of the others is compared with, as its cells have it")
+    endpoints: Several = Field(description="endpoints whose differences (of shares the ratios too) are estimated")
+    interval: Literal["newcombe", "miettinen-nurminen", "mee"] = Field(
+        default="newcombe",
+        description="of a difference of shares with one case per patient; of other figures the limits of both groups "
+        "are combined (square and add)",
+    )
+    ratio: Literal["koopman", "katz"] = Field(
+        default="koopman", description="interval of the ratio of two shares with one case per patient"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from evalsuite.protocol.blocks import Block, Change, LinearityStudy, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
@@ -382,6 +382,9 @@ class Analyses(Block):
         default=None, description="decision curves of a binary probability; drawn with these defaults if not given"
     )
     generalisation: Generalisation | None = Field(default=None, description="differences between sites, and new ones")
+    group_differences: GroupDifferences | None = Field(
+        default=None, description="differences and ratios between groups of different patients"
+    )
     weighting: Weighting | None = Field(default=None, description="figures for the population that was sampled")
     verification: Verification | None = Field(default=None, description="correction for partial verification")
     truth_panel: TruthPanel | None = Field(default=None, description="another panel for the reference standard")

@@ -10,7 +10,7 @@ from evalsuite.protocol.schema import StudyProtocol
 _KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
-    *("calibration", "utility", "generalisation", "weighting", "verification"),
+    *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity"),
 )
 #: What a figure is of, in tasks without weighted figures.

@@ -17,12 +17,12 @@ from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidenc
 #: Analyses that have tables of their own.
 _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
-    *("generalisation", "weighting", "verification_bias", "tipping_point"),
+    *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
-    *("comparison", "generalisation", "weighting", "verification_bias"),
+    *("comparison", "generalisation", "group_differences", "weighting", "verification_bias"),
     *("truth_panel", "variance_components", "linearity"),
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}

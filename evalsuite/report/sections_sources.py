@@ -177,7 +177,7 @@ def _linearity(material: Material) -> list[Block]:
         for index, f in found
     ]
     tests = [t for t in material.evidence.tests if t.endpoint == "linearity"]
-    said = "; ".join(f"{clean(t.name, longest=80)}: {_p_words(t)}" for t in tests)
+    said = "; ".join(f"{clean(t.name, longest=80)}: {p_words(t)}" for t in tests)
     text = (
         "A straight line and a cubic are fitted to device against reference; the deviation from linearity is the cubic "
         "less the line, in the unit of the device. The intervals of all levels hold together. Judge the deviation by "
@@ -208,7 +208,8 @@ def _linear_words(f: Finding) -> str:
     }.get(f.metric, metric_title(f.metric))
 
 
-def _p_words(t: TestOutcome) -> str:
+def p_words(t: TestOutcome) -> str:
+    """A p-value as printed, or why there is none."""
     if t.p_value is None:
         return f"no test ({clean(given(t.undefined, 'no reason recorded'), longest=80)})"
     return "p < 0.0001" if t.p_value < 0.0001 else f"p = {t.p_value:.4f}"

@@ -27,6 +27,7 @@ from evalsuite.report.material import (
     question,
 )
 from evalsuite.report.sections_classes import has_several, is_detection, too_few_of
+from evalsuite.report.sections_group_differences import group_differences
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Estimate, Finding
@@ -60,6 +61,7 @@ def strata(material: Material) -> Section:
     ]
     blocks += _forests(material, inside)
     blocks += _tables(material, inside)
+    blocks += group_differences(material)
     return Section(id="strata", number="", title="Groups", code="R14", blocks=tuple(blocks))
 
 

@@ -66,6 +66,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
                 "what": "how many cases without a reference must be wrong before a criterion fails",
             },
             {"name": "generalisation", "what": "differences between sites, a new site, the figures without each"},
+            {"name": "group_differences", "what": "differences and ratios between groups of different patients"},
             {"name": "weighting", "what": "figures weighted to the population that was sampled"},
             {"name": "truth_panel", "what": "the figures with other readers on the reference panel"},
             {"name": "change", "what": "agreement of change between two visits, and of the response it is called"},

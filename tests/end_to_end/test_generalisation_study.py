@@ -40,6 +40,11 @@ def write(study) -> None:
                 "weighting": {"stratum": "drawn"},
                 "verification": {"verified": "verified", "covariates": ["drawn"]},
                 "truth_panel": {"readers": ["r1", "r2", "r3"], "endpoints": ["discrimination", "sensitivity"]},
+                "group_differences": {
+                    "stratum": "site",
+                    "reference": "north",
+                    "endpoints": ["discrimination", "sensitivity"],
+                },
             },
         )
     )
@@ -59,7 +64,7 @@ def done(study, cli):
     return study
 
 
-def test_all_four_blocks_reach_evidence_and_report(done, cli):
+def test_all_blocks_reach_evidence_and_report(done, cli):
     evidence = json.loads((done.run / "evidence.json").read_text())
     found = evidence["findings"]
     by_analysis = {name: [f for f in found if f["analysis"] == name] for name in {f["analysis"] for f in found}}
@@ -104,6 +109,11 @@ def test_all_four_blocks_reach_evidence_and_report(done, cli):
         assert both["high"] - both["low"] > patients["high"] - patients["low"]
         assert {c for e, c in panel if e == endpoint} >= {"panel", "reader=r2", "without_reader=r3"}
 
+    apart = {(f["metric"], f["stratum"]["site"]): f for f in by_analysis["group_differences"]}
+    assert {metric for metric, _ in apart} == {"auroc_difference", "sensitivity_difference", "sensitivity_ratio"}
+    assert {site for _, site in apart} == {"south", "east", "west"}
+    assert all(f["reference_group"] == "north" for f in apart.values())
+
     sealed = json.loads((done.testset / "testset.lock.json").read_text())["columns"]["sealed"]
     assert {"verified", "drawn", "r1", "r2", "r3"} <= set(sealed)
     pages = sections(done)
@@ -132,6 +142,7 @@ def sections(study) -> list[str]:
         "weighted to the sampled population",
         "Correction for partial verification",
         "Performance against the reference panel",
+        "Differences and ratios between groups, against north",
         "Tipping points",
     ):
         assert any(words in c for c in captions), words

@@ -145,3 +145,25 @@ def test_the_case_table_template_has_every_column_an_analysis_names():
     assert wanted <= set(header.split(","))
     assert dict(zip(header.split(","), first.split(","), strict=True))["reader_1"] == "1"
     assert set(analysis_columns(study)) == wanted - {"sample_weight"} | {"sex"}
+
+
+# --- differences between groups ---------------------------------------------------------------------------------------
+
+
+def groups(**changes: Any) -> dict[str, Any]:
+    return {"group_differences": {"stratum": "site", "reference": "a", "endpoints": ["area", "brier"], **changes}}
+
+
+def test_differences_between_groups_are_of_one_stratum_and_of_figures_that_have_them() -> None:
+    asked = parse(groups()).analyses.group_differences
+    assert asked is not None
+    assert (asked.interval, asked.ratio) == ("newcombe", "koopman")
+    path = "analyses.group_differences"
+    assert only(groups(stratum="cite")).where == f"{path}.stratum"
+    assert "site, sex" in str(only(groups(stratum="both")).hint)
+    assert only(groups(endpoints=["area", "aera"])).where == f"{path}.endpoints[1]"
+    assert "twice" in only(groups(endpoints=["area", "area"])).what
+    error = {"name": "error", "metric": "ece"}
+    problem = only(groups(endpoints=["error"]), endpoints=[*BASE["endpoints"], error])
+    assert problem.where == f"{path}.endpoints[0]"
+    assert "'ece'" in problem.what
