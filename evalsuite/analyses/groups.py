@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -82,7 +82,6 @@ def _compared(
     endpoint: Endpoint, asked: GroupDifferences, first: Finding, second: Finding, *, shared: bool
 ) -> Iterator[Finding]:
     a, b = first.estimate, second.estimate
-    together = {"level": a.level, "unit": a.unit}
     counts = _independent(endpoint, first, second)
     if shared:
         yield _finding(first, asked, SUFFIX, _without_interval(mover_difference(a, b)))
@@ -90,11 +89,11 @@ def _compared(
     if counts is None:
         yield _finding(first, asked, SUFFIX, mover_difference(a, b))
         return
-    people = {"n_patients": counts[1] + counts[3]}
-    of: Callable[..., Estimate] = difference
-    yield _finding(first, asked, SUFFIX, of(*counts, method=asked.interval, **together, **people))
-    of = ratio
-    yield _finding(first, asked, RATIO, of(*counts, method=asked.ratio, **together, **people))
+    people = counts[1] + counts[3]
+    gap = difference(*counts, method=asked.interval, level=a.level, unit=a.unit, n_patients=people)
+    yield _finding(first, asked, SUFFIX, gap)
+    over = ratio(*counts, method=asked.ratio, level=a.level, unit=a.unit, n_patients=people)
+    yield _finding(first, asked, RATIO, over)
 
 
 def _without_interval(e: Estimate) -> Estimate:
