@@ -14,6 +14,7 @@ from evalsuite.stats._rank import Placements, placements
 from evalsuite.stats.roc_operating import partial_auroc_value
 
 FigureOfMerit = Literal["auroc", "sensitivity", "specificity", "partial_auroc", "mean"]
+Figure = FigureOfMerit | Literal["lroc", "afroc", "wafroc", "afroc1", "wafroc1"]
 Covariance = Literal["jackknife", "delong", "unbiased", "bootstrap"]
 
 
@@ -91,7 +92,7 @@ class ReaderFigures:
 
     value: FloatArray
     covariance: FloatArray
-    figure: FigureOfMerit
+    figure: Figure
     method: str
 
 
