@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+from evalsuite.protocol.jsonschema_inputs import case_row, model_facts
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.types import (
     CASE_STATUSES,
@@ -547,7 +548,9 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "seal": _seal,
     "ledger": _ledger,
     "frozen": _frozen,
+    "cases": lambda: {"$schema": DIALECT, **case_row()},
     "predictions": _predictions,
+    "model": lambda: {"$schema": DIALECT, **model_facts()},
     "envelope": _envelope,
     "location": _location,
     "store": _store,

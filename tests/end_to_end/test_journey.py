@@ -204,6 +204,7 @@ def test_published_schemas_accept_what_is_written(locked, cli):
         "verdict": s.run / "verdict.json",
         "record": s.run / "record.json",
         "seal": s.run / "SEAL.json",
+        "model": s.run / "model.json",
         "lock": s.run / "testset.lock.json",
         "frozen": s.frozen / "freeze.json",
         "location": s.testset / "location.json",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import re
 from dataclasses import fields
@@ -16,6 +18,7 @@ from evalsuite.judging import judge
 from evalsuite.protocol.freeze import freeze
 from evalsuite.protocol.jsonschema import SCHEMAS, json_schema
 from evalsuite.protocol.load import load_protocol, normalised_dict, protocol_digest, shipped_protocols
+from evalsuite.protocol.template import case_table_template
 from evalsuite.record import ledger
 from evalsuite.record.seal import write_seal
 from evalsuite.types import Account, CriterionResult, Curve, Estimate, Evidence, Finding, TestOutcome, Verdict
@@ -234,6 +237,14 @@ def test_a_row_of_recorded_predictions() -> None:
     assert check("predictions", {"case_id": "1", "status": "failed", "p_malignant": None}) == []
     assert check("predictions", {"p_malignant": 0.3}) == ["$: case_id missing"]
     assert check("predictions", {"case_id": "1", "p_malignant": "high"}) != []
+
+
+@pytest.mark.parametrize("name", sorted(shipped_protocols()))
+def test_the_rows_of_a_case_table_template(name: str) -> None:
+    for row in csv.DictReader(io.StringIO(case_table_template(load_protocol(name)))):
+        assert check("cases", row) == []
+        assert check("cases", {**row, "case_id": ""}) == ["$.case_id: too short"]
+        assert check("cases", {**row, "reference_status": "unsure"}) != []
 
 
 def test_a_lock(tmp_path: Path) -> None:
