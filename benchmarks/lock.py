@@ -1,18 +1,20 @@
 """How fast a test set is locked and verified, beside `sha256sum` on all processors: GB/s, medians, and the ratio.
 
-    python benchmarks/lock.py [--megabytes 5000] [--file-megabytes 8] [--repeats 3]
+    python benchmarks/lock.py [--megabytes 5000] [--repeats 3]
 
-The files are random bytes in a temporary folder. "Warm": they lie in the page cache when they are read, so this
-measures hashing and everything around it. "Cold": they were written out and dropped from the cache just before, so this
-measures the disk too. A second table has the same for many small files.
+Four sets: files of 10 MB, of 0.5 MB and of 50 kB with random bytes, and CT slices in DICOM (0.5 MB, a header of a
+hundred elements). "Warm": they lie in the page cache when they are read, so this measures hashing and everything around
+it. "Cold": they were written out and dropped from the cache just before, so this measures the disk too.
 
-The lock decodes what it decodes by default: 200 of the large files, all of the small ones (under 1 GB in all); random
-bytes are no image and fail at once. Nothing is asserted.
+The lock decodes what it decodes by default: 200 images of the sets of 5 GB, all of the small files (under 1 GB in all);
+random bytes are no image and fail at once. Each round measures every row once, so that a busy moment hits all of them;
+the tables show medians. Nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import shutil
@@ -23,35 +25,56 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evalsuite.record.digest import hash_files, usable_cpus
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from evalsuite.record.digest import usable_cpus
 from evalsuite.testset import IntakeOptions, lock_testset, open_testset
 from evalsuite.testset.intake import DecodeCheck
 
 UTC = "2026-01-01T00:00:00Z"
 
 
-def make(folder: Path, n_files: int, size: int) -> Path:
-    """A case table of `n_files` images of `size` random bytes each."""
+def make(folder: Path, n_files: int, content: bytes, suffix: str) -> Path:
+    """A case table of `n_files` images that differ in their last eight bytes."""
     images = folder / "images"
     images.mkdir(parents=True)
-    block = random.Random(1).randbytes(size)
     for i in range(n_files):
-        head = i.to_bytes(8, "big")
-        (images / f"{i:06d}.bin").write_bytes((head + block)[:size])
-    rows = "".join(f"c{i},images/{i:06d}.bin,{i % 2}\n" for i in range(n_files))
+        (images / f"{i:06d}{suffix}").write_bytes(content[:-8] + i.to_bytes(8, "big"))
+    rows = "".join(f"c{i},images/{i:06d}{suffix},{i % 2}\n" for i in range(n_files))
     (folder / "cases.csv").write_text("case_id,image,malignant\n" + rows)
     return folder / "cases.csv"
 
 
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall time of `repeats` calls, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def ct_slice() -> bytes:
+    """A CT slice of 512 by 512 pixels with a header as scanners write it: a hundred elements, some of them private."""
+    y, x = np.mgrid[:512, :512] / 511
+    noise = np.random.default_rng(1).normal(0, 10, (512, 512))
+    pixels = (1000 * np.sin(5 * x) * np.cos(4 * y) + noise).astype(np.int16)
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4"
+    data.StudyInstanceUID, data.SeriesInstanceUID, data.Modality = "1.2.3.1", "1.2.3.2", "CT"
+    data.PatientID, data.PatientSex, data.PatientAge, data.BodyPartExamined = "p1", "F", "061Y", "CHEST"
+    data.Manufacturer, data.ManufacturerModelName, data.SoftwareVersions = "ACME", "CT 1", ["a1", "b2"]
+    data.ImageType, data.StudyDate, data.StudyTime = ["ORIGINAL", "PRIMARY", "AXIAL"], "20250101", "101112.123"
+    data.KVP, data.ExposureTime, data.XRayTubeCurrent, data.Exposure = "120", "500", "200", "100"
+    data.ConvolutionKernel, data.FilterType, data.SliceThickness = "B30f", "BODY", "1.25"
+    data.PixelSpacing, data.ImagePositionPatient = [0.7, 0.7], [-179.0, -179.0, 12.5]
+    data.ImageOrientationPatient, data.PatientPosition, data.InstanceNumber = [1, 0, 0, 0, 1, 0], "HFS", "7"
+    data.RescaleSlope, data.RescaleIntercept, data.WindowCenter, data.WindowWidth = "1", "-1024", "40", "400"
+    block = data.private_block(0x0099, "ACME", create=True)
+    for i in range(60):
+        block.add_new(i, "LO", f"private value {i}")
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.Rows = data.Columns = 512
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+    data.PixelData = pixels.tobytes()
+    target = io.BytesIO()
+    data.save_as(target, enforce_file_format=True)
+    return target.getvalue()
 
 
 def drop_from_cache(files: list[Path]) -> None:
@@ -65,17 +88,16 @@ def drop_from_cache(files: list[Path]) -> None:
             os.close(descriptor)
 
 
-def cold_seconds(work: Callable[[], object], files: list[Path]) -> float:
-    """Wall time of one call whose files are not in the page cache."""
-    drop_from_cache(files)
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def measure(title: str, folder: Path, n_files: int, size: int, repeats: int) -> None:
+def measure(title: str, folder: Path, n_files: int, content: bytes, suffix: str, repeats: int) -> None:
     """Print one table."""
-    table = make(folder, n_files, size)
+    table = make(folder, n_files, content, suffix)
     files = sorted((folder / "images").iterdir())
     listing = b"\0".join(os.fsencode(f) for f in files)
     cpus = usable_cpus()
@@ -94,48 +116,51 @@ def measure(title: str, folder: Path, n_files: int, size: int, repeats: int) -> 
         shutil.rmtree(folder / "set", ignore_errors=True)
         lock_testset(table, folder / "set", actor="benchmark", utc=UTC, intake=IntakeOptions(decode=decode))
 
-    def opened() -> None:
-        open_testset(folder / "set")
-
-    cold = {
-        f"sha256sum, xargs -P {cpus}": cold_seconds(lambda: by_xargs("sha256sum"), files),
-        "lock_testset": cold_seconds(lock, files),
-        "open_testset": cold_seconds(opened, files),
-    }
-    seconds = {f"sha256sum, xargs -P {cpus}": median_seconds(lambda: by_xargs("sha256sum"), repeats)}
+    rows: dict[str, Callable[[], object]] = {f"sha256sum, xargs -P {cpus}": lambda: by_xargs("sha256sum")}
     if shutil.which("openssl"):
         # coreutils built without OpenSSL does not use the processor's SHA instructions: a fairer peer
-        seconds[f"openssl, xargs -P {cpus}"] = median_seconds(lambda: by_xargs("openssl", "dgst", "-sha256"), repeats)
-    seconds |= {
-        "hash_files": median_seconds(lambda: hash_files(files), repeats),
-        "lock_testset": median_seconds(lock, repeats),
-        "  nothing decoded": median_seconds(lambda: lock("none"), repeats),
-        "open_testset": median_seconds(opened, repeats),
+        rows[f"openssl, xargs -P {cpus}"] = lambda: by_xargs("openssl", "dgst", "-sha256")
+    rows |= {
+        "lock, nothing decoded": lambda: lock("none"),
+        "lock": lock,
+        "verify": lambda: open_testset(folder / "set"),
     }
-    gigabytes = n_files * size / 1e9
-    print(f"\n{title}: {n_files} files of {size / 1e6:g} MB, {gigabytes:.2f} GB, {cpus} processors, {repeats} repeats")
-    for state, found in (("warm, median", seconds), ("cold, once", cold)):
+    cold = {}
+    for name, work in rows.items():
+        if not name.startswith("openssl"):
+            drop_from_cache(files)
+            cold[name] = seconds_of(work)
+    warm: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(repeats):
+        for name, work in rows.items():
+            warm[name].append(seconds_of(work))
+    gigabytes = n_files * len(content) / 1e9
+    size = f"{n_files:,} files of {len(content) / 1e6:.2g} MB, {gigabytes:.2f} GB"
+    print(f"\n{title}: {size}, {cpus} processors, {repeats} repeats, load average {os.getloadavg()[0]:.0f}")
+    for state, found in (("warm, median", {n: statistics.median(s) for n, s in warm.items()}), ("cold, once", cold)):
         reference = next(iter(found.values()))
         print(f"{state:<24}{'s':>10}{'GB/s':>8}{'speed / sha256sum':>20}")
         for name, value in found.items():
-            print(f"{name:<24}{value:>10.3f}{gigabytes / value:>8.2f}{reference / value:>20.2f}")
+            print(f"{name:<24}{value:>10.3f}{gigabytes / value:>8.2f}{reference / value:>20.2f}", flush=True)
     shutil.rmtree(folder)
 
 
 def main() -> None:
-    """Parse the options and print both tables."""
+    """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=int, default=5000, help="size of the data in the first table")
-    parser.add_argument("--file-megabytes", type=float, default=8.0, help="size of one file in the first table")
+    parser.add_argument("--megabytes", type=int, default=5000, help="size of each set, but that of small files")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    size = int(options.file_megabytes * 1e6)
+    megabytes, bytes_of = options.megabytes, random.Random(1).randbytes
     print("# Locking beside sha256sum\n\n```")
     with tempfile.TemporaryDirectory() as scratch:
-        measure(
-            "Large files", Path(scratch) / "large", max(1, int(options.megabytes * 1e6) // size), size, options.repeats
-        )
-        measure("Small files", Path(scratch) / "small", max(1, options.megabytes * 4 // 5), 50_000, options.repeats)
+        for title, n_files, content, suffix in (
+            ("Large files", megabytes // 10, bytes_of(10_000_000), ".bin"),
+            ("Half-megabyte files", megabytes * 2, bytes_of(500_000), ".bin"),
+            ("Small files", megabytes * 4 // 5, bytes_of(50_000), ".bin"),
+            ("CT slices in DICOM", megabytes * 2, ct_slice(), ".dcm"),
+        ):
+            measure(title, Path(scratch) / suffix[1:], max(1, n_files), content, suffix, options.repeats)
     print("```")
 
 

@@ -15,7 +15,7 @@ def case_row() -> Schema:
     said = {
         "case_id": "unique",
         "patient_id": "all cases of one patient have the same; empty: a patient of its own",
-        "image": "path relative to the table, or absolute; a folder for a DICOM series; absent where outputs are recorded",
+        "image": "path, relative to the table or absolute; a folder for a DICOM series",
         "study_id": "pseudonym",
         "site": "where the case comes from",
         "acquired_at": "date or time",
