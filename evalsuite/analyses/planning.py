@@ -11,18 +11,22 @@ import numpy as np
 from scipy.special import ndtri
 
 from evalsuite.protocol.comparisons import compared_metric, criteria
-from evalsuite.protocol.planning import Assumption, Plan
+from evalsuite.protocol.planning import Assumption, Plan, ReaderPilot, is_reader_gain
 from evalsuite.protocol.schema import Comparison, Criterion, Endpoint, StudyProtocol
 from evalsuite.stats.differences import tango_score
+from evalsuite.stats.obuchowski_rockette import VarianceParts
 from evalsuite.stats.planning import (
     Bound,
     auroc_power,
     cases_for_paired,
     cases_for_proportion,
+    cases_for_readers,
     half_width,
     paired_power,
     positives_for_auroc,
     proportion_power,
+    reader_power,
+    simulated_reader_power,
 )
 from evalsuite.stats.proportions import ProportionMethod, proportion_interval
 from evalsuite.stats.roc import auroc
@@ -47,7 +51,8 @@ class Planned:
 
     `needed` cases of the kind `counted` reach the goal with the planned power, `cases` in all at the planned
     prevalence, with design effect and attrition. `power` and `half_width` are those of the planned counts, None where
-    there are none. `reason` says why something is missing.
+    there are none. `reason` says why something is missing. `by_readers` pairs numbers of readers with the cases they
+    take, None where no number of cases is enough.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Planned:
     half_width: float | None = None
     method: str = ""
     reason: str = ""
+    by_readers: tuple[tuple[int, int | None], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {f: getattr(self, f) for f in self.__slots__}
@@ -144,6 +150,8 @@ def _endpoint_row(
         assumed=None if assumed is None else assumed.value, goal=_goal(endpoint.criterion), counted=counted,
         planned=_counts(plan)[counted],
     )  # fmt: skip
+    if is_reader_gain(endpoint.metric):
+        return _readers_row(protocol, row, endpoint.criterion, assumed, plan, level)
     if not area and endpoint.metric not in COUNTED:
         return replace(row, reason=f"no formula for {endpoint.metric}: plan it by simulation")
     if assumed is None:
@@ -194,6 +202,44 @@ def _area_row(row: Planned, criterion: Criterion | None, plan: Plan, value: floa
         value, criterion.value, negatives_per_positive=(1.0 - share) / share, power=plan.power, level=level
     )
     return _with_cases(row, needed, plan)
+
+
+_READERS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
+
+
+def _readers_row(
+    protocol: StudyProtocol, row: Planned, criterion: Criterion | None, assumed: Assumption | None, plan: Plan,
+    level: float,
+) -> Planned:  # fmt: skip
+    study = protocol.readers
+    if study is None or study.generalise != "readers_and_cases" or study.method != "obuchowski_rockette":
+        return replace(row, reason="planned for random readers and cases and the Obuchowski-Rockette analysis only")
+    if assumed is None or assumed.pilot is None or plan.readers is None:
+        return replace(row, reason="no gain, pilot study and number of readers are assumed: plan.assume, plan.readers")
+    if criterion is None or criterion.bound != "lower" or criterion.op not in _ABOVE:
+        return replace(row, reason="no goal on the lower bound")
+    pilot, difference = _pilot(assumed.pilot), assumed.value - criterion.value
+    common: dict[str, Any] = {"pilot_cases": assumed.pilot.cases, "difference": difference, "level": level}
+    method = f"Hillis, Obuchowski & Berbaum (2011), {plan.readers} readers, cases of both classes as in the pilot"
+    row = replace(row, method=method)
+    if difference <= 0.0:
+        return _with_cases(row, None, plan)
+    row = _with_cases(row, cases_for_readers(pilot, readers=plan.readers, power=plan.power, **common), plan)
+    n = _effective(row.planned, plan)
+    if n:
+        row = replace(row, power=reader_power(pilot, readers=plan.readers, cases=n, **common).power)
+    each = {k: cases_for_readers(pilot, readers=k, power=plan.power, **common) for k in {*_READERS, plan.readers}}
+    return replace(
+        row, by_readers=tuple((k, None if n is None else _collected(n, plan)) for k, n in sorted(each.items()))
+    )
+
+
+def _pilot(pilot: ReaderPilot) -> VarianceParts:
+    between = pilot.cov2 - pilot.cov3
+    return VarianceParts(
+        ms_treatment=None, ms_reader=None, error=pilot.error, cov1=pilot.cov1, cov2=pilot.cov2, cov3=pilot.cov3,
+        ms_treatment_reader=pilot.treatment_reader + pilot.error - pilot.cov1 - between, n_treatments=2,
+    )  # fmt: skip
 
 
 def _of_comparison(protocol: StudyProtocol, comparison: Comparison, level: float) -> Planned:
@@ -256,10 +302,15 @@ def _effective(n: int | None, plan: Plan) -> int | None:
     return None if n is None else max(int(n * (1.0 - plan.attrition) / plan.design_effect + 1e-9), 0)
 
 
+def _collected(n: int, plan: Plan) -> int:
+    """Cases to collect for so many independent ones."""
+    return math.ceil(n * plan.design_effect / (1.0 - plan.attrition) - 1e-9)
+
+
 def _with_cases(row: Planned, needed: int | None, plan: Plan) -> Planned:
     if needed is None:
         return replace(row, reason="the assumed value does not clear the goal, whatever the number of cases")
-    collected = math.ceil(needed * plan.design_effect / (1.0 - plan.attrition) - 1e-9)
+    collected = _collected(needed, plan)
     share = _prevalence(plan)
     of_kind = {"cases": 1.0, "positives": share, "negatives": None if share is None else 1.0 - share}[row.counted]
     return replace(row, needed=collected, cases=None if of_kind is None else math.ceil(collected / of_kind - 1e-9))
@@ -271,6 +322,12 @@ def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
     level, (_, goal, method) = planning_level(protocol)[0], _asked(protocol, row)
     assert row.assumed is not None
     effective = max(_effective(n, plan) or 0, 1)
+    if is_reader_gain(row.metric):
+        pilot, readers = _reader_assumptions(plan, row)
+        return reader_power(
+            _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=effective, difference=row.assumed - goal,
+            level=level,
+        ).power  # fmt: skip
     if row.metric in _AREAS:
         share = _prevalence(plan) or 0.5
         return auroc_power(effective, effective * (1.0 - share) / share, row.assumed, goal, level=level)
@@ -280,6 +337,13 @@ def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
         return paired_power(effective, row.assumed, discordant, -goal, level=level)
     bound: Bound = "upper" if row.goal.startswith("upper") else "lower"
     return proportion_power(effective, row.assumed, goal, bound=bound, level=level, method=method)
+
+
+def _reader_assumptions(plan: Plan, row: Planned) -> tuple[ReaderPilot, int]:
+    pilot = plan.assume[row.name].pilot
+    assert pilot is not None, "a row that needs cases has one"
+    assert plan.readers is not None, "a row that needs cases has them"
+    return pilot, plan.readers
 
 
 def _asked(protocol: StudyProtocol, row: Planned) -> tuple[str, float, Any]:
@@ -305,6 +369,12 @@ def simulate_row(protocol: StudyProtocol, row: Planned, studies: int, rng: np.ra
         return None
     level, (bound, goal, method) = planning_level(protocol)[0], _asked(protocol, row)
     n = max(_effective(row.needed, plan) or 0, 2)
+    if is_reader_gain(row.metric):
+        pilot, readers = _reader_assumptions(plan, row)
+        return simulated_reader_power(
+            _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=n, difference=row.assumed - goal,
+            studies=studies, rng=rng, level=level,
+        )  # fmt: skip
     if row.metric in _AREAS:
         share = _prevalence(plan) or 0.5
         return _simulated_areas(n, round(n * (1.0 - share) / share), row.assumed, goal, level, studies, rng)

@@ -66,6 +66,10 @@ def _shown(made: StudyPlan) -> None:
             console.print(Text(f"  {row.name}: {row.reason}", style="dim"))
         elif row.name in made.simulated:
             console.print(Text(f"  {row.name}: {made.simulated[row.name]:.1%} of the simulated studies", style="dim"))
+    for row in made.rows:
+        if row.by_readers:
+            each = (f"{k} readers {'never' if n is None else f'{n:,}'}" for k, n in row.by_readers)
+            console.print(Text(f"  {row.name}, cases it takes with: " + " · ".join(each), style="dim"))
     for line in made.assumptions:
         console.print(f"  {line}")
     for warning in made.warnings:

@@ -14,12 +14,28 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+class ReaderPilot(Block):
+    """Variance components of readers' figures in an earlier reader study: what Obuchowski-Rockette estimates print."""
+
+    cases: Count = Field(description="cases of that study, of both classes as the planned one will have them")
+    treatment_reader: Annotated[float, Field(ge=0.0)] = Field(
+        description="variance of the treatment's effect over readers; 0 where it was estimated below"
+    )
+    error: Annotated[float, Field(gt=0.0)] = Field(description="variance of one reader's figure over cases")
+    cov1: Annotated[float, Field(ge=0.0)] = Field(description="covariance: the same reader, two treatments")
+    cov2: Annotated[float, Field(ge=0.0)] = Field(description="covariance: two readers, the same treatment")
+    cov3: Annotated[float, Field(ge=0.0)] = Field(description="covariance: two readers, two treatments")
+
+
 class Assumption(Block):
     """What is expected of the device, for one endpoint or comparison."""
 
     value: float = Field(
-        gt=-1.0, lt=1.0, description="true value assumed; of a comparison the difference, candidate minus baseline"
-    )
+        gt=-1.0, lt=1.0,
+        description="true value assumed; of a comparison the difference, candidate minus baseline; of a reader study's "
+        "gain the gain",
+    )  # fmt: skip
+    pilot: ReaderPilot | None = Field(default=None, description="of a reader study's gain: an earlier study")
     discordant: Share | None = Field(
         default=None, description="share of cases on which candidate and baseline disagree, for a comparison of calls"
     )
@@ -45,6 +61,7 @@ class Plan(Block):
     attrition: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.0, description="share of cases lost before analysis"
     )
+    readers: Annotated[int, Field(ge=2)] | None = Field(default=None, description="readers of a reader study")
     assume: dict[str, Assumption] = Field(
         default_factory=dict, description="by endpoint or comparison, e.g. `{sensitivity: {value: 0.92}}`"
     )
@@ -55,13 +72,24 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
+class _Endpoint(_Named, Protocol):
+    @property
+    def metric(self) -> str: ...
+
+
+def is_reader_gain(metric: str) -> bool:
+    """Whether a metric is a gain of readers, which may be below 0 and is planned from a pilot."""
+    return metric.startswith("reader_") and metric.endswith("_gain")
+
+
 def plan_problems(
-    plan: Plan | None, endpoints: Iterable[_Named], comparisons: Iterable[_Named], unreadable: str
+    plan: Plan | None, endpoints: Iterable[_Endpoint], comparisons: Iterable[_Named], unreadable: str
 ) -> Iterator[Problem]:
     """Assumptions about what the protocol does not ask, or that cannot be true."""
     if plan is None:
         return
-    single, paired = {e.name for e in endpoints}, {c.name for c in comparisons}
+    metrics = {e.name: e.metric for e in endpoints}
+    single, paired = set(metrics), {c.name for c in comparisons}
     if unreadable in single | paired:
         return
     for name, assumed in plan.assume.items():
@@ -69,7 +97,12 @@ def plan_problems(
         if name not in single | paired:
             known = ", ".join(sorted(single | paired))
             yield Problem(f"unknown endpoint '{name}'", path, f"declared: {known}")
-        elif name in single and not 0.0 < assumed.value < 1.0:
+        elif assumed.pilot is not None and not is_reader_gain(metrics.get(name, "")):
+            yield Problem("a pilot of readers belongs to a reader_…_gain", f"{path}.pilot", "take it out")
+        elif assumed.pilot is not None and assumed.pilot.error <= assumed.pilot.cov1:
+            what = "the covariance of one reader's two figures is no smaller than their variance"
+            yield Problem(what, f"{path}.pilot.cov1", "below error")
+        elif name in single and not is_reader_gain(metrics[name]) and not 0.0 < assumed.value < 1.0:
             yield Problem(f"{assumed.value:g} is no share or area to plan for", f"{path}.value", "between 0 and 1")
         elif name in single and assumed.discordant is not None:
             yield Problem("discordant belongs to a comparison", f"{path}.discordant", "take it out")

@@ -25,15 +25,13 @@ def sample_size(material: Material) -> list[Heading | Table | Prose]:
     for f in needed:
         assumed = plan.assume[f.endpoint]
         reached = power.get((f.endpoint, f.condition))
-        size = "none" if f.estimate.value is None else format_count(int(f.estimate.value))
+        size = None if f.estimate.value is None else int(f.estimate.value)
         rows.append(
             Row(
                 cells=(
                     Cell(text=clean(f.endpoint, longest=90), sub=clean(f.condition or "", longest=90)),
                     Cell(text=f"{assumed.value:g}", sub=clean(assumed.source or "no source given", longest=120)),
-                    Cell(
-                        text="none" if size is None else format_count(int(size)), sub=clean(f.estimate.undefined or "")
-                    ),
+                    Cell(text="none" if size is None else format_count(size), sub=clean(f.estimate.undefined or "")),
                     Cell(text=format_count(f.estimate.n)),
                     Cell(text="–" if reached is None else f"{format_percent(reached)} %"),
                 )

@@ -6,6 +6,8 @@ import json
 
 import yaml
 
+from evalsuite.report.format import format_count
+
 from .conftest import protocol_text
 
 PLAN = {
@@ -70,7 +72,9 @@ def test_goals_that_are_not_above_the_assumption_have_no_size(tmp_path, cli):
 
 def test_the_report_prints_the_plan_beside_what_the_set_holds(study, cli):
     text = yaml.safe_load(study.protocol.read_text())
-    study.protocol.write_text(yaml.safe_dump({**text, "plan": PLAN}, sort_keys=False))
+    # One size of several thousands, and a goal that no size reaches.
+    assume = {"discrimination": {"value": 0.5}, "sensitivity": {"value": 0.53, "source": "tuning set"}}
+    study.protocol.write_text(yaml.safe_dump({**text, "plan": {**PLAN, "assume": assume}}, sort_keys=False))
     assert cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset).code == 0
     done = cli("run", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.run)
     assert done.code == 1, done.err
@@ -78,4 +82,53 @@ def test_the_report_prints_the_plan_beside_what_the_set_holds(study, cli):
     assert "Sample size" in page
     assert "tuning set" in page
     findings = json.loads((study.run / "evidence.json").read_text())["findings"]
+    sizes = {f["endpoint"]: f["estimate"] for f in findings if f["metric"] == "cases_needed"}
+    assert sizes["sensitivity"]["value"] >= 1000
+    assert format_count(int(sizes["sensitivity"]["value"])) in page
+    assert sizes["discrimination"]["undefined"] in page
     assert {f["metric"] for f in findings if f["analysis"] == "planning"} == {"cases_needed", "planned_power"}
+
+
+READERS = {
+    "id": "readers",
+    "kind": "reader_study",
+    "readers": {"test": "aided", "control": "unaided"},
+    "missing_reference": {"primary": "exclude"},
+    "endpoints": [
+        {"name": "gain", "metric": "reader_auroc_gain", "role": "primary",
+         "criterion": {"bound": "lower", "op": ">", "value": 0.0}},
+        {"name": "aided", "metric": "reader_auroc"},
+    ],
+    "plan": {
+        "readers": 6, "cases": 251,
+        # RJafroc on Van Dyke's study, difference 0.05, 6 readers: 251 cases have a power of 0.892, 170 of 0.802.
+        "assume": {"gain": {"value": 0.05, "source": "Van Dyke's study", "pilot": {
+            "cases": 114, "treatment_reader": 0.00020040252, "error": 0.00080228827, "cov1": 0.00034661371,
+            "cov2": 0.00034407483, "cov3": 0.00023902837}}},
+    },
+}  # fmt: skip
+
+
+def test_readers_and_cases_are_planned_from_a_pilot(tmp_path, cli):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(protocol_text(**READERS))
+    done = cli("plan", path, "--simulate", "20000", "--json")
+    assert done.code == 0, done.err
+    row = next(r for r in done.json()["endpoints"] if r["name"] == "gain")
+    assert row["needed"] == 170
+    assert abs(row["power"] - 0.89228) < 1e-4
+    assert abs(done.json()["simulated"]["gain"] - 0.8016) < 0.02
+    cases = dict(row["by_readers"])
+    assert cases[6] == 170
+    assert cases[20] < cases[8] < cases[6]
+    assert cases[3] is None, "the readers' own differences alone hide a gain of 0.05 from three readers"
+    assert "readers never" in cli("plan", path).out
+    for change, said in (
+        ({"value": 1.5}, "less than 1"),
+        ({"pilot": {**READERS["plan"]["assume"]["gain"]["pilot"], "cov1": 0.01}}, "no smaller than their variance"),
+    ):
+        plan = {**READERS["plan"], "assume": {"gain": {**READERS["plan"]["assume"]["gain"], **change}}}
+        path.write_text(protocol_text(**{**READERS, "plan": plan}))
+        done = cli("plan", path)
+        assert done.code == 2
+        assert said in done.err
