@@ -12,7 +12,9 @@ Role = Literal["primary", "secondary", "exploratory", "descriptive"]
 Outcome = Literal["met", "not_met", "inconclusive"]
 CaseStatus = Literal["ok", "rejected", "failed", "indeterminate", "reference_equivocal", "reference_missing"]
 ReferenceClass = Literal["positive", "negative", "known", "equivocal", "missing"]
-CurveKind = Literal["roc", "pr", "reliability", "froc", "net_benefit", "histogram", "bland_altman", "scatter"]
+CurveKind = Literal[
+    "roc", "pr", "reliability", "froc", "net_benefit", "histogram", "bland_altman", "scatter", "wait_saved"
+]
 
 CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)
 OUTPUT_STATUSES: tuple[CaseStatus, ...] = ("ok", "rejected", "failed", "indeterminate")

@@ -27,6 +27,7 @@ from evalsuite.analyses.repeats import spread_of_repeats
 from evalsuite.analyses.several import Studied
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
+from evalsuite.analyses.triage import triage_figures
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
 from evalsuite.protocol.readers import READER_METRICS
@@ -155,6 +156,7 @@ def _joined(results: Results, *added: Results) -> Results:
     return replace(
         results,
         findings=(*results.findings, *(f for more in added for f in more.findings)),
+        curves=(*results.curves, *(c for more in added for c in more.curves)),
         tests=(*results.tests, *(t for more in added for t in more.tests)),
         notes=(*results.notes, *(n for more in added for n in more.notes)),
     )
@@ -163,7 +165,7 @@ def _joined(results: Results, *added: Results) -> Results:
 def _beside(protocol: StudyProtocol) -> bool:
     """Whether the protocol asks for anything beside performance, calibration and comparison."""
     a = protocol.analyses
-    asked = (a.generalisation, a.weighting, a.verification)
+    asked = (a.generalisation, a.weighting, a.verification, a.triage)
     return any(block is not None for block in asked) or protocol.missing_reference.primary == "tipping_point"
 
 
@@ -188,4 +190,5 @@ def _with_the_others(
         tipping_points(protocol, population, cells),
         weighted_figures(protocol, population, cells, frame, results.findings),
         corrected_figures(protocol, population, frame),
+        triage_figures(protocol, population),
     )

@@ -59,6 +59,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.source_checks import source_problems
+    from evalsuite.protocol.triage import triage_problems
 
     return [
         *_unique(protocol),
@@ -75,6 +76,13 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
+        *triage_problems(
+            protocol.analyses.triage,
+            points=[p.name for p in protocol.operating_points],
+            task=protocol.task.kind,
+            comparator=protocol.task.reference_is == "comparator",
+            unreadable=UNREADABLE,
+        ),
         *reader_problems(
             protocol.kind,
             protocol.readers,

@@ -10,6 +10,7 @@ from evalsuite.protocol.blocks import Block, Change, GroupDifferences, Linearity
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
+from evalsuite.protocol.triage import Triage
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -393,6 +394,7 @@ class Analyses(Block):
     )
     change: Change | None = Field(default=None, description="agreement of change between two visits")
     linearity: LinearityStudy | None = Field(default=None, description="linearity and limit of quantitation")
+    triage: Triage | None = Field(default=None, description="waiting time a triage device saves")
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: dict[str, Any] | None = Field(default=None, description="what the wrong cases have in common")
 

@@ -11,7 +11,7 @@ _KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
-    *("truth_panel", "variance_components", "change", "linearity"),
+    *("truth_panel", "variance_components", "change", "linearity", "triage"),
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -85,6 +85,12 @@ def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:
             "declare net_benefit endpoints on the labels that lead to an action"
             if kind == "multilabel"
             else "remove the block",
+        )
+    if analyses.triage is not None:
+        yield Problem(
+            f"a triage device flags an image or does not; a {kind} task has no such call per case",
+            "analyses.triage",
+            "evaluate the flag as a binary task",
         )
     if analyses.verification is not None:
         yield Problem(

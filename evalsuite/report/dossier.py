@@ -25,6 +25,7 @@ from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
+from evalsuite.report.sections_triage import triage
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -61,6 +62,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         *((readers(m),) if protocol.readers is not None else (curves.performance(m), curves.calibration(m))),
         *_compared(m),
         groups.strata(m),
+        *_triage(m),
         *_population(m),
         missing.missing(m),
         about_run.limitations(m),
@@ -90,6 +92,12 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
 def _compared(m: Material) -> tuple[Section, ...]:
     """The section of a comparison, where there is one."""
     section = comparison(m)
+    return () if section is None else (section,)
+
+
+def _triage(m: Material) -> tuple[Section, ...]:
+    """The section on waiting times, where the protocol asks for them."""
+    section = triage(m)
     return () if section is None else (section,)
 
 

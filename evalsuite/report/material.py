@@ -18,12 +18,12 @@ from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidenc
 _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
     *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
-    *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning"),
+    *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
     *("comparison", "generalisation", "group_differences", "weighting", "verification_bias"),
-    *("truth_panel", "variance_components", "linearity"),
+    *("truth_panel", "variance_components", "linearity", "triage"),
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 

@@ -65,6 +65,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
                 "name": "tipping_point",
                 "what": "how many cases without a reference must be wrong before a criterion fails",
             },
+            {"name": "triage", "what": "waiting time a triage device saves in an assumed reading room (queueing)"},
             {"name": "generalisation", "what": "differences between sites, a new site, the figures without each"},
             {"name": "group_differences", "what": "differences and ratios between groups of different patients"},
             {"name": "weighting", "what": "figures weighted to the population that was sampled"},
