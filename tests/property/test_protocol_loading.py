@@ -57,7 +57,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return data
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(damaged())
 def test_a_damaged_protocol_loads_or_tells_its_faults(data: dict[str, Any]) -> None:
     error: ProtocolError | None = None
