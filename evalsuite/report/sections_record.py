@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
 from evalsuite.report.material import Material, metric_title
+from evalsuite.report.method_sources import sources_of
 from evalsuite.report.sections_classes import has_several, is_measurement, is_segmentation, too_few_of
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.signatures import run_items, times_sentence
@@ -316,4 +317,18 @@ def glossary(material: Material) -> Section:
         rows=rows,
         compact=True,
     )
-    return Section(id="glossary", number="", title="Glossary", code="R34", blocks=(table,))
+    return Section(id="glossary", number="", title="Glossary", code="R34", blocks=(table, *_sources(material)))
+
+
+def _sources(material: Material) -> tuple[Table, ...]:
+    """Where the intervals and tests of this report were published."""
+    found = material.evidence.findings
+    methods = [f.estimate.method for f in found if f.estimate.value is not None]
+    methods += [t.method for t in material.evidence.tests]
+    used = sources_of(methods)
+    if not used:
+        return ()
+    rows = tuple(Row(cells=(Cell(text=name, kind="head"), Cell(text=source))) for name, source in used)
+    columns = (Column(title="Method", width=30), Column(title="Source"))
+    caption = "Intervals and tests used in this report, and where they were published"
+    return (Table(label="", caption=caption, columns=columns, rows=rows, compact=True),)

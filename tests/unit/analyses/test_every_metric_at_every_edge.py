@@ -12,6 +12,7 @@ import pytest
 from evalsuite.analyses.tasks import evaluate_task
 from evalsuite.errors import InputError
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.report.method_sources import sources_of
 from tests.catalogue_study import CLASSES, GRADES, KINDS, LABELS, body, endpoints_of
 
 N = 18
@@ -80,6 +81,8 @@ def _data(kind: str, edge: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, 
 
 
 def _faults(estimate: Any) -> list[str]:
+    if estimate.low is not None and not sources_of([estimate.method]):
+        return [f"'{estimate.method}' has no source that a report could print"]
     numbers = [estimate.value, estimate.low, estimate.high]
     if any(v is not None and not math.isfinite(v) for v in numbers):
         return ["not finite"]
