@@ -203,8 +203,10 @@ def _run(
     from evalsuite.inference.cache import with_cache
     from evalsuite.inference.equivalence import N_COMPARED, admit
     from evalsuite.inference.probe import fitting_batch, probe
+    from evalsuite.inference.sources import from_shared
     from evalsuite.inference.staff import hire, places
     from evalsuite.inference.step import OutOfMemory
+    from evalsuite.testset.places import locked_digests
 
     where, remarks = places(model, devices.choose_devices(settings.device), settings)
     model, notes = devices.place(model, where[0], settings)
@@ -219,7 +221,7 @@ def _run(
     batch_size = settings.first_batch(model.contract, on_cpu=on_cpu)
     here = devices.batches_on(model)
     clock = packaged.Clock()
-    from_files = hooks
+    hooks = from_files = from_shared(hooks, cases, lambda: locked_digests(testset))
     hooks, cache = with_cache(hooks, testset, settings)
     seconds: dict[str, float] = {}
     with devices.deterministic(seed=settings.seed, threads=threads) as warned:

@@ -22,6 +22,7 @@ from evalsuite.inference.probe import check_outputs, probed
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.store import Shard, read_shard, write_shard
 from evalsuite.inference.summary import STATUS_REASONS, answers_table, failures, rate_and_latency, require_outputs
+from evalsuite.record.shared import is_url
 
 if TYPE_CHECKING:
     from evalsuite.models.folder_model import FolderModel
@@ -60,6 +61,11 @@ def predict_folders(
         raise ContractError(
             f"the contract of {model.name} declares masks or an activation; a program gives finished numbers",
             hint="Declare meaning: probabilities, logits or value, with activation: none.",
+        )
+    if any(is_url(path) for case in cases for paths in case.images.values() for path in paths):
+        raise InputError(
+            "a program or container is given files of this machine, and the images lie in shared storage",
+            hint="Copy the images here and say where in the set's location.json.",
         )
     binding = bind_inputs(model.contract, cases)
     require_outputs(required, columns)

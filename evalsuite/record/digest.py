@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evalsuite.record.canonical import canonical_json
+from evalsuite.record.shared import is_url, opened
 
 _CHUNK = 1 << 20  # larger reads leave the processor's cache between reading and hashing
 _SMALL = 1 << 18
@@ -34,6 +35,8 @@ def digest_json(obj: Any) -> str:
 def sha256_file(path: str | Path, *, on_bytes: Callable[[int], None] | None = None, copy_to: Path | None = None) -> str:
     """SHA-256 of a file's contents, read in steps of 1 MiB; with `copy_to` the same bytes are written there.
 
+    The file may lie in shared storage (`record.shared`).
+
     Raises
     ------
     OSError
@@ -44,7 +47,7 @@ def sha256_file(path: str | Path, *, on_bytes: Callable[[int], None] | None = No
     view = memoryview(buffer)
     target = open(copy_to, "wb", buffering=0) if copy_to is not None else None  # noqa: SIM115
     try:
-        with open(path, "rb", buffering=0) as file:
+        with opened(path) if is_url(path) else open(path, "rb", buffering=0) as file:
             while n := file.readinto(buffer):
                 hasher.update(view[:n])
                 if target is not None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.errors import InputError, LedgerError, LockError, Problem
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
-from evalsuite.record.digest import hash_files, hashing_threads, sha256_bytes
+from evalsuite.record.digest import hash_files, hashing_threads, in_threads, sha256_bytes
 from evalsuite.record.files import walk_files
+from evalsuite.record.shared import is_url, size_of
 from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.record.store import STORE_NAMES, LedgerStore, check_signed_head, open_store
 from evalsuite.record.trust import NO_TRUST, Check, Expected, Trust, check_file_signature
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OnProgress = Callable[[int, int], None]
+
+_ASKING = 32  # questions to shared storage at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,17 +318,12 @@ def _compare_files(
     problems: dict[str, Problem] = {}
     to_hash: dict[str, str] = {}  # texts, not Path: a set may hold a million files
     expected = {f["path"]: f for f in lock["files"]}
+    sizes = _sizes({name: place(name) for name in expected})
     for name, entry in expected.items():
-        path = place(name)
-        try:
-            found = os.stat(path)
-            size = found.st_size if stat.S_ISREG(found.st_mode) else None
-        except (FileNotFoundError, NotADirectoryError):
-            size = None
-        except OSError as e:
-            problems[name] = Problem(what=f"{name} cannot be read ({e.strerror})")
-            continue
-        if size is None:
+        path, size = place(name), sizes[name]
+        if isinstance(size, OSError):
+            problems[name] = Problem(what=f"{name} cannot be read ({size.strerror})")
+        elif size is None:
             problems[name] = Problem(what=f"{name} is missing")
         elif hash_images:
             to_hash[path] = name
@@ -345,13 +343,31 @@ def _compare_files(
     def failed(path: str, cause: OSError) -> None:
         problems[to_hash[path]] = Problem(what=f"{to_hash[path]} cannot be read ({cause.strerror})")
 
-    workers = hashing_threads(len(to_hash), total)
+    workers = _ASKING if any(map(is_url, to_hash)) else hashing_threads(len(to_hash), total)
     for path, digest in hash_files(to_hash, workers=workers, on_bytes=report, on_error=failed).items():
         name = to_hash[path]
         if digest != expected[name]["sha256"]:
             what = f"{name} differs from the locked copy: {_digests(expected[name]['sha256'], digest)}"
             problems[name] = Problem(what=what)
     return [problems[name] for name in expected if name in problems]
+
+
+def _sizes(paths: Mapping[str, str]) -> dict[str, int | OSError | None]:
+    """Bytes of each file by its name; None where no file is there, or why that cannot be told."""
+
+    def one(path: str) -> int | OSError | None:
+        try:
+            if is_url(path):
+                return size_of(path)
+            found = os.stat(path)
+            return found.st_size if stat.S_ISREG(found.st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as e:
+            return e
+
+    far = any(map(is_url, paths.values()))  # each question takes a journey there and back: ask many at once
+    return dict(zip(paths, in_threads(one, list(paths.values()), workers=_ASKING if far else 1), strict=True))
 
 
 def _unknown(folder: Path, unknown: Callable[[list[str]], list[str]]) -> list[Problem]:
@@ -413,7 +429,7 @@ def _differs(seen: Examination) -> LockError:
     name = f"test set {lock['set_id']} {lock['version']} (locked {lock['created_utc']})"
     hint = "Restore what is named, or lock a new version: evalsuite lock CASES --out NEW_SET"
     if all(p.what.endswith(" is missing") for p in seen.problems) and len(seen.problems) == len(lock["files"]):
-        hint = f"If the images were moved, say where in {manifest.LOCATION_NAME}: 'root', relative to the set."
+        hint = f"If the images were moved, say where in {manifest.LOCATION_NAME}: 'root', relative to the set or a URL."
     if len(seen.problems) == 1:
         return LockError(f"{seen.problems[0]}", problems=[Problem(what=name)], hint=hint)
     return LockError(f"{name} differs from its lock in {len(seen.problems)} places", problems=seen.problems, hint=hint)

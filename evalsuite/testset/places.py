@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import LockError, Problem
 from evalsuite.record.canonical import read_json
+from evalsuite.record.shared import is_url, require_reader
 from evalsuite.testset import manifest
 from evalsuite.testset.images import stored_name
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def image_root(path: Path) -> tuple[Path | None, list[Problem]]:
-    """The folder that the files of the set at `path` are relative to, or what is wrong with what the set says of it."""
+    """The folder that the files of the set at `path` are relative to, or what is wrong with what the set says of it.
+
+    A URL of shared storage comes as a Path too, which has one of its slashes only (`record.shared`).
+    """
     try:
         location = read_json(path / manifest.LOCATION_NAME, error=LockError)
     except LockError as e:
@@ -25,6 +29,9 @@ def image_root(path: Path) -> tuple[Path | None, list[Problem]]:
     root = location.get("root") if isinstance(location, dict) else None
     if not isinstance(root, str) or not root or "\0" in root or location.get("schema") != manifest.LOCATION_SCHEMA:
         return None, [Problem(what=f"{manifest.LOCATION_NAME} does not say where the images are")]
+    if is_url(root):
+        require_reader(root)
+        return Path(root), []
     return Path(os.path.normpath(os.path.realpath(path) + os.sep + root)), []
 
 

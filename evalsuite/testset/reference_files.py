@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evalsuite.errors import LockError
 from evalsuite.record.digest import sha256_bytes
+from evalsuite.record.shared import read_bytes
 from evalsuite.testset.places import locked_places
 from evalsuite.testset.types import LockedTestSet
 
@@ -34,7 +35,7 @@ class ReferenceFiles:
             return None
         path, sha256 = self.places[cell]
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as e:
             raise LockError(f"{cell} cannot be read ({e.strerror})", hint="Restore the file.") from e
         if sha256_bytes(data) != sha256:
