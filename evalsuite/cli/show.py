@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from evalsuite.cli import show_set
+from evalsuite.cli import show_model, show_set
 from evalsuite.cli.console import stdout
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ def predicted(path: Path) -> None:
 
 def inspected(found: Mapping[str, Any]) -> None:
     """What something is, fact by fact; a test set's checks and attributes as tables of their own."""
+    if found["kind"] == "model":
+        show_model.model(found)
+        return
     rows = []
     of_set = found["kind"] == "test set"
     for name, value in found.items():

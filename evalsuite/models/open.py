@@ -162,7 +162,8 @@ def inspect_model(path: Path | str, *, contract: Path | str | None = None) -> di
         if loaded.digest:
             answer["digest"] = loaded.digest
         draft = draft_contract(located, loaded.signature)
-        return {**answer, "contract": None, "problem": str(error), "draft": draft, "draft_file": CONTRACT_NAMES[0]}
+        problem = "; ".join(line.strip() for line in str(error).splitlines())
+        return {**answer, "contract": None, "problem": problem, "draft": draft, "draft_file": CONTRACT_NAMES[0]}
     answer |= {"name": model.name, "digest": model.digest, "size_bytes": model.size_bytes, "notes": list(model.notes)}
     answer |= {"contract": contract_to_json(model.contract), "contract_digest": model.contract_digest}
     answer["outputs"] = list(model.contract.columns)

@@ -33,7 +33,7 @@ from tests.derm_formats import CLASSES, Packaged, container, every_format
 from tests.end_to_end.conftest import protocol_text
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "real"
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5  # of a probability, between the float32 kernels of torch and of other runtimes
 FIRST = "TorchScript"
 
 
@@ -156,7 +156,8 @@ def table(rows: list[Row], absent: dict[str, str], n: int) -> str:
         f"`make formats`: the dermoscopy classifier on its {n} images (../shared/real/derm_ham10000), opened as the",
         "command line opens it (in the sandbox where code of the package runs here), batches of 16, one thread.",
         f"{machine}, load {load:.0f} while it ran: rates and times are those of a busy machine.",
-        f"Tolerance: |Δp| ≤ {TOLERANCE:g} from the first row, over all {n} × {len(CLASSES)} probabilities.",
+        f"Tolerance: |Δp| ≤ {TOLERANCE:g} from the first row (another runtime's float32; torch gives the same bits), "
+        f"over all {n} × {len(CLASSES)} probabilities.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",

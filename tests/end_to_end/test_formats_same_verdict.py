@@ -1,4 +1,4 @@
-"""One real model in every package format: the same scores within 1e-5, the same verdict on the same images."""
+"""One real model in every package format: the same scores within 5e-5, the same verdict on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import protocol_text
 from .test_real_data import DERM
 
 N_CASES = 24
-TOLERANCE = 1e-5  # of a probability, in float32 over backends (docs/models.md)
+TOLERANCE = 5e-5  # of a probability, in float32 over backends (docs/models.md)
 SETTINGS = InferenceSettings(device="cpu", batch_size=12, threads=1, decoders=1, repeat=False)
 
 
