@@ -3,11 +3,13 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
 	@echo "make demo-readers  ten simulated readers with and without a device, to verdict and PDF (half a minute)"
+	@echo "make demo-detection     the same for marks of a nodule detector on CT series of two scanners (some minutes)"
+	@echo "make demo-segmentation  the same for organs outlined by a 3-D segmenter (some minutes)"
 	@echo "make test        style, types, layers and all tests"
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
@@ -37,6 +39,12 @@ demo-readers: setup
 
 reader-simulations: setup
 	$(PY) -m benchmarks.reader_simulations --jobs $(JOBS) --out benchmarks/results/reader_simulations.md
+
+demo-detection: setup
+	@$(PY) examples/nodule_ct/demo.py --out demo-detection
+
+demo-segmentation: setup
+	@env -u OMP_NUM_THREADS $(PY) examples/abdomen_ct/demo.py --out demo-segmentation
 
 test: setup lint types layers
 	$(PY) -m pytest -q -n auto --dist worksteal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -323,3 +324,66 @@ class Verdict:
                 "flags": tuple(data["flags"]),
             }
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A table of single cases, lesions or marks, as texts: attached to the report, not printed in it."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Something drawn over a picture: straight pieces (x0, y0, x1, y1), in pixels from the picture's upper left corner.
+
+    `kind` says what: the outline of the reference or of the device, a lesion found or missed, a mark that found one,
+    a false one.
+    """
+
+    kind: Literal["reference", "device", "found", "missed", "mark", "false"]
+    lines: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Part of one slice of one case, with what was drawn there.
+
+    `group` is what it is an example of (a structure, "found"), `title` which one ("worst: 0.61"), `note` where it lies.
+    `aspect` is the height of a pixel over its width. `image` is a grey PNG of `width` × `height` pixels, None where the
+    picture has outlines only.
+    """
+
+    group: str
+    title: str
+    note: str
+    case_id: str
+    width: int
+    height: int
+    aspect: float
+    image: bytes | None
+    drawn: tuple[Drawn, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["image"] = None if self.image is None else b64encode(self.image).decode("ascii")
+        data["drawn"] = [{"kind": d.kind, "lines": [list(line) for line in d.lines]} for d in self.drawn]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Picture:
+        image = data["image"]
+        drawn = tuple(
+            Drawn(kind=d["kind"], lines=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in d["lines"])) for d in data["drawn"]
+        )
+        return cls(**{**data, "image": None if image is None else b64decode(image), "drawn": drawn})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibits:
+    """What a report shows of single cases: tables to attach, pictures to print. Nothing is judged by them."""
+
+    listings: tuple[Listing, ...] = ()
+    pictures: tuple[Picture, ...] = ()

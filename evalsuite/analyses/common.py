@@ -13,7 +13,7 @@ from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels
-from evalsuite.types import Account, Curve, Finding, TestOutcome
+from evalsuite.types import Account, Curve, Finding, Listing, TestOutcome
 
 OnStep = Callable[[int, int], None]
 
@@ -27,6 +27,7 @@ class Results:
     accounting: tuple[Account, ...]
     tests: tuple[TestOutcome, ...]
     notes: tuple[str, ...]
+    listings: tuple[Listing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

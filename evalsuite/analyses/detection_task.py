@@ -12,6 +12,7 @@ from evalsuite.analyses.binary_questions import Question
 from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.detection_curves import froc_curves
 from evalsuite.analyses.detection_figures import COMPUTED, COUNTING, NEEDS, OF_LESIONS, estimate
+from evalsuite.analyses.lesion_listing import lesion_listings
 from evalsuite.analyses.lesion_population import LesionPopulation, build_lesion_population
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
@@ -73,7 +74,11 @@ def evaluate_detection(
         on_step=on_step,
     )
     labels = assign_strata(frame, protocol.strata)
-    return replace(results, curves=froc_curves(protocol, population, study.resampling, labels))
+    return replace(
+        results,
+        curves=froc_curves(protocol, population, study.resampling, labels),
+        listings=lesion_listings(protocol, population),
+    )
 
 
 def _standard(protocol: StudyProtocol) -> list[tuple[str, str | None, str | None]]:

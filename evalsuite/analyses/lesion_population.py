@@ -24,6 +24,25 @@ from evalsuite.stats.detection import Detections
 from evalsuite.types import CaseStatus, ReferenceClass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where every lesion and every mark lies, and what became of it: for listings and pictures, not for figures.
+
+    `lesion_at (l, k)` and `mark_at (m, k)` are centres or boxes in mm; `diameter_mm (l,)` NaN where not stated;
+    `mark_of (l,)` the mark that found each lesion, -1 where none did; `hit (m,)` marks that found one.
+    """
+
+    lesion_at: Floats
+    diameter_mm: Floats
+    mark_of: Ints
+    mark_case: Ints
+    mark_score: Floats
+    mark_at: Floats
+    place: tuple[str, ...]
+    hit: Bools
+    false: Bools
+
+
 @dataclass(frozen=True, kw_only=True)
 class LesionPopulation:
     """All n cases in lock order, their lesions `(l,)` and marks `(m,)`, and which mark found which lesion.
@@ -47,6 +66,7 @@ class LesionPopulation:
     false_case: Ints
     false_score: Floats
     n_marks: int
+    located: Located
 
     @property
     def n(self) -> int:
@@ -154,11 +174,11 @@ def _matched(
     some = [x for _, x in known if x.n]
     closeness = np.full(lesion_case.size, np.nan)
     mark_of = np.full(lesion_case.size, -1)
-    false = np.ones(len(every), dtype=bool)
+    false, hit = np.ones(len(every), dtype=bool), np.zeros(len(every), dtype=bool)
     if some:
         pairs = _pairs(protocol, some, lesion_case, mark_case, where, place)
         found = matching.match(pairs, score, lesion_case.size, assignment=asked.assignment, extra=asked.extra)
-        mark_of, closeness, false = found.mark_of, found.closeness, found.false
+        mark_of, closeness, false, hit = found.mark_of, found.closeness, found.false, found.hit
     patients = {p: i for i, p in enumerate(dict.fromkeys(patient_id))}
     columns = {s.column or s.name for s in protocol.task.lesion_strata}
     lesion_score = np.full(lesion_case.size, -np.inf)
@@ -181,6 +201,17 @@ def _matched(
         false_case=mark_case[false],
         false_score=score[false],
         n_marks=len(every),
+        located=Located(
+            lesion_at=np.concatenate([x.place for x in some]) if some else np.zeros((0, len(place))),
+            diameter_mm=np.concatenate([x.diameter_mm for x in some]) if some else np.zeros(0),
+            mark_of=mark_of,
+            mark_case=mark_case,
+            mark_score=score,
+            mark_at=where,
+            place=place,
+            hit=hit,
+            false=false,
+        ),
     )
 
 

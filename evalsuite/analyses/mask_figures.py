@@ -90,7 +90,7 @@ def with_mask_figures(
     for case, masks in _by_case(source, str(protocol.task.score), ok):
         if not cells[case].strip():
             continue
-        found = _reference(files, cells[case], case, problems)
+        found = read_reference(files, cells[case], case, problems)
         if found is None:
             continue
         reference, grid = found
@@ -125,7 +125,7 @@ def _by_case(source: Predictions, output: str, ok: set[str]) -> Iterator[tuple[s
         yield held[0].case_id, held
 
 
-def _reference(
+def read_reference(
     files: ReferenceFiles, cell: str, case: str, problems: list[Problem]
 ) -> tuple[NDArray[np.uint8], Grid] | None:
     data = files.read(cell)
@@ -152,7 +152,7 @@ def _figures(
         mine = [a for a in wanted if a.structure == name]
         if not mine:
             continue
-        device = _device(masks, name, label)
+        device = device_mask(masks, name, label)
         if device is None:
             yield from ((a, CaseFigure(undefined=f"the model draws no structure '{name}'")) for a in mine)
             continue
@@ -166,8 +166,9 @@ def _figures(
                 yield asked, _figure(pair, asked, policy, found)
 
 
-def _device(masks: Sequence[StoredMask], name: str, label: int | None) -> NDArray[np.bool_] | None:
-    """Where the device drew a structure: by its class in the model's contract, else by its value in the file."""
+def device_mask(masks: Sequence[StoredMask], name: str, label: int | None) -> NDArray[np.bool_] | None:
+    """Where the device drew a structure, by its class in the model's contract, else by its value in its file;
+    None where the model does not know it."""
     for mask in masks:
         if mask.channel == name:
             return np.asarray(mask.labels() != 0)

@@ -53,6 +53,8 @@ _BENT = "nonlinearity"
 STANDARD = ("bias", "mae", "rmse", "loa_lower", "loa_upper", "ccc", "icc", "deming_slope", "deming_intercept")
 
 _POLICIES: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
+#: Shares of cases, in which an unknown case counts as wrong.
+_SHARES = ("coverage_probability", "category_agreement")
 #: Closed intervals that take cases as independent: with several cases per patient the patient bootstrap serves.
 _INDEPENDENT = frozenset({"ccc", "icc", "icc_consistency", "tdi"})
 
@@ -275,7 +277,7 @@ class _Study:
         """Why nothing can be assumed about cases that lack an output or a reference, or None."""
         gone = view.assumed & mask
         k = int(gone.sum())
-        if k == 0 or e.metric == "coverage_probability":
+        if k == 0 or e.metric in _SHARES:
             return None
         cases = f"{k} case{'s' if k > 1 else ''} without an output or a reference"
         if e.metric not in OF_ERRORS:
@@ -298,8 +300,20 @@ class _Study:
                 key, lambda: replicates(self.resampling, e, view, mask, with_jackknife=method == "bca")
             )
             return read(table, level=self.level, method=method)[0][0]
+        if e.metric == "category_agreement":
+            return self._alike(e, view, mask, patient)
         estimate = _CLOSED[e.metric](e, view.device[mask], view.reference[mask], patient, self)
         return estimate if estimate.n_patients is not None else replace(estimate, n_patients=len(np.unique(patient)))
+
+    def _alike(self, e: Endpoint, view: Measured, mask: Bools, patient: Any) -> Estimate:
+        """Share of cases in the reference's category; an error that is assumed at its worst is in another one."""
+        assert e.cuts is not None, "the protocol's loader requires it"
+        device, reference = (
+            np.searchsorted(e.cuts, values[mask], side="right") for values in (view.device, view.reference)
+        )
+        alike = (device == reference) & ~(view.assumed & (view.device != view.reference))[mask]
+        method = cast(ProportionMethod, e.interval or self.protocol.confidence.proportion)
+        return clustered_proportion(alike, patient, level=self.level, method=method)
 
     def _repeated(self, e: Endpoint, cell: Cell, outputs: OutputPolicy) -> Estimate:
         """Of repeated device measurements; the reference takes no part."""
@@ -387,7 +401,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 def _largest(e: Endpoint) -> float | None:
     """Size of the error of a case that is not known; outside the tolerance for the coverage probability."""
-    if e.metric == "coverage_probability":
+    if e.metric in _SHARES:
         return 2.0 * (e.tolerance or 0.0) + 1.0
     return e.maximum
 
@@ -468,4 +482,4 @@ _CLOSED: dict[str, _Closed] = {
     "coverage_probability": _within,
 }
 
-COMPUTED = frozenset({*_CLOSED, *_REPEATED, _REPRODUCED, *OF_CHANGE, *OF_RESPONSE, _BENT})
+COMPUTED = frozenset({*_CLOSED, *_SHARES, *_REPEATED, _REPRODUCED, *OF_CHANGE, *OF_RESPONSE, _BENT})

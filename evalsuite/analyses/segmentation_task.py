@@ -12,6 +12,7 @@ import pandas as pd
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, Asked, asked_of
+from evalsuite.analyses.mask_listing import mask_listing
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
@@ -102,7 +103,9 @@ def evaluate_segmentation(
         notes=tuple(_notes(protocol, population, predictions)),
         on_step=on_step,
     )
-    return replace(results, curves=tuple(_distributions(protocol, study)))
+    reasons = predictions["reason"].tolist()
+    listing = mask_listing(case_id, population.status, reasons, population.figures, figures_wanted(protocol))
+    return replace(results, curves=tuple(_distributions(protocol, study)), listings=(listing,))
 
 
 def _population(

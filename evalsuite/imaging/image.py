@@ -34,6 +34,15 @@ class ImageSpec(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """An `ImageSpec` of one's own: stored values unless a window is named."""
+
+    layout: Frames = "one"
+    frame: int | None = None
+    window: Window = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A decoded image.
 

@@ -15,7 +15,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evalsuite.errors import ImageError
-from evalsuite.imaging.grid import as_affine, is_regular, orientation_of, shear_degrees, spacing_of
+from evalsuite.imaging.grid import Grid, as_affine, is_regular, orientation_of, shear_degrees, spacing_of
 from evalsuite.imaging.image import Image
 from evalsuite.imaging.quiet import counted_warnings
 
@@ -135,6 +135,12 @@ def _expand(data: bytes, limit: int) -> tuple[bytes, bool]:
         if not data.startswith(_GZIP):  # padding behind the last member
             data = b""
     return b"".join(parts), not data
+
+
+def grid_of_header(header: Any, name: str) -> Grid:
+    """The grid a header states. ImageError where it states none, as `decode`."""
+    spacing, affine, _ = _place(header, name)
+    return Grid(shape=_shape(header, name)[:3], spacing_mm=spacing, affine=affine)
 
 
 def _shape(header: Any, name: str) -> tuple[int, ...]:

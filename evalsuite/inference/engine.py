@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted, ModelRunError
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
+from evalsuite.inference.mark_places import marks_outside
 from evalsuite.inference.marks import join_marks
 from evalsuite.inference.predictions import DEVICE, NO_PREDICTION, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
@@ -45,6 +46,7 @@ def predict(
     hooks: Hooks | None = None,
     decide: Decide | None = None,
     cluster: Cluster | None = None,
+    coordinates: str | None = None,
 ) -> Predictions:
     """The model's answers on the cases of the test set, in the order of the lock.
 
@@ -72,6 +74,9 @@ def predict(
         backend turns round.
     cluster
         Workers elsewhere that compute the shards; without it this process does. The answers are the same bytes.
+    coordinates
+        What the millimetres of recorded marks count from (`task.coordinates`): a mark outside its image then fails the
+        case. None: not compared.
 
     Raises
     ------
@@ -103,7 +108,9 @@ def predict(
                 "recorded predictions are read, not computed: there is nothing for a cluster to do",
                 hint="Leave --runner out.",
             )
-        return _join(model, testset, cases, identity, required=required, on_case=on_case, work=work)
+        return _join(
+            model, testset, cases, identity, required=required, on_case=on_case, work=work, coordinates=coordinates
+        )
     if isinstance(model, FolderModel):
         from evalsuite.inference.folders import predict_folders
 
@@ -151,6 +158,7 @@ def _join(
     required: Sequence[str] | None,
     on_case: Callable[[int, int], None] | None,
     work: Path,
+    coordinates: str | None,
 ) -> Predictions:
     started = time.perf_counter()
     case_ids, all_ids = ([case.case_id for case in group] for group in (cases, testset.cases))
@@ -159,7 +167,12 @@ def _join(
         joined = join_masks(model, case_ids=case_ids, all_ids=all_ids, identity=identity, column=masks[0], work=work)
     else:
         place = getattr(model, "place", ())  # one row per mark, or one per case
-        join = partial(join_marks, place=place) if place else join_recorded
+        outside = (
+            None
+            if coordinates is None
+            else partial(marks_outside, {c.case_id: c for c in cases}, coordinates=coordinates, place=place)
+        )
+        join = partial(join_marks, place=place, outside=outside) if place else join_recorded
         joined = join(model.table, case_ids=case_ids, all_ids=all_ids, model=identity, required=required)
     device = joined.table[joined.table["rater"] == DEVICE]
     failed = Counter(device.loc[device["status"] == "failed", "reason"].tolist())

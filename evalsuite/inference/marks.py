@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 INCOMPLETE = "a mark lacks its score or a part of its place"
 NOT_FINITE = "a mark's score or place is not finite"
+OUTSIDE = "a mark lies outside the image"
 WRONG_CORNERS = "a box has its upper corner below its lower one"
 _SHOWN = 5
+#: Whether any of a case's places (m, axes), or boxes (m, 2 axes), shares nothing with its image.
+Outside = Callable[[str, np.ndarray], bool]
 
 
 def join_marks(
@@ -35,13 +38,16 @@ def join_marks(
     model: dict[str, Any],
     place: Sequence[str],
     required: Sequence[str] | None = None,
+    outside: Outside | None = None,
 ) -> Predictions:
     """Marks of each of `case_ids`, in their order, from a table with one row per mark (`open_recorded`).
 
     - A case without any row is failed, "no prediction recorded": that a device found nothing must be said, by one row
       without score and place.
     - A row whose status is not ok makes its case so; the case's marks, if it has any, are left out and counted.
-    - A mark with a score or place that is missing or not finite, or a box with its corners exchanged, fails its case.
+    - A mark with a score or place that is missing or not finite, or a box with its corners exchanged, fails its case;
+      so does one that shares nothing with the case's image, where `outside` can tell: it was made on another image, or
+      in other coordinates.
 
     The marks of a case are ordered by descending score, then by place, whatever order the table has.
 
@@ -77,6 +83,8 @@ def join_marks(
             status, left_out = stated, left_out + len(marks)
         else:
             reason = _unusable(marks, place)
+            if reason is None and outside is not None and len(marks) and outside(case, marks[:, 1:]):
+                reason = OUTSIDE
             status = "ok" if reason is None else "failed"
         for name, value in zip(keys, (case, DEVICE, None, status, reason), strict=True):
             keys[name].append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -32,5 +33,7 @@ def measurement_problems(protocol: StudyProtocol) -> Iterator[Problem]:
             yield Problem(
                 "the largest possible error is a size, above 0", f"endpoints[{i}].maximum", "in the reference's unit"
             )
+        if endpoint.cuts is not None and any(b <= a for a, b in itertools.pairwise(endpoint.cuts)):
+            yield Problem("cut points must increase", f"endpoints[{i}].cuts", f"e.g. {sorted(set(endpoint.cuts))}")
         if endpoint.repeats is not None and not endpoint.repeats.strip():
             yield Problem("no column named", f"endpoints[{i}].repeats", "e.g. repeats: lesion_id")

@@ -157,6 +157,17 @@ METHODS: tuple[MetricInfo, ...] = (
         upper=None,
     ),
     _measured(
+        "category_agreement",
+        "Agreement of categories",
+        "share of cases that device and reference put into the same category, by the cut points stated",
+        family="proportion",
+        requires=("cuts",),
+        higher_is_better=True,
+        lower=0.0,
+        upper=1.0,
+        intervals=("clopper-pearson", "wilson", "agresti-coull", "jeffreys"),
+    ),
+    _measured(
         "proportional_bias",
         "Proportional bias",
         "slope of device − reference on the mean of the two; 0 is ideal",

@@ -77,6 +77,12 @@ class Task(Block):
     lesion_strata: list[LesionStratum] = Field(
         default_factory=list, description="detection: groups of lesions that sensitivity per lesion is estimated in"
     )
+    coordinates: Literal["lps", "ras", "image"] | None = Field(
+        default=None,
+        description="detection: what the millimetres of marks and lesions count from: the patient, as in DICOM (lps: "
+        "to the left, back and head) or NIfTI (ras), or the first pixel (image: columns, rows, slices). Where it is "
+        "stated, marks outside their image fail the case, and pictures show them",
+    )
 
 
 class UnitOfAnalysis(Block):
@@ -132,6 +138,10 @@ class Endpoint(Block):
     range: tuple[float, float] | None = Field(default=None, description="range of a partial area")
     over: Literal["specificity", "sensitivity"] | None = Field(
         default=None, description="axis of that range; specificity unless stated"
+    )
+    cuts: Annotated[list[float], Field(min_length=1, max_length=20)] | None = Field(
+        default=None,
+        description="increasing cut points of a measurement's categories, e.g. `[40, 50]` is <40, 40-<50, >=50",
     )
     bins: Annotated[int, Field(ge=2, le=100)] | None = Field(default=None, description="number of calibration bins")
     binning: Literal["equal_width", "equal_mass"] | None = Field(
@@ -450,6 +460,11 @@ class StudyProtocol(Block):
     inference: Inference = Field(default=Inference(), description="how the model runs")
     comparisons: list[Comparison] = Field(default_factory=list, description="paired differences against a baseline")
     disclose: list[str] = Field(default_factory=list, description="case-table columns that may appear in reports")
+    pictures: Literal["images", "outlines", "none"] = Field(
+        default="images",
+        description="cases shown in the report of a task that finds or outlines: parts of images with outlines and "
+        "marks, outlines alone, or nothing",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="of every random draw")
     clauses: dict[str, Any] = Field(
         default_factory=dict, description="which claim, hazard or requirement an endpoint answers"

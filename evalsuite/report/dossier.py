@@ -23,13 +23,14 @@ from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
+from evalsuite.report.sections_pictures import cases_shown
 from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
 from evalsuite.report.sections_triage import triage
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
-from evalsuite.types import Evidence, Verdict
+from evalsuite.types import Evidence, Exhibits, Verdict
 
 KINDS = {
     "standalone": "Standalone performance",
@@ -44,13 +45,20 @@ _SUMMARY_ROOM = 560.0
 _WIDTHS = (160.0, 135.0, 85.0, 100.0)
 
 
-def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict, record: Mapping[str, Any]) -> Dossier:
+def build_dossier(
+    protocol: StudyProtocol,
+    evidence: Evidence,
+    verdict: Verdict,
+    record: Mapping[str, Any],
+    exhibits: Exhibits | None = None,
+) -> Dossier:
     """Everything a report says, as ready-to-place strings, tables and drawings, in reading order.
 
     A pure function of its arguments: no clock, no file but the report's own fonts, no statistic. What is missing in
     `record` is printed as "not recorded"; text from outside is made printable (see `evalsuite.report.text.clean`).
     """
-    m = _in_order(Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record))
+    shown = exhibits or Exhibits()
+    m = _in_order(Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record, exhibits=shown))
     sections = (
         study.intended_use(m),
         study.model_identity(m),
@@ -60,6 +68,7 @@ def build_dossier(protocol: StudyProtocol, evidence: Evidence, verdict: Verdict,
         study.methods(m),
         results.primary_results(m),
         *((readers(m),) if protocol.readers is not None else (curves.performance(m), curves.calibration(m))),
+        *cases_shown(m),
         *_compared(m),
         groups.strata(m),
         *_triage(m),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evalsuite.protocol.comparisons import SUFFIX, asked_endpoints, is_difference
@@ -12,7 +12,7 @@ from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.report.format import format_count, format_level, format_utc
 from evalsuite.report.text import clean, given, short_digest
-from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Finding, Stratum, Verdict
+from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Exhibits, Finding, Stratum, Verdict
 
 #: Analyses that have tables of their own.
 _ELSEWHERE = (
@@ -30,12 +30,13 @@ ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Protocol, evidence, verdict and run record of one report."""
+    """Protocol, evidence, verdict, run record and pictures of single cases of one report."""
 
     protocol: StudyProtocol
     evidence: Evidence
     verdict: Verdict
     record: Mapping[str, Any]
+    exhibits: Exhibits = field(default_factory=Exhibits)
 
     def recorded(self, path: str, default: Any = None) -> Any:
         """The run record's entry at a dotted path, or `default` where any step is absent or null."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from evalsuite.record.files import atomic_write
 from evalsuite.report.dossier import build_dossier
 from evalsuite.report.pdf import Attached, make_pdf
 from evalsuite.report.render import render_html
-from evalsuite.types import Evidence, Verdict
+from evalsuite.types import Evidence, Exhibits, Verdict
 
 
 def write_report(
@@ -24,12 +26,14 @@ def write_report(
     evidence: Evidence,
     verdict: Verdict,
     record: Mapping[str, Any],
+    exhibits: Exhibits | None = None,
     html_path: Path | None = None,
 ) -> None:
     """Write the report as PDF/A-3a to `pdf_path` and, where asked, as one self-contained HTML file to `html_path`.
 
     Attached to the PDF: evidence.json (canonical bytes, whose SHA-256 is the verdict's evidence digest), verdict.json,
-    protocol.yaml and, where the record has an intake report, intake.json. The same arguments give the same bytes.
+    protocol.yaml and, where there are any, the intake report and the listings of single cases (`exhibits`). The same
+    arguments give the same bytes.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def write_report(
             "The verdict was reached on other evidence than this.",
             hint=f"verdict names sha256 {verdict.evidence_digest}, evidence is {found}. Score the run again.",
         )
-    dossier = build_dossier(protocol, evidence, verdict, record)
+    dossier = build_dossier(protocol, evidence, verdict, record, exhibits)
     attachments = (
         Attached(
             name="evidence.json", data=evidence_bytes, description="Every finding, curve and count of this report"
@@ -55,6 +59,7 @@ def write_report(
         ),
         Attached(name="protocol.yaml", data=_protocol_yaml(protocol), description="The protocol as it was executed"),
         *_intake(record),
+        *_listings(exhibits),
     )
     html = render_html(dossier, medium="print")
     pdf = make_pdf(html, attachments=attachments, identifier=dossier.report_id.encode(), created=dossier.created)
@@ -70,6 +75,15 @@ def _intake(record: Mapping[str, Any]) -> tuple[Attached, ...]:
         return ()
     described = "What was found when the test set was taken in, with every case concerned"
     return (Attached(name="intake.json", data=canonical_json(found), description=described),)
+
+
+def _listings(exhibits: Exhibits | None) -> Iterator[Attached]:
+    """One CSV per listing, as it lies in the run folder."""
+    for listing in () if exhibits is None else exhibits.listings:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows((listing.columns, *listing.rows))
+        described = f"Line listing of {listing.name}: one row each"
+        yield Attached(name=f"{listing.name}.csv", data=text.getvalue().encode("utf-8"), description=described)
 
 
 def _protocol_yaml(protocol: StudyProtocol) -> bytes:

@@ -42,8 +42,13 @@ class RunFolder:
 
     @property
     def arrays(self) -> Path:
-        """Masks and maps the device drew, where it draws any."""
+        """Masks the device drew, listings of cases and pictures of them, where there are any."""
         return self.path / "arrays"
+
+    @property
+    def pictures(self) -> Path:
+        """Pictures of single cases that the report shows, where there are any."""
+        return self.arrays / "pictures.json"
 
     @property
     def baseline(self) -> Path:

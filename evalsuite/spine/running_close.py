@@ -16,6 +16,7 @@ from evalsuite.record.seal import SIGNED_REPORT, needs_key, signature_of, write_
 from evalsuite.record.store import export
 from evalsuite.spine import history
 from evalsuite.spine.draft import draft_record
+from evalsuite.spine.exhibits import read_exhibits
 from evalsuite.spine.folder import RunFolder, clear_work
 from evalsuite.spine.running_context import OnStage, RunContext, Who
 from evalsuite.types import Evidence, Verdict
@@ -33,6 +34,7 @@ def render_report(folder: RunFolder, on_stage: OnStage, *, into: Path | None = N
         evidence=Evidence.from_json(read_json(folder.evidence)),
         verdict=verdict,
         record=read_json(folder.record),
+        exhibits=read_exhibits(folder),
         html_path=(into or folder.path) / folder.html.name,
     )
     on_stage("report", 1, 1)

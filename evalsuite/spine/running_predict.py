@@ -143,6 +143,7 @@ def _predict_and_seal(
             should_stop=run.should_stop,
             required=_outputs_needed(protocol),
             decide=decisions(protocol),
+            coordinates=protocol.task.coordinates,
             cluster=_cluster(ask, ask.model_path, ask.contract),
         )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())

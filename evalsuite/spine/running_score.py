@@ -15,8 +15,9 @@ from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.record.usage import intervals
 from evalsuite.spine import history, roles, states
 from evalsuite.spine.draft import draft_record
+from evalsuite.spine.exhibits import write_exhibits
 from evalsuite.spine.running_context import RunContext
-from evalsuite.spine.scoring import evaluate
+from evalsuite.spine.scoring import evaluate_cases, exhibits_of
 from evalsuite.types import Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     )
     roles.apply_to_record(record, protocol.roles, opened)
     run.on_stage("evaluate", 0, 1)
-    evidence = evaluate(
+    scored = evaluate_cases(
         protocol,
         testset,
         predictions,
@@ -74,7 +75,9 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         used_before=_used_before(record["use"], testset),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),
     )
+    evidence = scored.evidence
     verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
+    write_exhibits(folder, exhibits_of(protocol, testset, predictions, scored))
     write_json(folder.evidence, evidence.to_json())
     write_json(folder.verdict, verdict.to_json())
     entries = history.step(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ProtocolError
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
-from evalsuite.types import Evidence, Finding
+from evalsuite.types import Evidence, Exhibits, Finding, Listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +86,15 @@ def _clusters(protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFra
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Evidence, the listings of single cases it was counted from, and the reference column's cell of each case."""
+
+    evidence: Evidence
+    listings: tuple[Listing, ...]
+    cells: dict[str, str]
+
+
 def evaluate(
     protocol: StudyProtocol,
     testset: LockedTestSet,
@@ -94,6 +104,38 @@ def evaluate(
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Evidence:
+    """The evidence of `evaluate_cases`, without its listings."""
+    return evaluate_cases(
+        protocol, testset, predictions, baseline=baseline, used_before=used_before, on_step=on_step
+    ).evidence
+
+
+def exhibits_of(protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, scored: Scored) -> Exhibits:
+    """Listings of a task that finds or outlines, and pictures of the cases they single out.
+
+    Raises LockError where a file shown is not the one that was locked.
+    """
+    if not scored.listings or protocol.pictures == "none":
+        return Exhibits(listings=scored.listings)
+    if protocol.task.kind == "detection":
+        from evalsuite.analyses.lesion_pictures import lesion_pictures
+
+        return Exhibits(listings=scored.listings, pictures=lesion_pictures(protocol, scored.listings, testset))
+    from evalsuite.analyses.mask_pictures import mask_pictures
+
+    pictures = mask_pictures(protocol, scored.listings, testset, predictions, scored.cells)
+    return Exhibits(listings=scored.listings, pictures=pictures)
+
+
+def evaluate_cases(
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    predictions: Predictions,
+    *,
+    baseline: Predictions | None = None,
+    used_before: Collection[str] = (),
+    on_step: OnStep | None = None,
+) -> Scored:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
     `baseline` holds the predictions, on the same cases, of what the protocol compares with.
@@ -139,6 +181,9 @@ def evaluate(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = _clusters(protocol, testset, frame, rows)
+    column = protocol.task.reference
+    has_column = isinstance(column, str) and column in frame.columns
+    cells = {c: str(x) for c, x in zip(case_id, frame[str(column)], strict=True)} if has_column else {}
     if protocol.task.kind == "detection":
         from evalsuite.analyses.lesions import with_lesions
         from evalsuite.testset.reference_files import ReferenceFiles
@@ -169,7 +214,7 @@ def evaluate(
     others = sorted({str(r) for r in table["rater"]} - {"device"})
     if others and protocol.kind != "reader_study":
         notes.append(f"Predictions of {len(others)} further raters are recorded; this analysis is of the device alone.")
-    return Evidence(
+    evidence = Evidence(
         protocol={"id": protocol.id, "version": protocol.version, "digest": protocol_digest(protocol)},
         testset={
             "set_id": testset.set_id,
@@ -192,3 +237,4 @@ def evaluate(
         tests=results.tests,
         notes=tuple(notes),
     )
+    return Scored(evidence=evidence, listings=results.listings, cells=cells)

@@ -1,0 +1,54 @@
+"""A slice of an image as a small grey picture, and the outline of a mask as straight pieces between its pixels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lines = tuple[tuple[float, float, float, float], ...]
+
+
+def grey_png(plane: NDArray[np.generic], *, low: float, high: float) -> bytes:
+    """A plane (rows, columns) as 8-bit PNG, `low` black and `high` white; the same bytes for the same numbers.
+
+    What is not finite is black; where `low` is not below `high`, everything is.
+    """
+    values = np.nan_to_num(plane.astype(np.float64), nan=low, posinf=high, neginf=low)
+    span = high - low
+    grey = np.clip((values - low) / span * 255.0, 0, 255).round() if span > 0 else np.zeros(plane.shape)
+    rows, columns = plane.shape
+    raw = np.zeros((rows, columns + 1), dtype=np.uint8)  # each row begins with its filter, 0: none
+    raw[:, 1:] = grey
+    head = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw.tobytes(), 9)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def grey_range(plane: NDArray[np.generic]) -> tuple[float, float]:
+    """Black and white for a plane: the 1st and 99.5th percentile of what is finite; (0, 0) where nothing is."""
+    values = plane[np.isfinite(plane)] if np.issubdtype(plane.dtype, np.floating) else plane.ravel()
+    if not values.size:
+        return 0.0, 0.0
+    low, high = np.percentile(values.astype(np.float64), [1.0, 99.5])
+    return float(low), float(high)
+
+
+def outline(mask: NDArray[np.bool_]) -> Lines:
+    """The border of a mask (rows, columns) as pieces (x0, y0, x1, y1) along the edges of pixels, in pixels."""
+    padded = np.pad(mask, 1)
+    across = [(c0, r, c1, r) for r, c0, c1 in _runs(padded[1:, 1:-1] != padded[:-1, 1:-1])]
+    down = [(c, r0, c, r1) for c, r0, r1 in _runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T)]
+    return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in (*across, *down))
+
+
+def _runs(edges: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """Each unbroken run of True in each row: (row, first, one past the last)."""
+    steps = np.diff(np.pad(edges.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
+    return [(int(row), int(first), int(last)) for (row, first), (_, last) in zip(starts, ends, strict=True)]

@@ -1,0 +1,90 @@
+"""Single cases: galleries of best, median and worst outlines, of lesions found and missed and of false marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evalsuite.report.figures_pictures import gallery
+from evalsuite.report.format import format_count
+from evalsuite.report.material import Material
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Cell, Column, Figure, Prose, Row, Section, Table
+from evalsuite.types import Listing, Picture
+
+_TITLES = {"found": "Lesions found", "missed": "Lesions missed", "false": "False marks"}
+_CHOSEN = {
+    "found": "Highest, median and lowest score of the lesions found at the first operating point.",
+    "missed": "The largest lesions missed at the first operating point.",
+    "false": "The highest false marks, one per case.",
+}
+WORST = 10
+
+
+def cases_shown(material: Material) -> tuple[Section, ...]:
+    """The section with pictures and the worst cases; none where there is nothing of single cases."""
+    shown = material.exhibits
+    if not shown.listings:
+        return ()
+    blocks: list[Block] = [*_galleries(shown.pictures)]
+    if not shown.pictures:
+        blocks.append(Prose(paragraphs=(_why_none(material),)))
+    for listing in shown.listings:
+        if listing.name == "structures":
+            blocks += _worst(material, listing)
+    files = ", ".join(f"{x.name}.csv ({format_count(len(x.rows))} rows)" for x in shown.listings)
+    text = f"Every one is in the attached line listing: {files}. Which cases are shown follows from it alone."
+    blocks.append(Prose(paragraphs=(text,)))
+    return (Section(id="cases-shown", number="", title="Single cases", code="R17", blocks=tuple(blocks)),)
+
+
+def _why_none(material: Material) -> str:
+    task = material.protocol.task
+    if material.protocol.pictures == "none":
+        return "The protocol shows no pictures of cases."
+    if task.kind == "detection" and task.coordinates is None:
+        return "The protocol does not say what the millimetres of marks count from (task.coordinates): no pictures."
+    return "No case that could be shown has an image or an outline."
+
+
+def _galleries(pictures: tuple[Picture, ...]) -> Iterator[Figure]:
+    for group in dict.fromkeys(p.group for p in pictures):
+        mine = [p for p in pictures if p.group == group]
+        name = clean(group, longest=60)
+        caption = _TITLES.get(group, f"Outlines of {name}: best, median and worst case")
+        alt = f"{caption}. " + "; ".join(clean(f"{p.title} ({p.case_id})", longest=120) for p in mine) + "."
+        chosen = _CHOSEN.get(group, "By Dice coefficient; the slice in which reference and device are largest.")
+        notes = (chosen, "Stored voxels, not interpolated; grey from the 1st to the 99.5th percentile of the slice.")
+        yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt), alt=alt, notes=notes)
+
+
+def _worst(material: Material, listing: Listing) -> Iterator[Table]:
+    """The lowest Dice coefficients, with the distances that were asked for beside them."""
+    at = {name: i for i, name in enumerate(listing.columns)}
+    rows = [row for row in listing.rows if row[at["dice"]]]
+    rows.sort(key=lambda row: (float(row[at["dice"]]), row[at["case_id"]], row[at["structure"]]))
+    if not rows:
+        return
+    figures = [c for c in listing.columns if c not in ("case_id", "structure", "status", "reason", "dice")][:3]
+    yield Table(
+        label="",
+        caption=f"The {min(WORST, len(rows))} lowest Dice coefficients",
+        columns=(
+            Column(title="Case", width=24),
+            Column(title="Structure", width=22),
+            Column(title="Dice", align="right"),
+            *(Column(title=clean(c, longest=40).replace("_", " "), align="right") for c in figures),
+        ),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(text=clean(row[at["case_id"]], longest=40)),
+                    Cell(text=clean(row[at["structure"]], longest=40)),
+                    Cell(text=f"{float(row[at['dice']]):.3f}", kind="number"),
+                    *(Cell(text=f"{float(row[at[c]]):.3g}" if row[at[c]] else "–", kind="number") for c in figures),
+                )
+            )
+            for row in rows[:WORST]
+        ),
+        notes=("Cases with an output; of those without one the accounting says how many.", material.set_note),
+        compact=True,
+    )
