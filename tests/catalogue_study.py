@@ -20,6 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "specificity_at_sensitivity": {"sensitivity": 0.8},
     "top_k_accuracy": {"top": 2},
     "coverage_probability": {"tolerance": 1.0},
+    "category_agreement": {"cuts": [10.5, 11.5]},
     **{name: {"repeats": "lesion"} for name in ("within_subject_cv", "within_subject_sd", "repeatability_coefficient")},
 }
 TASKS: dict[str, dict[str, Any]] = {

@@ -122,6 +122,12 @@ def _notes(protocol: StudyProtocol, p: LesionPopulation) -> Iterator[str]:
         f"A mark finds a lesion {rule}; {who}, a lesion is found once, and further marks on it are {extra}. "
         f"{p.lesion_case.size} lesions lie in {int(p.abnormal.sum())} cases; {p.n_marks} marks were compared with them."
     )
+    at = p.located
+    every = np.column_stack([at.mark_case, at.mark_score, at.mark_at])
+    twice = len(every) - len(np.unique(every, axis=0))
+    if twice:
+        marks = "1 mark repeats" if twice == 1 else f"{twice} marks repeat"
+        yield f"{marks} another one of their case exactly (score and place); each counts as a mark."
 
 
 def _of_groups(asked: Sequence[Question], study: _Study, whole: Cell) -> Iterator[Finding]:

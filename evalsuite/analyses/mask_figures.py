@@ -26,6 +26,7 @@ from evalsuite.testset.reference_files import ReferenceFiles
 FIGURES = "mask figures"
 DISTANCES = ("hd", "hd95", "assd", "masd", "nsd")
 OF_GRID = "the output lies on another grid than the reference"
+OF_LABELS = "the output has values that are no label of the protocol"
 _NO_SPACING = "the masks state no spacing"
 
 
@@ -61,7 +62,8 @@ def with_mask_figures(
     wanted: Sequence[Asked],
 ) -> pd.DataFrame:
     """The device's rows with each case's figures, `{Asked: CaseFigure}`, in the column `FIGURES`; None where output or
-    reference is missing. A case whose masks lie on two grids is failed, with the reason, and nothing is resampled.
+    reference is missing. A case whose masks lie on two grids is failed, with the reason, and nothing is resampled; so
+    is one whose recorded mask has values that are no label of the protocol, where the protocol does not say otherwise.
 
     Raises
     ------
@@ -98,6 +100,10 @@ def with_mask_figures(
         if difference is not None:
             reasons[case] = f"{OF_GRID}: {difference}"
             continue
+        others = _other_labels(protocol, masks)
+        if others:
+            reasons[case] = f"{OF_LABELS}: {', '.join(map(str, others[:5]))}{', …' if len(others) > 5 else ''}"
+            continue
         figures[case] = dict(_figures(protocol, reference, masks, grid.spacing_mm, wanted))
     if problems:
         raise InputError(
@@ -111,6 +117,15 @@ def with_mask_figures(
         if case in reasons:
             made.loc[made.index[i], ["status", "reason"]] = ["failed", reasons[case]]
     return made
+
+
+def _other_labels(protocol: StudyProtocol, masks: Sequence[StoredMask]) -> list[int]:
+    """Values of recorded masks that the protocol does not name; none where it has one structure, or says background."""
+    named = set(structures(protocol).values())
+    if protocol.task.other_labels == "background" or None in named:
+        return []
+    found = {int(v) for m in masks if m.channel is None and not m.classes for v in np.unique(m.runs.labels)}
+    return sorted(found - {0} - {v for v in named if v is not None})
 
 
 def _by_case(source: Predictions, output: str, ok: set[str]) -> Iterator[tuple[str, list[StoredMask]]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, Asked, asked_of
+from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, OF_LABELS, Asked, asked_of
 from evalsuite.analyses.mask_listing import mask_listing
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
@@ -150,6 +150,9 @@ def _notes(protocol: StudyProtocol, p: MaskPopulation, predictions: pd.DataFrame
             f"{grids} of {p.n} cases have an output on another grid than the reference (shape, spacing, origin or "
             "direction): nothing is resampled, and they count as cases without output."
         )
+    odd = sum(str(r).startswith(OF_LABELS) for r in predictions["reason"])
+    if odd:
+        yield f"{odd} of {p.n} cases have an output with values that are no label: they count as cases without output."
     for name in structures(protocol):
         key = Asked(structure=name, metric="dice")
         without = sum(f is not None and f.get(key, CaseFigure(value=0.0)).undefined is not None for f in p.figures)

@@ -21,6 +21,8 @@ def detection_problems(protocol: StudyProtocol) -> Iterator[Problem]:
             yield Problem(f"a {task.kind} task matches no marks", "task.matching", "remove it")
         if task.lesion_strata:
             yield Problem(f"a {task.kind} task has no lesions", "task.lesion_strata", "remove it")
+        if task.coordinates is not None:
+            yield Problem(f"a {task.kind} task has no marks", "task.coordinates", "remove it")
         return
     if not isinstance(task.reference, str):
         yield Problem("a detection task has one reference column", "task.reference", "the one that names lesion tables")

@@ -73,6 +73,11 @@ class Task(Block):
         description="segmentation: values of `classes` in the mask files; 1, 2, … unless stated, with one structure "
         "whatever is not 0",
     )
+    other_labels: Literal["fail", "background"] = Field(
+        default="fail",
+        description="segmentation: what values of a recorded mask are that `labels` does not name: a failure of the "
+        "case, or background",
+    )
     empty: EmptyMasks | None = Field(default=None, description="segmentation: what empty masks mean")
     lesion_strata: list[LesionStratum] = Field(
         default_factory=list, description="detection: groups of lesions that sensitivity per lesion is estimated in"

@@ -17,9 +17,9 @@ SEED = 20261202
 
 def main() -> int:
     """Exit 0 whatever the verdict: the demo shows the journey. Any failure on the way ends it with that exit code."""
-    from generate import generate
+    from abdomen_generate import generate
+    from abdomen_phantom import FIELD_MM, SMALL_MM
     from journey import once, shown, travel
-    from phantom import FIELD_MM, SMALL_MM
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-segmentation"))

@@ -17,10 +17,10 @@ SEED = 20261203
 
 def main() -> int:
     """Exit 0 whatever the verdict: the demo shows the journey. Any failure on the way ends it with that exit code."""
-    from detect import detect
-    from generate import generate
     from journey import once, shown, travel
-    from phantom import FIELD_MM, SMALL_MM
+    from nodule_detect import detect
+    from nodule_generate import generate
+    from nodule_phantom import FIELD_MM, SMALL_MM
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-detection"))

@@ -39,6 +39,7 @@ PROTOCOL: dict[str, Any] = {
         {"name": "error", "metric": "mae", "maximum": 30},
         {"name": "offset", "metric": "bias", "maximum": 30},
         {"name": "within 10 ml", "metric": "coverage_probability", "tolerance": 10},
+        {"name": "same category", "metric": "category_agreement", "cuts": [50, 100]},
         {"name": "most errors", "metric": "tdi", "coverage": 0.8, "maximum": 30},
         {"name": "repeatability", "metric": "within_subject_cv", "repeats": "lesion"},
     ],
@@ -101,6 +102,8 @@ def test_a_measurement_study_ends_in_a_verdict_and_a_report_that_verify(tmp_path
     assert _find(evidence, "error")["value"] == pytest.approx(np.abs(d).mean(), rel=1e-9)
     assert _find(evidence, "rmse")["value"] == pytest.approx(np.sqrt((d**2).mean()), rel=1e-9)
     assert _find(evidence, "within 10 ml")["value"] == pytest.approx((np.abs(d) <= 10).mean())
+    alike = np.digitize(device, [50, 100]) == np.digitize(truth, [50, 100])
+    assert 0 < _find(evidence, "same category")["numerator"] == alike.sum() < N
     ccc = 2 * np.cov(device, truth, bias=True)[0, 1] / (device.var() + truth.var() + d.mean() ** 2)
     assert _find(evidence, "ccc")["value"] == pytest.approx(ccc, rel=1e-6)
     assert "bootstrap" in _find(evidence, "ccc")["method"]
@@ -142,6 +145,9 @@ def test_lost_outputs_are_as_wrong_as_the_protocol_says(tmp_path, cli):
     assert _find(evidence, "error")["value"] == pytest.approx((np.abs(d).sum() + 6 * 30) / N, rel=1e-9)
     assert _find(evidence, "within 10 ml")["numerator"] == (np.abs(d) <= 10).sum()
     assert _find(evidence, "within 10 ml")["n"] == N
+    alike = (np.digitize(device, [50, 100]) == np.digitize(truth, [50, 100]))[6:]
+    assert _find(evidence, "same category")["numerator"] == alike.sum()
+    assert _find(evidence, "same category", condition="missing_outputs=best_case")["numerator"] == alike.sum() + 6
     assert "no worst case" in _find(evidence, "ccc")["undefined"]
     kept = _find(evidence, "error", condition="missing_outputs=exclude")
     assert kept["value"] == pytest.approx(np.abs(d).mean(), rel=1e-9)

@@ -1,6 +1,6 @@
 """Make a set of chest-CT phantoms: a DICOM series per scan, a case table, and a table of the nodules in them.
 
-    python examples/nodule_ct/generate.py --out demo-detection/data --patients 90 --seed 20261203
+    python examples/nodule_ct/nodule_generate.py --out demo-detection/data --patients 90 --seed 20261203
 
 The same seed gives the same bytes. Everything is invented: anatomy, patients, scanners and dates.
 """
@@ -21,7 +21,7 @@ if str(_HERE) not in sys.path:
     sys.path.insert(0, str(_HERE))
 
 import numpy as np  # noqa: E402
-from phantom import FIELD_MM, SCANNERS, Patient, Scanner, draw_patient, render  # noqa: E402
+from nodule_phantom import FIELD_MM, SCANNERS, Patient, Scanner, draw_patient, render  # noqa: E402
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Make a set of abdominal CT phantoms: NIfTI volumes, the outlines of two experts, and a case table.
 
-    python examples/abdomen_ct/generate.py --out demo-segmentation/data --patients 50 --seed 20261202
+    python examples/abdomen_ct/abdomen_generate.py --out demo-segmentation/data --patients 50 --seed 20261202
 
 The same seed gives the same bytes. Everything is invented.
 """
@@ -21,8 +21,8 @@ if str(_HERE) not in sys.path:
 
 import nibabel  # noqa: E402
 import numpy as np  # noqa: E402
+from abdomen_phantom import FIELD_MM, SCANNERS, draw  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
-from phantom import FIELD_MM, SCANNERS, draw  # noqa: E402
 
 COLUMNS = (
     "case_id", "patient_id", "image", "mask", "second_mask", "site", "manufacturer", "contrast", "sex", "age",

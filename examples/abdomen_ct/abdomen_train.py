@@ -1,6 +1,6 @@
 """Train the small 3-D segmenter on phantoms of other patients, all from the first scanner, and package it as a bundle.
 
-    python examples/abdomen_ct/train.py
+    python examples/abdomen_ct/abdomen_train.py
 
 Writes `bundle/`, a MONAI bundle with TorchScript inside (0.2 MB), and `training.json`. Seeded; about three
 minutes on two cores.
@@ -23,7 +23,7 @@ if str(_HERE) not in sys.path:
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from phantom import ORGANS, SCANNERS, draw  # noqa: E402
+from abdomen_phantom import ORGANS, SCANNERS, draw  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -183,8 +183,9 @@ INFERENCE: dict[str, Any] = {
 }
 README = f"""# {NAME} {VERSION}
 
-Outlines of liver and left kidney on simulated abdominal CT. Trained by `examples/abdomen_ct/train.py` on phantoms of
-one scanner with contrast medium; for demonstration only, never for patients.
+Outlines of liver and left kidney on simulated abdominal CT. Trained by
+`examples/abdomen_ct/abdomen_train.py` on phantoms of one scanner with contrast
+medium; for demonstration only, never for patients.
 
 Input: Hounsfield units, RAS, {SPACING:g} mm, {LOW:g} to {HIGH:g} mapped to 0..1.
 Output: background, {", ".join(ORGANS)}.

@@ -1,6 +1,6 @@
 """A plain nodule detector, as a vendor's would be used: it reads the images and writes a table of marks.
 
-    python examples/nodule_ct/detect.py --cases demo-detection/data/cases.csv --out demo-detection/data/marks.csv
+    python examples/nodule_ct/nodule_detect.py --cases demo-detection/data/cases.csv --out demo-detection/data/marks.csv
 
 Bright blobs in the lung by differences of Gaussians at three sizes; how bright, how round and how large a blob is
 becomes a score by a logistic function, whose numbers `--fit` found on other phantoms (seed 4001, nine in ten of them
@@ -22,8 +22,8 @@ if str(_HERE) not in sys.path:
     sys.path.insert(0, str(_HERE))
 
 import numpy as np  # noqa: E402
+from nodule_phantom import render  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
-from phantom import render  # noqa: E402
 from scipy.ndimage import (  # noqa: E402
     binary_closing,
     gaussian_filter,
@@ -117,7 +117,7 @@ def detect(cases: Path, out: Path, *, on_case: Callable[[int, int], None] | None
 
 def fit(n_patients: int = 60, seed: int = 4001) -> tuple[float, ...]:
     """The weights of the score, on phantoms of other patients, most of them from the first scanner."""
-    from generate import scans
+    from nodule_generate import scans
     from sklearn.linear_model import LogisticRegression
 
     inputs, truth = [], []
