@@ -129,15 +129,17 @@ def _place(folder: RunFolder, name: str, places: PdfPlaces, in_html: set[str]) -
 
 
 def _answers(findings: Sequence[Mapping[str, Any]], endpoint: str, protocol: StudyProtocol) -> list[str]:
-    """Findings that answer an endpoint as it was asked: the whole set, or the group the criterion is judged in."""
+    """Findings that answer an endpoint as it was asked: the whole set, or the groups the criterion is judged in."""
     asked = _asked(protocol)[endpoint]
     own = [
         (i, f)
         for i, f in enumerate(findings)
         if f["endpoint"] == endpoint and f["analysis"] in SUMMARIES and f["condition"] is None
     ]
-    wanted = [i for i, f in own if dict(f["stratum"]) == dict(asked.stratum)]
-    return [anchor(i) for i in wanted[:1]]
+    if asked.each is not None:
+        spec = protocol.stratum(asked.each)
+        return [anchor(i) for i, f in own if set(f["stratum"]) == set(spec.cross or [spec.name])]
+    return [anchor(i) for i, f in own if dict(f["stratum"]) == dict(asked.stratum)][:1]
 
 
 def _asked(protocol: StudyProtocol) -> dict[str, Endpoint | Comparison]:

@@ -18,6 +18,13 @@ from tests.end_to_end.conftest import Outcome, Study, make_study, protocol_text
 
 Cli = Callable[..., Outcome]
 RITA = ("--role", "reviewer", "--actor", "rita", "--json")
+TRIAGE = {
+    "at": "primary",
+    "arrivals_per_hour": 5,
+    "prevalence": 0.1,
+    "reading": {"with_condition": 8, "without_condition": 8},
+    "readers": 2,
+}
 CLAUSES = {"892.2080(b)(2)": ["sensitivity"], "discrimination": "claim C-1", "hazard H-3": "in the risk file"}
 
 
@@ -34,7 +41,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "make_pdf", short)
         s = make_study(tmp_path_factory.mktemp("package"))
-        s.protocol.write_text(protocol_text(clauses=CLAUSES, strata=[], confidence={"bootstrap": {"replicates": 100}}))
+        fast = {"bootstrap": {"replicates": 100}}
+        s.protocol.write_text(protocol_text(clauses=CLAUSES, strata=[], confidence=fast, analyses={"triage": TRIAGE}))
         with_model = ("--testset", s.testset, "--model", s.predictions)
         assert cli("lock", s.cases, "--protocol", s.protocol, "--out", s.testset, "--actor", "carl").code == 0
         assert cli("freeze", s.protocol, *with_model, "--out", s.frozen, "--actor", "ada").code == 0
@@ -105,6 +113,17 @@ def test_clauses_lead_to_the_finding(packed: Path) -> None:
     page = (packed / "data" / "index.html").read_text()
     for reference in (p.split('"')[0] for p in page.split('href="')[1:]):
         assert (packed / "data" / reference.partition("#")[0]).is_file(), reference
+
+
+def test_waits_of_a_triage_device_reach_evidence_and_report(finished: Study) -> None:
+    evidence = json.loads((finished.run / "evidence.json").read_text())
+    jsonschema.validate(evidence, json_schema("evidence"))
+    found = [f for f in evidence["findings"] if f["analysis"] == "triage" and f["metric"] == "wait_saved"]
+    assert [f["condition"] for f in found] == ["nonpreemptive", "preemptive"]
+    assert all(f["estimate"]["low"] < f["estimate"]["value"] < f["estimate"]["high"] for f in found)
+    page = (finished.run / "report.html").read_text()
+    assert "Triage benefit" in page
+    assert "5 images per hour" in page
 
 
 def test_no_image_no_case_table_and_no_reference_leaves_the_set(packed: Path, finished: Study) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from evalsuite.record.bag import write_tags
+
 N = 24
 SPACING = (2.0, 1.0, 1.5)
 PROTOCOL: dict[str, Any] = {
@@ -190,3 +192,23 @@ def test_scores_are_no_masks(study: Path, cli: Any, tmp_path: Path) -> None:
     done = cli("run", protocol, "--testset", testset, "--model", tmp_path / "scores.csv", "--out", tmp_path / "run")
     assert done.code == 2
     assert "needs masks" in done.err
+
+
+def test_masks_stay_with_the_run_when_it_is_packaged(study: Path, cli: Any, tmp_path: Path) -> None:
+    out = tmp_path / "package"
+    assert cli("package", study / "run", "--out", out, "--role", "reviewer", "--actor", "rita").code == 0
+    name = next((out / "data" / "runs").iterdir()).name
+    index = json.loads((out / "data" / "index.json").read_text())["runs"][0]
+    assert index["withheld"] == ["arrays/masks-00000.parquet"]
+    checks = {c["name"]: c for c in cli("verify", out, "--json").json()["checks"]}
+    assert "1 left with the run" in checks[f"run {name}: files"]["detail"]
+    # Put back, a mask file has to be the sealed one; and nothing else may stay behind.
+    (out / "data" / "runs" / name / "arrays").mkdir()
+    (out / "data" / "runs" / name / index["withheld"][0]).write_bytes(b"other masks")
+    (out / "data" / "runs" / name / "predictions.parquet").unlink()
+    write_tags(out, {})
+    done = cli("verify", out, "--json")
+    assert done.code == 3
+    said = next(c for c in done.json()["checks"] if c["name"] == f"run {name}: files")["detail"]
+    assert "missing: predictions.parquet" in said
+    assert "changed: arrays/masks-00000.parquet" in said

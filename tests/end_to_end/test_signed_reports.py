@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from evalsuite.record import ledger
+from evalsuite.record.bag import write_tags
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.record.identity import load_identity
 from evalsuite.report.pdf_signatures import read_signatures
@@ -391,3 +393,24 @@ def test_the_ledgers_head_is_signed_too_where_there_is_a_key(fresh: Signers, cli
     assert "all entries; signed by key" in done.out
     (fresh.run / "ledger.dsse.json").write_bytes(head)
     assert "an earlier head was put back" in broken(cli("verify", fresh.run, "--json"))
+
+
+def test_a_package_keeps_the_signatures_and_notices_when_one_is_taken_off(
+    signed: Signers, kept: Kept, cli: Cli, tmp_path: Path
+) -> None:
+    out = tmp_path / "package"
+    done = cli("package", signed.run, "--out", out, "--role", "reviewer", "--actor", "rita", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["warnings"] == []
+    found = states(cli("verify", out, "--trust", signed.ca.pem, "--json"))
+    run = next((out / "data" / "runs").iterdir())
+    assert {found[f"run {run.name}: signature of the {r}"] for r in ROLES} == {"holds"}
+    index = json.loads((out / "data" / "index.json").read_text())["runs"][0]
+    assert [s["role"] for s in index["signatures"]] == list(ROLES)
+    assert index["report"].endswith("report.signed.pdf")
+    # Rolled back to the reviewer's signature, with manifests and ledger made to fit.
+    (run / "report.signed.pdf").write_bytes(kept.after[1])
+    lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+    write_tags(out, {})
+    assert "more signatures of this run than the run" in broken(cli("verify", out, "--json"))
