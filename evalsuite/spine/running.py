@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import InputError
+from evalsuite.errors import EvalsuiteError, InputError
 from evalsuite.record.canonical import read_json
 from evalsuite.record.seal import require_same_signing
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
@@ -173,10 +173,14 @@ def score_stage(
             reference_key=reference_key,
         )
         keep_aside(folder)
-        _, verdict = evaluate_and_judge(this)
-        if folder.pdf.exists():
-            render_report(folder, on_stage)
-        seal_report(this)
+        try:
+            _, verdict = evaluate_and_judge(this)
+            if folder.pdf.exists():
+                render_report(folder, on_stage)
+            seal_report(this)
+        except EvalsuiteError:
+            take_back(folder)  # refused: the run is as it was sealed, and not one file more
+            raise
     return finished(folder, verdict)
 
 

@@ -187,6 +187,7 @@ def test_whoever_froze_the_protocol_does_not_approve_the_report(fresh: Signers, 
 
 def test_a_signed_run_is_closed(signed: Signers, cli: Cli) -> None:
     assert cli("score", signed.run).code == 2
+    assert cli("verify", signed.run).code == 0  # the refusal left nothing behind
     done = cli("report", signed.run)
     assert done.code == 2
     assert "is signed" in done.err
