@@ -21,7 +21,9 @@ from evalsuite.imaging.headers import Header, read_header
 from evalsuite.record.digest import in_threads, usable_cpus
 
 WORTH_IT = 2_000
-"""Fewer headers are read sooner by this process: another one takes as long to start as 300 headers to read."""
+"""Fewer headers are read by this process: another one takes as long to start as 300 headers to read."""
+_EACH = 500
+_MOST = 16
 _CHUNK = 100
 
 HeaderRead = Header | None | str
@@ -55,14 +57,14 @@ def read_headers(
 ) -> dict[str, HeaderRead]:
     """Headers of the files `places` (name to path), read by `workers` processes.
 
-    By default one per processor where it is worth it; 0 reads them in this one. `on_read` is called with the names that
-    were just read, from several threads. What a process that ends early leaves undone is read here. The result does not
-    depend on how many processes there are.
+    By default one per processor, up to 16, where it is worth it; 0 reads them in this one. `on_read` is called with the
+    names that were just read, from several threads. What a process that ends early leaves undone is read here. The
+    result does not depend on how many processes there are.
     """
     names = list(places)
     chunks = [names[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
     if workers is None:
-        workers = usable_cpus() if len(names) >= WORTH_IT and usable_cpus() > 1 else 0
+        workers = _worth(len(names), usable_cpus())
     n = min(workers, len(chunks))
     found: dict[str, HeaderRead] = {}
     with contextlib.ExitStack() as stack:
@@ -82,6 +84,11 @@ def read_headers(
 
         in_threads(one, chunks, workers=max(1, n))
     return found
+
+
+def _worth(n_files: int, cpus: int) -> int:
+    """How many processes are worth starting."""
+    return min(cpus, _MOST, n_files // _EACH) if n_files >= WORTH_IT and cpus > 1 else 0
 
 
 def read_chunk(asked: Sequence[tuple[str, str]], task: HeaderTask) -> list[HeaderRead]:

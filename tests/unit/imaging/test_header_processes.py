@@ -65,3 +65,6 @@ def test_few_headers_start_no_process(places: dict[str, str], monkeypatch: pytes
     monkeypatch.setattr(header_processes.subprocess, "Popen", None)
     assert set(read_headers(places, TASK, on_read=lambda names: None)) == set(places)
     assert read_headers({}, TASK, on_read=lambda names: None) == {}
+    worth = header_processes._worth
+    assert [worth(n, 64) for n in (0, 1_999, 2_000, 5_000, 10**6)] == [0, 0, 4, 10, 16]
+    assert [worth(10**6, cpus) for cpus in (1, 2)] == [0, 2]
