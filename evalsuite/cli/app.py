@@ -131,7 +131,7 @@ app.command(name="waive")(process.waive)
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="model package, test set, protocol, frozen protocol or run")],
+    path: Annotated[Path, typer.Argument(help="model package, test set, protocol, frozen protocol, run or package")],
     testset: Annotated[Path | None, typer.Option("--testset", help="say whether it fits this set")] = None,
     contract: Contract = None,
     draft: Annotated[

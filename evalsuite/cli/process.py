@@ -48,7 +48,7 @@ def export(
 
 
 def package(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="finished runs, of one or several test sets")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="finished runs, of one or several test sets")],
     out: Annotated[Path, typer.Option("--out", help="folder to make, or FILE.zip")],
     testset: Annotated[
         list[Path] | None, typer.Option("--testset", help="a locked set that has moved; repeat it for several")

@@ -12,6 +12,7 @@ from evalsuite.errors import EvalsuiteError, InputError
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
+from evalsuite.record.bag import PAYLOAD
 from evalsuite.record.canonical import read_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.usage import RunState, intervals, summary
@@ -19,6 +20,7 @@ from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
 from evalsuite.spine.fit import column_problems
 from evalsuite.spine.folder import RunFolder
+from evalsuite.spine.package_contents import INDEX
 
 
 def inspect(
@@ -57,6 +59,8 @@ def _draft_text(draft: Mapping[str, Any]) -> str:
 def _facts(
     path: Path, *, testset: Path | None, contract: Path | None, store: str | None, sandbox: Sandbox
 ) -> dict[str, Any]:
+    if path.is_dir() and (path / PAYLOAD / INDEX).exists():
+        return _package(read_json(path / PAYLOAD / INDEX))
     if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
         return _testset(path, store)
     if path.is_dir() and RunFolder(path).record.exists():
@@ -67,6 +71,21 @@ def _facts(
     if is_protocol or (path.suffix in (".yaml", ".yml") and path.is_file()):
         return _protocol(path, testset)
     return _model(path, contract, testset, sandbox)
+
+
+def _package(index: Mapping[str, Any]) -> dict[str, Any]:
+    """What a submission package says of itself; `verify` says whether that holds."""
+    return {
+        "kind": "package",
+        "written by": f"evalsuite {index['software']}",
+        "runs": [
+            f"{r['run']}: {r['protocol']['id']} {r['protocol']['version']}, {r['overall']}" for r in index["runs"]
+        ],
+        "not evidence": [r["run"] for r in index["runs"] if not r["evidence"]],
+        "unsigned reports": [r["run"] for r in index["runs"] if not r["signatures"]],
+        "clauses": len({c["clause"] for c in index["clauses"]}),
+        "test sets": [f"{h['root']}, {h['entries']} ledger entries, {len(h['runs'])} runs" for h in index["ledgers"]],
+    }
 
 
 def _testset(path: Path, store: str | None) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class _Candidate:
     name: str
     record: Mapping[str, Any]
     root: str
+    testset: Path
     kept: LedgerStore
 
 
@@ -87,6 +88,8 @@ def package_runs(
     if len(set(names)) != len(names):
         raise InputError("A run is given twice.", hint="Name each run once.")
     for candidate in found:
+        _require_outside(out, candidate)
+    for candidate in found:
         _require_allowed(candidate, who)
         _require_ready(candidate)
         _require_intact(candidate)
@@ -123,6 +126,13 @@ def _require_free(out: Path) -> None:
         raise OutputError(f"{out} already holds something.", hint="Choose a new name or an empty folder with --out.")
 
 
+def _require_outside(out: Path, candidate: _Candidate) -> None:
+    """OutputError where a package would change what it is made of: a run or a test set with a new file in it."""
+    for inside in (candidate.folder.path, candidate.testset):
+        if out.resolve().is_relative_to(inside.resolve()):
+            raise OutputError(f"{out} lies in {inside}, which is sealed.", hint="Choose an --out beside it.")
+
+
 def _candidate(path: Path, testsets: Sequence[Path], store: str | None) -> _Candidate:
     from evalsuite.testset.open import read_lock
 
@@ -137,8 +147,10 @@ def _candidate(path: Path, testsets: Sequence[Path], store: str | None) -> _Cand
     record = read_json(folder.record)
     root = str(record["testset"]["root"])
     moved = next((t for t in testsets if read_lock(t)[0]["root"] == root), None)
-    kept = history.open_ledger(moved or remembered_set(record), store)
-    return _Candidate(folder=folder, name=str(record["run"]["id"]), record=record, root=root, kept=kept)
+    testset = moved or remembered_set(record)
+    kept = history.open_ledger(testset, store)
+    name = str(record["run"]["id"])
+    return _Candidate(folder=folder, name=name, record=record, root=root, testset=testset, kept=kept)
 
 
 def _require_allowed(candidate: _Candidate, who: Who) -> None:

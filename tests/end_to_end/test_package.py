@@ -86,6 +86,8 @@ def test_a_package_is_whole_for_this_program_and_for_sha256sum(packed: Path, fin
     assert done.json()["kind"] == "package"
     command = ["sha256sum", "--check", "--strict", "--quiet", "manifest-sha256.txt", "tagmanifest-sha256.txt"]
     assert subprocess.run(command, cwd=packed, capture_output=True, check=False).returncode == 0
+    said = cli("inspect", packed, "--json").json()
+    assert (said["kind"], said["clauses"], len(said["runs"])) == ("package", 3, 1)
     index = json.loads((packed / "data" / "index.json").read_text())
     jsonschema.validate(index, json_schema("package"))
     name = run_of(packed).name
@@ -226,6 +228,11 @@ def test_what_is_unfinished_ended_or_not_for_this_person_is_refused(finished: St
     assert refused.code == 2
     assert ledger.read(s.testset / "ledger.jsonl")[-1].action == "export_refused"
     assert cli("package", s.run, "--out", s.run, *RITA).code == 2  # holds something
+    for sealed in (s.run, s.testset):
+        done = cli("package", s.run, "--out", sealed / "new", *RITA)
+        assert done.code == 2
+        assert "which is sealed" in done.err + done.out
+    assert cli("verify", s.run).code == 0
     home = shutil.copytree(s.testset, tmp_path / "set")
     void = ("--reason", "the wrong scanner was used", "--role", "qa", "--actor", "quinn")
     assert cli("void", s.run, "--testset", home, *void).code == 0
