@@ -21,6 +21,7 @@ REFUSED = ("infinite scores", "scores are no numbers")
 EDGES = (
     *("all right", "all wrong", "one case", "first class only", "last class only", "all ties", "one patient"),
     *("no output", "a few outputs missing", "a few references missing", "certain", "no reference", "no cases"),
+    "empty stratum",
     *REFUSED,
 )
 
@@ -38,6 +39,7 @@ def _data(kind: str, edge: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, 
     frame: dict[str, Any] = {
         "site": ["x"] * (n - n // 6) + ["y"] * (n // 6),
         "lesion": [f"l{i // 2}" for i in range(n)],
+        "age": ["30"] * n,
     }
     outputs: dict[str, Any] = {}
     sharp = 1.0 if edge == "certain" else 0.8
@@ -70,7 +72,7 @@ def _data(kind: str, edge: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, 
         status[lost] = "failed"
         outputs = {name: np.where(lost, np.nan, values) for name, values in outputs.items()}
     if edge in ("no reference", "a few references missing"):
-        for name in [c for c in frame if c not in ("site", "lesion")]:
+        for name in [c for c in frame if c not in ("site", "lesion", "age")]:
             frame[name] = ["" if edge == "no reference" or i < 3 else v for i, v in enumerate(frame[name])]
     ids = [f"c{i}" for i in range(n)]
     predictions = pd.DataFrame(
@@ -106,7 +108,8 @@ def _faults(estimate: Any) -> list[str]:
 def test_an_interval_with_a_width_or_a_reason(kind: str, edge: str) -> None:
     frame, predictions, patients = _data(kind, edge)
     endpoints = endpoints_of(kind)
-    protocol = StudyProtocol.model_validate(body(kind, endpoints))
+    more = {"strata": [{"name": "age", "column": "age", "bins": [60]}]} if edge == "empty stratum" else {}
+    protocol = StudyProtocol.model_validate(body(kind, endpoints, **more))
     try:
         results = evaluate_task(
             protocol,
@@ -121,6 +124,10 @@ def test_an_interval_with_a_width_or_a_reason(kind: str, edge: str) -> None:
         raise
     answered = {f.endpoint for f in results.findings}
     assert {e["name"] for e in endpoints} <= answered
+    if edge == "empty stratum":
+        nobody = [f.estimate for f in results.findings if f.stratum == {"age": ">=60"}]
+        assert nobody
+        assert all(e.value is None and e.undefined and e.n == 0 for e in nobody)
     wrong = sorted({
         f"{f.endpoint} {dict(f.stratum)} {f.condition or ''}: {fault} ({f.estimate.method})"
         for f in results.findings
