@@ -82,11 +82,6 @@ def _calibration(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
         common: dict[str, Any] = {"cluster": k, "replicates": REPLICATES, "seed": int(rng.integers(2**31))}
         made: list[tuple[str, str, Estimate]] = [
             (
-                "recalibration intercept",
-                "Wald, sandwich" if clustered else "Wald",
-                calibration.recalibration_intercept(y, p, cluster=k),
-            ),
-            (
                 "debiased ECE",
                 "bootstrap for absolute values, of ECE",
                 calibration_intervals.debiased_ece(y, p, scheme="equal_width", **common),
@@ -100,6 +95,17 @@ def _calibration(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator
             made.append(("calibration slope", "profile likelihood", calibration_intervals.profile_slope(y, p)))
         for quantity, method, e in made:
             yield Answer(quantity + _more(cell), method, truth[quantity], e)
+
+
+def _recalibration(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
+    """The intercept of recalibration alone: a closed form, which needs none of the resampling of its neighbours."""
+    assert cell.prevalence is not None
+    truth = calibration_truths(cell.prevalence, cell.word("model") == "miscalibrated")["recalibration intercept"]
+    name = "Wald, sandwich" if cell.cases > 1 else "Wald"
+    for _ in range(studies):
+        d = risks(rng, patients(rng, cell.n, cell.cases), cell.prevalence, off=cell.word("model") == "miscalibrated")
+        e = calibration.recalibration_intercept(d.reference, d.probability, cluster=d.patient)
+        yield Answer("recalibration intercept" + _more(cell), name, truth, e)
 
 
 def _smooth_ece(cell: Cell, rng: np.random.Generator, studies: int) -> Iterator[Answer]:
@@ -129,6 +135,16 @@ FAMILIES = (
         )
         + grid("calibration further", n=(100, 400), prevalence=(0.1,), settings=_CALIBRATED, studies=FEWER, piece=250),
         stage=3,
+        first=2,
+    ),
+    Family(
+        name="recalibration",
+        page=PAGE,
+        simulate=_recalibration,
+        cells=grid("recalibration", n=(30, 100, 400), prevalence=(0.1, 0.5), settings=_CALIBRATED)
+        + grid("recalibration", n=(100,), prevalence=(0.5,), settings=_OFF)
+        + grid("recalibration", n=(30, 100), prevalence=(0.5,), cases=(4,), settings=_CALIBRATED),
+        stage=1,
         first=2,
     ),
     Family(

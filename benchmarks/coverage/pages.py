@@ -183,8 +183,28 @@ def _overview(rows: Sequence[Row], everything: Sequence[Judged]) -> str:
         "overview.md",
         counts=counts,
         pages="\n".join(_table(("page", "lines"), pages)),
+        thin=_thin(everything),
         conservative="\n".join(_table(("quantity", "interval", "conservative", "highest %"), conservative)),
     )
+
+
+def _thin(everything: Sequence[Judged]) -> str:
+    """Defaults that no design has tried in as many studies as it takes, with what their best studied design leaves."""
+    lines = []
+    for j in everything:
+        best = max((row.tally for row in j.rows), key=lambda tally: tally.studies)
+        if j.unasked and best.made and best.studies < ENOUGH:
+            lines.append((j.quantity, j.method, f"{best.studies:,}", f"{100.0 * best.error:.2f}"))
+    starred = sum(j.unasked for j in everything)
+    said = (
+        f"Of {starred} intervals that a protocol gets unasked, {starred - len(lines)} were tried by {ENOUGH:,} studies "
+        "or more in at least one design."
+    )
+    if not lines:
+        return said
+    header = ("quantity", "interval", "most studies of a design", "± error")
+    rest = " The others, and what the best studied of their designs leaves open:"
+    return "\n".join((said + rest, "", *_table(header, sorted(lines), right=2)))
 
 
 def _filled(template: str, **parts: str) -> str:

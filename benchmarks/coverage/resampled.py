@@ -320,7 +320,7 @@ FAMILIES = (
         simulate=_operating,
         cells=grid("operating", n=(100,), prevalence=(0.1, 0.5), piece=100)
         + grid("operating", n=(400,), prevalence=(0.1, 0.5), studies=FEWER, piece=50)
-        + grid("operating", n=(30,), prevalence=(0.5,), piece=100)
+        + grid("operating", n=(30,), prevalence=(0.5,), cases=(1, 4), piece=100)
         + grid("operating", n=(100,), prevalence=(0.5,), cases=(4,), studies=FEWER, piece=50),
         stage=6,
         first=4,
@@ -336,7 +336,7 @@ FAMILIES = (
                 "benefit", n=(30, 100, 400), prevalence=(p,), settings=((("threshold", t),),), piece=250, keep=_enough
             )
         )
-        + grid("benefit", n=(100,), prevalence=(0.5,), cases=(4,), settings=((("threshold", 0.5),),), piece=250),
+        + grid("benefit", n=(30, 100), prevalence=(0.5,), cases=(4,), settings=((("threshold", 0.5),),), piece=250),
         stage=5,
         first=4,
     ),

@@ -311,6 +311,7 @@ FAMILIES = (
         page=PAGE,
         simulate=_several_classes,
         cells=grid("classes", n=(30, 100), settings=_KINDS, piece=250)
+        + grid("classes", n=(30,), cases=(4,), settings=_KINDS[:1], piece=250)
         + grid("classes", n=(400,), settings=_KINDS, studies=FEWER, piece=250)
         + grid("classes", n=(100,), cases=(4,), settings=_KINDS, studies=FEWER, piece=250),
         stage=4,
