@@ -91,10 +91,14 @@ class Material:
         return {method: f"M{k}" for k, method in enumerate(methods, start=1)}
 
     def method_note(self, estimates: Iterable[Estimate]) -> str:
-        """The codes that occur among `estimates`, spelled out: printed under the table that uses them."""
+        """The codes that occur among `estimates`, spelled out: printed under the table that uses them. Resamples in
+        which a figure did not exist are counted there too."""
         codes = self.method_codes
-        used = dict.fromkeys(e.method for e in estimates if e.value is not None)
-        spelled = sorted((codes.get(m, "M–"), clean(m, longest=120)) for m in used)
+        lost: dict[str, int] = {}
+        for e in estimates:
+            if e.value is not None:
+                lost[e.method] = max(lost.get(e.method, 0), e.replicates_undefined or 0)
+        spelled = sorted((codes.get(m, "M–"), clean(m, longest=120) + _without_value(k)) for m, k in lost.items())
         return f"Interval methods: {'; '.join(f'{code} {method}' for code, method in spelled)}." if spelled else ""
 
     @property
@@ -174,6 +178,12 @@ class Material:
 def anchor(index: int) -> str:
     """The identifier of a finding in the report: its place in evidence.json."""
     return f"f-{index:04d}"
+
+
+def _without_value(resamples: int) -> str:
+    if not resamples:
+        return ""
+    return f" (up to {format_count(resamples)} resamples of a figure in this table had no value and were left out)"
 
 
 def metric_title(metric: str) -> str:
