@@ -21,6 +21,11 @@ TITLES = {
     "measurement": "measurements",
     "generalisation": "other sites and populations",
 }
+METHOD_PAGES = (
+    *("proportions", "roc", "calibration", "bootstrap", "decision_curve", "comparison"),
+    *("multiclass", "agreement", "generalisation", "weighting"),
+)
+"""Pages of `docs/statistics` that say of their own defaults where not to use them."""
 ENOUGH = 10_000
 GONE = ("bootstrap, basic, extended",)
 """Intervals that finished pieces may hold and that the suite no longer offers."""
@@ -51,6 +56,48 @@ def write(place: Path, docs: Path) -> None:
             (folder / f"{page}.md").write_text(_page(title, mine), encoding="utf-8")
     (docs / "statistics" / "coverage.md").write_text(_overview(rows, everything), encoding="utf-8")
     put_between(docs / "statistics.md", _summary(everything))
+    for page in METHOD_PAGES:
+        put_between(docs / "statistics" / f"{page}.md", _of_method(page, everything))
+
+
+def method_page(j: Judged) -> str:
+    """The page of `docs/statistics` that defines the quantity."""
+    q, page = j.quantity, j.rows[0].page
+    if "net benefit" in q:
+        return "decision_curve"
+    if q.startswith(("difference of", "difference, paired", "ratio, paired")):
+        return "comparison"
+    if "of change" in q or "of response" in q:
+        return "generalisation"
+    if q.startswith(("weighted kappa", "AC2", "tau-b", "VUS", "RPS", "agreement within")):
+        return "agreement"
+    if ("weighted" in q and page == "generalisation") or "partial verification" in q or "sampling weights" in q:
+        return "weighting"
+    return {"tables": "proportions", "several": "multiclass", "measurement": "agreement"}.get(page, page)
+
+
+def _of_method(page: str, everything: Sequence[Judged]) -> str:
+    """Where the defaults of one page are not to be used, and which were found to hold everywhere."""
+    mine = [j for j in everything if method_page(j) == page]
+    unasked = [j for j in mine if j.unasked]
+    table = _unsuitable(mine, unasked=True, among=everything)
+    lines = ["## Where not to use a default", ""]
+    if not any(j.unsuitable for j in unasked):
+        lines += ["No default of this page was found to hold the truth too rarely in the designs studied."]
+    else:
+        lines += [
+            "Simulated designs in which the interval that a protocol gets unasked held the truth too rarely; what a "
+            "column means: [statistics](../statistics.md).",
+            "",
+            table,
+        ]
+    fine = [j.quantity for j in unasked if not j.unsuitable and any(r.verdict != "too few intervals" for r in j.rows)]
+    if fine and any(j.unsuitable for j in unasked):
+        lines += ["", f"Suitable or conservative in every design studied: {'; '.join(dict.fromkeys(fine))}."]
+    lines += ["", "Which of these rest on fewer than 10,000 simulated studies: [coverage](coverage.md)."]
+    pages = dict.fromkeys(j.rows[0].page for j in mine)
+    lines += ["", "Every design: " + ", ".join(f"[{TITLES[p]}](coverage/{p}.md)" for p in pages) + "."]
+    return "\n".join(lines)
 
 
 def put_between(path: Path, text: str) -> None:
@@ -117,7 +164,7 @@ def _line(j: Judged, row: Row) -> tuple[str, ...]:
         f"{c.n:,}",
         number(c.prevalence),
         str(c.cases),
-        "varies" if row.quantity == "share at a new site" else f"{t.truth:.4g}",
+        "varies" if row.quantity == "share at a new site" else f"{t.truth if abs(t.truth) > 1e-12 else 0.0:.4g}",
         f"{t.studies:,}",
         *shares,
         f"{100.0 * t.none / t.studies:.1f}",
@@ -125,9 +172,10 @@ def _line(j: Judged, row: Row) -> tuple[str, ...]:
     )
 
 
-def _unsuitable(everything: Sequence[Judged], *, unasked: bool) -> str:
+def _unsuitable(mine: Sequence[Judged], *, unasked: bool, among: Sequence[Judged]) -> str:
+    """Table of `mine`; what to declare instead is looked for in `among`."""
     lines = []
-    for j in everything:
+    for j in mine:
         if j.unsuitable and j.unasked == unasked:
             lines.append(
                 (
@@ -138,7 +186,7 @@ def _unsuitable(everything: Sequence[Judged], *, unasked: bool) -> str:
                     f"{100.0 * j.worst.coverage:.1f}",
                     f"{100.0 * j.worst.truth_below / j.worst.made:.1f}",
                     f"{100.0 * j.worst.truth_above / j.worst.made:.1f}",
-                    instead(j, everything),
+                    instead(j, among),
                 )
             )
     header = ("quantity", "interval", "not to be used", "rarer class", "lowest %", "below", "above", "declare instead")
@@ -152,8 +200,8 @@ def _summary(everything: Sequence[Judged]) -> str:
             by_quantity.setdefault(j.quantity, []).append(j.title)
     return _filled(
         "summary.md",
-        unasked=_unsuitable(everything, unasked=True),
-        others=_unsuitable(everything, unasked=False),
+        unasked=_unsuitable(everything, unasked=True, among=everything),
+        others=_unsuitable(everything, unasked=False, among=everything),
         clean="; ".join(f"{quantity} ({', '.join(methods)})" for quantity, methods in by_quantity.items()),
     )
 

@@ -193,6 +193,8 @@ def number(value: float | str | None) -> str:
 
 def of_setting(cell: Cell) -> str:
     """The further settings of a design; what only the simulation needs is left out."""
+    if cell.family == "change" and not cell.setting:
+        return "change relative"
     return ", ".join(f"{k} {number(v)}" for k, v in cell.setting if k not in ("truth", "resamples", "correlation"))
 
 

@@ -226,3 +226,25 @@ def test_pages_are_written_from_what_is_finished(tmp_path: Path) -> None:
     page.write_text("no markers", encoding="utf-8")
     with pytest.raises(SystemExit, match="no lines"):
         pages.write(tmp_path, docs)
+
+
+def test_every_page_of_a_method_says_where_its_default_fails() -> None:
+    def row(quantity: str, method: str, held: int, page: str, studies: int = 10_000) -> Row:
+        cell = Cell(family="x", n=30, prevalence=0.5)
+        tally = Tally(truth=0.5, held=held, truth_below=studies - held)
+        return Row(page=page, cell=cell, quantity=quantity, method=method, tally=tally)
+
+    everything = judged(
+        [
+            row("AUROC", "DeLong", 9_000, "roc"),
+            row("AUROC", "Newcombe", 9_500, "roc"),
+            row("net benefit", "bootstrap, percentile", 190, "bootstrap", 200),
+        ]
+    )
+    assert [pages.method_page(j) for j in everything] == ["roc", "roc", "decision_curve"]
+    said = pages._of_method("roc", everything)
+    assert "| AUROC | DeLong \\* | everywhere studied | ≤ 15 | 90.0 | 10.0 | 0.0 | `interval: newcombe` |" in said
+    assert "No default of this page" in pages._of_method("decision_curve", everything)
+    thin = pages._thin(everything)
+    assert "Of 2 intervals that a protocol gets unasked, 1 were tried" in thin
+    assert "| net benefit | bootstrap, percentile | 200 |" in thin
