@@ -24,6 +24,8 @@ from evalsuite.testset.reference_files import ReferenceFiles
 
 #: Column of the predictions that holds each case's figures, and what a case's masks are by reference and output.
 FIGURES = "mask figures"
+#: Column with the Dice coefficients of the second reader's masks against the reference's, by structure.
+SECOND = "second reader's Dice"
 DISTANCES = ("hd", "hd95", "assd", "masd", "nsd")
 OF_GRID = "the output lies on another grid than the reference"
 OF_LABELS = "the output has values that are no label of the protocol"
@@ -87,24 +89,32 @@ def with_mask_figures(
     cells = dict(zip(case_id, (str(c) for c in frame[column]), strict=True))
     ok = {c for c, s in zip(case_id, predictions["status"], strict=True) if s == "ok"}
     figures: dict[str, dict[Asked, CaseFigure] | None] = dict.fromkeys(case_id)
+    others = _second_cells(protocol, frame, case_id)
+    second: dict[str, dict[str, CaseFigure]] = {}
     reasons: dict[str, str] = {}
     problems: list[Problem] = []
     for case, masks in _by_case(source, str(protocol.task.score), ok):
         if not cells[case].strip():
             continue
-        found = read_reference(files, cells[case], case, problems)
+        found = read_reference(files, cells[case], case, problems, masks[0].grid)
         if found is None:
+            continue
+        if isinstance(found, str):
+            reasons[case] = found
             continue
         reference, grid = found
         difference = grid_difference(grid, masks[0].grid)
         if difference is not None:
             reasons[case] = f"{OF_GRID}: {difference}"
             continue
-        others = _other_labels(protocol, masks)
-        if others:
-            reasons[case] = f"{OF_LABELS}: {', '.join(map(str, others[:5]))}{', …' if len(others) > 5 else ''}"
+        odd = _other_labels(protocol, masks)
+        if odd:
+            reasons[case] = f"{OF_LABELS}: {', '.join(map(str, odd[:5]))}{', …' if len(odd) > 5 else ''}"
             continue
         figures[case] = dict(_figures(protocol, reference, masks, grid.spacing_mm, wanted))
+        if others.get(case, "").strip():
+            drawn = read_reference(files, others[case], case, problems, grid)
+            second[case] = _second(protocol, reference, grid, drawn)
     if problems:
         raise InputError(
             f"{len(problems)} reference masks of column '{column}' cannot be used.",
@@ -113,10 +123,45 @@ def with_mask_figures(
         )
     made = predictions.copy()
     made[FIGURES] = pd.Series([figures[c] for c in case_id], index=made.index, dtype=object)
+    made[SECOND] = pd.Series([second.get(c) for c in case_id], index=made.index, dtype=object)
     for i, case in enumerate(case_id):
         if case in reasons:
             made.loc[made.index[i], ["status", "reason"]] = ["failed", reasons[case]]
     return made
+
+
+def _second_cells(protocol: StudyProtocol, frame: pd.DataFrame, case_id: Sequence[str]) -> dict[str, str]:
+    """The second reader's mask of each case, as the case table names it; nothing without such a reader."""
+    column = protocol.task.second_reader
+    if column is None:
+        return {}
+    if column not in frame.columns:
+        raise InputError(
+            f"The locked test set has no column '{column}' of a second reader's masks.",
+            hint=f"Sealed columns: {', '.join(map(str, frame.columns))}. Correct task.second_reader, or lock again.",
+        )
+    return dict(zip(case_id, (str(c) for c in frame[column]), strict=True))
+
+
+def _second(
+    protocol: StudyProtocol,
+    reference: NDArray[np.uint8],
+    grid: Grid,
+    drawn: tuple[NDArray[np.uint8], Grid] | str | None,
+) -> dict[str, CaseFigure]:
+    """Dice of the second reader against the reference, by structure; on another grid undefined, with the reason."""
+    if drawn is None or isinstance(drawn, str) or grid_difference(grid, drawn[1]) is not None:
+        why = CaseFigure(undefined="the second reader's mask lies on another grid")
+        return dict.fromkeys(structures(protocol), why)
+    policy, found = _policy(protocol), {}
+    for name, label in structures(protocol).items():
+        a, b = (m != 0 if label is None else m == label for m in (reference, drawn[0]))
+        found[name] = overlap.dice(mask_pair(a, b, grid.spacing_mm or (1.0,) * a.ndim), empty=policy)
+    return found
+
+
+def _policy(protocol: StudyProtocol) -> EmptyPolicy:
+    return EmptyPolicy() if protocol.task.empty is None else EmptyPolicy(**protocol.task.empty.model_dump())
 
 
 def _other_labels(protocol: StudyProtocol, masks: Sequence[StoredMask]) -> list[int]:
@@ -141,15 +186,19 @@ def _by_case(source: Predictions, output: str, ok: set[str]) -> Iterator[tuple[s
 
 
 def read_reference(
-    files: ReferenceFiles, cell: str, case: str, problems: list[Problem]
-) -> tuple[NDArray[np.uint8], Grid] | None:
+    files: ReferenceFiles, cell: str, case: str, problems: list[Problem], grid: Grid
+) -> tuple[NDArray[np.uint8], Grid] | str | None:
+    """The reference's labels and grid (that of the output for DICOM outlines), or why they do not fit that grid; None
+    where the file is no mask, which goes to `problems`."""
     data = files.read(cell)
     if data is None:
         problems.append(Problem("no file of the locked test set", f"case {case}", "lock the set with --protocol"))
         return None
     try:
-        return decode_mask(data, name=cell)
+        return decode_mask(data, name=cell, grid=grid)
     except ImageError as error:
+        if error.code == "grid":
+            return f"{OF_GRID}: the reference's slices do not fall on its voxels"
         problems.append(Problem(error.message, f"case {case}"))
         return None
 
@@ -161,8 +210,7 @@ def _figures(
     spacing_mm: tuple[float, ...] | None,
     wanted: Sequence[Asked],
 ) -> Iterator[tuple[Asked, CaseFigure]]:
-    empty = protocol.task.empty
-    policy = EmptyPolicy() if empty is None else EmptyPolicy(**empty.model_dump())
+    policy = _policy(protocol)
     for name, label in structures(protocol).items():
         mine = [a for a in wanted if a.structure == name]
         if not mine:

@@ -86,9 +86,9 @@ def _picture(
     title: str,
 ) -> Picture | None:
     case, label = masks[0].case_id, structures(protocol)[structure]
-    found = read_reference(files, cell, case, [])
+    found = read_reference(files, cell, case, [], masks[0].grid)
     drawn = device_mask(masks, structure, label)
-    if found is None or drawn is None:
+    if found is None or isinstance(found, str) or drawn is None:
         return None
     labels, grid = found
     view = _view(protocol, testset, case, view_of(grid, None))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, OF_LABELS, Asked, asked_of
+from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, OF_LABELS, SECOND, Asked, asked_of
 from evalsuite.analyses.mask_listing import mask_listing
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
@@ -24,7 +24,7 @@ from evalsuite.protocol.segmentation import structure_of, structures
 from evalsuite.stats._resampled import read, replicated
 from evalsuite.stats.case_means import mean_of, quantile_of
 from evalsuite.stats.masks import CaseFigure
-from evalsuite.types import CaseStatus, Curve, Estimate, ReferenceClass
+from evalsuite.types import CaseStatus, Curve, Estimate, Finding, ReferenceClass
 
 COMPUTED = frozenset(
     {
@@ -104,6 +104,8 @@ def evaluate_segmentation(
         on_step=on_step,
     )
     reasons = predictions["reason"].tolist()
+    if protocol.task.second_reader is not None:
+        results = replace(results, findings=(*results.findings, *_readers(protocol, study, predictions)))
     listing = mask_listing(case_id, population.status, reasons, population.figures, figures_wanted(protocol))
     return replace(results, curves=tuple(_distributions(protocol, study)), listings=(listing,))
 
@@ -158,6 +160,24 @@ def _notes(protocol: StudyProtocol, p: MaskPopulation, predictions: pd.DataFrame
         without = sum(f is not None and f.get(key, CaseFigure(value=0.0)).undefined is not None for f in p.figures)
         if without:
             yield f"{name}: {without} of {p.n} cases have no Dice (empty masks) and are in no mean of it."
+
+
+def _readers(protocol: StudyProtocol, study: _Study, predictions: pd.DataFrame) -> Iterator[Finding]:
+    """How well the second reader's outlines agree with the reference, per structure, in the cases where both drew."""
+    for name in structures(protocol):
+        found = [None if s is None else s[name].value for s in predictions[SECOND]]
+        counts = np.array([v is not None for v in found], dtype=bool) & study.population.has_reference
+        values = np.array([0.0 if v is None else v for v in found])
+        yield Finding(
+            analysis="segmentation",
+            endpoint=f"second reader, {name}",
+            metric="dice",
+            role="descriptive",
+            target=name,
+            operating_point=None,
+            rater="second reader",
+            estimate=study.mean(values, counts),
+        )
 
 
 def _distributions(protocol: StudyProtocol, study: _Study) -> Iterator[Curve]:
@@ -232,6 +252,17 @@ class _Study:
             mean_of(values, bounds) if e.quantile is None else quantile_of(draw, values, e.quantile, bounds)
         )
         table = replicated(draw, material, [statistic], masks=mask[None], with_jackknife=method == "bca")
+        return read(table, level=self.level, method=method)[0][0]
+
+    def mean(self, values: Floats, mask: Bools) -> Estimate:
+        """The mean Dice coefficient of some cases."""
+        if not mask.any():
+            return Estimate.not_estimable("no case has an outline of a second reader", n=0, level=self.level)
+        method = self.protocol.confidence.bootstrap.interval
+        material, statistic = mean_of(values, (0.0, 1.0))
+        table = replicated(
+            self.resampling.draw, material, [statistic], masks=mask[None], with_jackknife=method == "bca"
+        )
         return read(table, level=self.level, method=method)[0][0]
 
     def values(self, e: Endpoint, outputs: OutputPolicy, references: ReferencePolicy) -> tuple[Floats, Bools]:

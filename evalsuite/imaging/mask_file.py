@@ -1,4 +1,4 @@
-"""Masks in files (NIfTI, PNG, TIFF): the label of every voxel and the grid it lies on, or why a file is no mask."""
+"""Masks in files (NIfTI, PNG, TIFF, DICOM): the label of every voxel and its grid, or why a file is no mask."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ SPACING_TOLERANCE_MM = 1e-3
 LARGEST_LABEL = 255
 
 
-def decode_mask(data: bytes, *, name: str) -> tuple[NDArray[np.uint8], Grid]:
+def decode_mask(data: bytes, *, name: str, grid: Grid | None = None) -> tuple[NDArray[np.uint8], Grid]:
     """Labels `(*spatial)` of one mask file held in memory, as stored, and their grid.
+
+    DICOM SEG and RT structure sets are laid onto `grid`, since they name only slices in which something is drawn; their
+    labels are the numbers of segments or structures. Other files lie on their own grid.
 
     Raises
     ------
     ImageError
-        As for an image, and code `not_mask`: several channels, or values that are no whole numbers from 0 to 255.
+        As for an image, and code `not_mask`: several channels, or values that are no whole numbers from 0 to 255;
+        `grid`: a DICOM outline that does not fall on the voxels of `grid`.
     """
+    if data[128:132] == b"DICM":
+        from evalsuite.imaging.mask_dicom import decode_on
+
+        labels = decode_on(data, grid, name=name)
+        assert grid is not None, "decode_on refuses to do without"
+        return labels, grid
     image = nifti.decode(data, name=name) if nifti.is_nifti(data) else raster.decode(data, name=name)
     array = image.array
     if array.shape[0] != 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Interrupted, ModelRunError
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
-from evalsuite.inference.mark_places import marks_outside
+from evalsuite.inference.mark_places import grid_of_case, marks_outside
 from evalsuite.inference.marks import join_marks
 from evalsuite.inference.predictions import DEVICE, NO_PREDICTION, Predictions, make_predictions
 from evalsuite.inference.process import share_cores
@@ -161,17 +161,17 @@ def _join(
     coordinates: str | None,
 ) -> Predictions:
     started = time.perf_counter()
+    by_id = {case.case_id: case for case in cases}
     case_ids, all_ids = ([case.case_id for case in group] for group in (cases, testset.cases))
     masks = [name for name in required or () if name in getattr(model, "files", {})]
     if masks:
-        joined = join_masks(model, case_ids=case_ids, all_ids=all_ids, identity=identity, column=masks[0], work=work)
+        joined = join_masks(
+            model, case_ids=case_ids, all_ids=all_ids, identity=identity, column=masks[0], work=work,
+            grid_of=partial(grid_of_case, by_id),
+        )  # fmt: skip
     else:
         place = getattr(model, "place", ())  # one row per mark, or one per case
-        outside = (
-            None
-            if coordinates is None
-            else partial(marks_outside, {c.case_id: c for c in cases}, coordinates=coordinates, place=place)
-        )
+        outside = None if coordinates is None else partial(marks_outside, by_id, coordinates=coordinates, place=place)
         join = partial(join_marks, place=place, outside=outside) if place else join_recorded
         joined = join(model.table, case_ids=case_ids, all_ids=all_ids, model=identity, required=required)
     device = joined.table[joined.table["rater"] == DEVICE]

@@ -1,4 +1,4 @@
-"""Whether recorded marks lie in the images they are said to be of."""
+"""Recorded marks and outlines beside the images they are said to be of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalsuite.errors import ImageError
+from evalsuite.imaging.grid import Grid
 from evalsuite.imaging.points import lie_of, outside
 from evalsuite.models.marks import is_box
 
 if TYPE_CHECKING:
     from evalsuite.testset.types import Case
+
+
+def grid_of_case(cases: Mapping[str, Case], case_id: str) -> Grid | None:
+    """The grid of the case's (first) image as a volume; None where there is none, or it states none."""
+    paths = next(iter(cases[case_id].images.values()), ())
+    try:
+        return lie_of(paths, axes=3).grid if paths else None
+    except ImageError:
+        return None
 
 
 def marks_outside(

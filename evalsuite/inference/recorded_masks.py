@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import ImageError, IntegrityError
+from evalsuite.imaging.grid import Grid
 from evalsuite.imaging.mask_file import decode_mask
 from evalsuite.inference.mask_store import masks_digest, write_masks
 from evalsuite.inference.masks import StoredMask, encode
@@ -28,11 +29,13 @@ def join_masks(
     identity: dict[str, Any],
     column: str,
     work: Path,
+    grid_of: Callable[[str], Grid | None] = lambda _: None,
 ) -> Predictions:
     """Predictions whose output is the mask file that `column` names for each case; one such column is read.
 
     - A case without a row is failed, as are a case whose cell is empty and one whose file is no mask; its reason says
       which. Status and reason are honoured.
+    - DICOM SEG and RT structure sets are laid onto the grid of the case's image (`grid_of`).
     - Masks lie in `work` as run lengths, on the grid of their own file; the predictions' digest covers them.
 
     Raises
@@ -54,7 +57,7 @@ def join_masks(
     digests: list[str] = []
     for i, case in enumerate(case_ids):
         if keys["status"][i] == "ok":
-            made = _read(model, names[case], case, column)
+            made = _read(model, names[case], case, column, grid_of)
             if isinstance(made, str):
                 keys["status"][i], keys["reason"][i] = "failed", made
             else:
@@ -78,7 +81,9 @@ def join_masks(
     )
 
 
-def _read(model: RecordedPredictions, cell: str, case: str, column: str) -> StoredMask | str:
+def _read(
+    model: RecordedPredictions, cell: str, case: str, column: str, grid_of: Callable[[str], Grid | None]
+) -> StoredMask | str:
     """The mask of one case, or why there is none."""
     if not cell.strip():
         return MISSING
@@ -93,7 +98,8 @@ def _read(model: RecordedPredictions, cell: str, case: str, column: str) -> Stor
     if sha256_bytes(data) != sha256:
         raise IntegrityError(f"{cell} changed after the predictions were opened", hint="Run the same command again.")
     try:
-        labels, grid = decode_mask(data, name=path.name)
+        own = grid_of(case) if data[128:132] == b"DICM" else None
+        labels, grid = decode_mask(data, name=path.name, grid=own)
     except ImageError as error:
         return f"the mask file cannot be used ({error.code})"
     return StoredMask(case_id=case, output=column, channel=None, classes=(), grid=grid, runs=encode(labels))

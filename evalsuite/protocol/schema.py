@@ -73,6 +73,11 @@ class Task(Block):
         description="segmentation: values of `classes` in the mask files; 1, 2, … unless stated, with one structure "
         "whatever is not 0",
     )
+    second_reader: str | None = Field(
+        default=None,
+        description="segmentation: column that names another expert's masks of the same cases; their Dice coefficient "
+        "against the reference is what a device can be expected to reach",
+    )
     other_labels: Literal["fail", "background"] = Field(
         default="fail",
         description="segmentation: what values of a recorded mask are that `labels` does not name: a failure of the "

@@ -31,6 +31,8 @@ def segmentation_problems(protocol: StudyProtocol) -> Iterator[Problem]:
             yield Problem(f"a {task.kind} task has no labels in mask files", "task.labels", "remove it")
         if task.empty is not None:
             yield Problem(f"a {task.kind} task has no masks", "task.empty", "remove it")
+        if task.second_reader is not None:
+            yield Problem(f"a {task.kind} task has no masks", "task.second_reader", "remove it")
         if task.other_labels != "fail":
             yield Problem(f"a {task.kind} task has no labels in mask files", "task.other_labels", "remove it")
         return

@@ -24,6 +24,8 @@ def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
     """Every case-table column that an analysis names, with the key that names it: they are sealed and must exist."""
     a = protocol.analyses
     named: list[tuple[str, str]] = []
+    if protocol.task.second_reader is not None:
+        named.append((protocol.task.second_reader, "task.second_reader"))
     if a.verification is not None:
         named.append((a.verification.verified, "analyses.verification.verified"))
         named += [(c, f"analyses.verification.covariates[{i}]") for i, c in enumerate(a.verification.covariates)]

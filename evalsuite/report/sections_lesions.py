@@ -5,9 +5,9 @@ from __future__ import annotations
 from evalsuite.report.figures import Mark
 from evalsuite.report.figures_lesions import distribution, froc
 from evalsuite.report.format import format_count, format_estimate
-from evalsuite.report.material import Material, finding_at, metric_title
+from evalsuite.report.material import Material, anchor, finding_at, metric_title
 from evalsuite.report.text import clean
-from evalsuite.report.view import Block, Figure, Pair, Prose
+from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Table
 from evalsuite.types import Curve
 
 #: More small figures than this are turned over unread; the curves are in the evidence.
@@ -62,7 +62,8 @@ def distribution_figures(material: Material) -> list[Block]:
     if not curves:
         return [Prose(paragraphs=("No case has a Dice coefficient: there is nothing to draw.",))]
     made = [_distribution(material, c) for c in curves[:MOST_STRUCTURES]]
-    blocks: list[Block] = [Pair(left=left, right=right) for left, right in zip(made[::2], made[1::2], strict=False)]
+    blocks: list[Block] = [*_two_readers(material)]
+    blocks += [Pair(left=left, right=right) for left, right in zip(made[::2], made[1::2], strict=False)]
     if len(made) % 2:
         blocks.append(made[-1])
     if len(curves) > MOST_STRUCTURES:
@@ -71,6 +72,55 @@ def distribution_figures(material: Material) -> list[Block]:
         )
         blocks.append(Prose(paragraphs=(text,)))
     return blocks
+
+
+def _two_readers(material: Material) -> list[Table]:
+    """The device's Dice coefficient beside that of a second reader, both against the reference."""
+    rows = []
+    for index, finding in material.findings(overall=True, analysis="segmentation"):
+        if finding.rater != "second reader":
+            continue
+        e = finding.estimate
+        device = next(
+            (
+                f
+                for _, f in material.findings(overall=True)
+                if f.metric == "dice" and f.condition is None and f.target in (finding.target, None)
+                and ((asked := material.endpoint(f.endpoint)) is None or asked.quantile is None)
+                and (f.target is not None or len(material.protocol.task.classes or []) == 1)
+            ),
+            None,
+        )  # fmt: skip
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=clean(finding.endpoint.removeprefix("second reader, "), longest=60)),
+                    Cell(text="–" if device is None else format_estimate("dice", device.estimate), kind="number"),
+                    Cell(text=format_estimate("dice", e), kind="number"),
+                    Cell(text=format_count(e.n), kind="number"),
+                    Cell(text=anchor(index), kind="muted"),
+                ),
+                anchor=anchor(index),
+            )
+        )
+    if not rows:
+        return []
+    note = "The second reader's cases are those with an output; the device's are as in the primary analysis."
+    return [
+        Table(
+            label="",
+            caption="Dice coefficient of the device and of a second reader, both against the reference",
+            columns=(
+                Column(title="Structure", width=24),
+                Column(title="Device", align="right", width=30),
+                Column(title="Second reader", align="right", width=30),
+                Column(title="Cases", align="right"),
+                Column(title="Finding", align="right"),
+            ),
+            rows=tuple(rows),
+            notes=(note, material.set_note),
+        )
+    ]
 
 
 def _distribution(material: Material, curve: Curve) -> Figure:

@@ -84,6 +84,11 @@ def test_the_segmentation_demo_outlines_best_median_and_worst(walk: Callable[...
     dice = [float(row["dice"]) for row in rows]
     assert liver["value"] == pytest.approx(sum(dice) / 3, abs=1e-5)
     assert liver["value"] > 0.3
+    second = next(f for f in evidence["findings"] if f["endpoint"] == "second reader, liver")
+    assert second["rater"] == "second reader"
+    assert second["estimate"]["n"] == 3
+    assert 0.8 < second["estimate"]["value"] < 1.0
+    assert "Dice coefficient of the device and of a second reader" in (run / "report.html").read_text()
     pictures = json.loads((run / "arrays" / "pictures.json").read_text())["pictures"]
     shown = {p["title"].split(":")[0]: p for p in pictures if p["group"] == "liver"}
     assert set(shown) == {"best", "median", "worst"}
