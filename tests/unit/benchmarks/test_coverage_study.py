@@ -216,8 +216,11 @@ def test_pages_are_written_from_what_is_finished(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     (docs / "statistics").mkdir(parents=True)
     page = docs / "statistics.md"
-    page.write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n", encoding="utf-8")
+    methods = [docs / "statistics" / f"{name}.md" for name in pages.METHOD_PAGES]
+    for path in (page, *methods):
+        path.write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n", encoding="utf-8")
     pages.write(tmp_path, docs)
+    assert all("## Where not to use a default" in path.read_text(encoding="utf-8") for path in methods)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
