@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from evalsuite.errors import EvalsuiteError, InputError
+from evalsuite.errors import EvalsuiteError, InputError, IntegrityError
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
@@ -60,7 +60,12 @@ def _facts(
     path: Path, *, testset: Path | None, contract: Path | None, store: str | None, sandbox: Sandbox
 ) -> dict[str, Any]:
     if path.is_dir() and (path / PAYLOAD / INDEX).exists():
-        return _package(read_json(path / PAYLOAD / INDEX))
+        try:
+            return _package(read_json(path / PAYLOAD / INDEX))
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{INDEX} does not have the form it was written in.", hint=f"See: evalsuite verify {path}"
+            ) from error
     if path.is_dir() and (path / "testset.lock.json").exists() and not RunFolder(path).record.exists():
         return _testset(path, store)
     if path.is_dir() and RunFolder(path).record.exists():

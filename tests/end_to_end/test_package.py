@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from evalsuite import __version__
 from evalsuite.protocol.jsonschema import json_schema
 from evalsuite.record import ledger
 from evalsuite.record.bag import check_bag, read_info, write_tags
@@ -182,6 +183,23 @@ def test_manifests_made_anew_do_not_hide_what_the_runs_say(bag: Path, cli: Cli) 
     listing.write_text(listing.read_text().replace(",ok,", ",failed,", 1))
     sealed_again(bag)
     assert f"line-listings/{listing.name}" in broken(cli("verify", bag, "--json"))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", f'{{"software": "{__version__}", "runs": [1]}}', "not JSON"])
+def test_an_index_in_another_form_is_said_not_crashed_on(bag: Path, cli: Cli, content: str) -> None:
+    (bag / "data" / "index.json").write_text(content)
+    assert cli("inspect", bag).code in (2, 3)
+    sealed_again(bag)
+    assert "index" in broken(cli("verify", bag, "--json"))
+
+
+def test_an_index_of_another_version_is_not_said_to_hold(bag: Path, cli: Cli) -> None:
+    file = bag / "data" / "index.json"
+    file.write_bytes(file.read_bytes().replace(f'"software":"{__version__}"'.encode(), b'"software":"99.0"'))
+    sealed_again(bag)
+    found = {c["name"]: c for c in cli("verify", bag, "--json").json()["checks"]}["index"]
+    assert found["status"] == "not checked"
+    assert "evalsuite 99.0 is said to have made index.html" in found["detail"]
 
 
 def test_a_ledger_that_was_cut_or_says_the_run_is_void_is_noticed(bag: Path, finished: Study, cli: Cli) -> None:
