@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from evalsuite.analyses.common import Results
+from evalsuite.analyses.population import build_population
+from evalsuite.analyses.triage import triage_figures
 from evalsuite.errors import ProtocolError
 from evalsuite.protocol.load import parse_protocol
+from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report.material import Material
 from evalsuite.report.sections_triage import triage
 from evalsuite.stats.proportions import proportion_interval
 from evalsuite.stats.queueing import triage_waits
 from evalsuite.types import Evidence, Verdict
 from tests.end_to_end.conftest import protocol_text
-from tests.unit.analyses.test_beside_performance import cases, protocol, run
+from tests.unit.analyses.test_beside_performance import cases, protocol
 
 BLOCK: dict[str, Any] = {
     "at": "primary",
@@ -24,6 +30,19 @@ BLOCK: dict[str, Any] = {
     "source": "the worklist of last year",
 }
 DATA = cases((45, "1", 0.9), (5, "1", 0.1), (160, "0", 0.1), (40, "0", 0.9))
+
+
+def run(study: StudyProtocol, columns: dict[str, list[Any]]) -> Results:
+    """Truth and score (None: no output) of cases that are a patient each; this analysis alone."""
+    n = len(columns["truth"])
+    ids = tuple(f"c{i}" for i in range(n))
+    score = [math.nan if v is None else v for v in columns["p"]]
+    status = ["ok" if v is not None else "failed" for v in columns["p"]]
+    table = pd.DataFrame(
+        {"case_id": ids, "rater": "device", "condition": None, "status": status, "reason": None, "p": score}
+    )
+    frame = pd.DataFrame({"truth": columns["truth"]}).astype(str)
+    return triage_figures(study, build_population(study, case_id=ids, patient_id=ids, frame=frame, predictions=table))
 
 
 def asked(**changes: Any):
