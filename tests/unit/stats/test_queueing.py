@@ -7,6 +7,7 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from evalsuite.stats.proportions import proportion_interval
 from evalsuite.stats.queueing import NOT_EXACT, ReadingRoom, triage_benefit, triage_waits
@@ -153,3 +154,17 @@ def test_a_long_reading_of_those_with_the_condition_can_cost_them_time(disciplin
     assert found.high is not None
     assert found.low >= saved.min() - 1e-9
     assert found.high <= saved.max() + 1e-9
+
+
+@pytest.mark.parametrize(("se", "sp"), [(0.9, 0.8), (0.99, 0.6)])
+def test_the_interval_holds_at_least_as_often_as_it_says(se: float, sp: float) -> None:
+    """Exact: every outcome of 15 positives and 20 negatives, weighed by its chance."""
+    true = float(triage_waits(ROOM, se, sp, discipline="nonpreemptive").saved)
+    held = 0.0
+    for x in range(16):
+        for y in range(21):
+            e = triage_benefit(ROOM, share(x, 15), share(y, 20), discipline="nonpreemptive", level=0.95)["wait_saved"]
+            assert e.low is not None
+            assert e.high is not None
+            held += binom.pmf(x, 15, se) * binom.pmf(y, 20, sp) * (e.low <= true <= e.high)
+    assert held >= 0.95
