@@ -39,8 +39,10 @@ def stand_in_table(folder: Path, *, n_png: int, n_jpegls: int, repeats: int) -> 
         "images/s | share |",
         "|---|---|---|---|---|---|---|",
     ]
+    costs: list[str] = []
     for kind, (paths, top, resize) in sets.items():
         contract = _contract(folder, top=top, resize=resize)
+        costs.append(_cost(kind, paths[: 8 * BATCH], contract, cores, repeats))
         for rate in RATES:
             n = min(len(paths), max(8 * BATCH, 4 * rate))
             alone, engine, cached = [], [], []
@@ -56,7 +58,29 @@ def stand_in_table(folder: Path, *, n_png: int, n_jpegls: int, repeats: int) -> 
                 f"| {kind} | {rate:,} | {statistics.median(alone):,.0f} | {found:,.0f} | {found / limit:.2f} of "
                 f"{'the device' if limit == rate else 'decoding'} | {kept:,.0f} | {kept / rate:.2f} of the device |"
             )
-    return "\n".join(lines)
+    head = (
+        "Processor time of all threads for one image, which other work on the machine changes little: what the engine "
+        "adds to decoding, before a device that answers at once. The share is what mere decoding would reach."
+    )
+    table = "| images | decoding alone | through the engine | share of decoding |\n|---|---|---|---|"
+    return "\n".join([*lines, "", head, "", table, *costs])
+
+
+def _cost(kind: str, paths: list[Path], contract: Any, cores: int, repeats: int) -> str:
+    """A row: processor milliseconds for an image, decoded alone and brought to a device, one after the other."""
+    from evalsuite.inference.probe import N_PROBED
+
+    alone, engine = [], []
+    for _ in range(repeats):
+        for seconds, n, work in (
+            (alone, len(paths), lambda: _decode(paths, contract, cores)),
+            (engine, len(paths) + N_PROBED, lambda: _engine(paths, contract, float("inf"), cores)),
+        ):
+            begun = time.process_time()
+            work()
+            seconds.append(1000 * (time.process_time() - begun) / n)
+    share = statistics.median(a / e for a, e in zip(alone, engine, strict=True))
+    return f"| {kind} | {statistics.median(alone):.2f} ms | {statistics.median(engine):.2f} ms | {share:.2f} |"
 
 
 def _contract(folder: Path, *, top: int, resize: bool) -> Any:
