@@ -96,7 +96,8 @@ def _of_method(page: str, everything: Sequence[Judged]) -> str:
         lines += ["", f"Suitable or conservative in every design studied: {'; '.join(dict.fromkeys(fine))}."]
     lines += ["", "Which of these rest on fewer than 10,000 simulated studies: [coverage](coverage.md)."]
     pages = dict.fromkeys(j.rows[0].page for j in mine)
-    lines += ["", "Every design: " + ", ".join(f"[{TITLES[p]}](coverage/{p}.md)" for p in pages) + "."]
+    if pages:
+        lines += ["", "Every design: " + ", ".join(f"[{TITLES[p]}](coverage/{p}.md)" for p in pages) + "."]
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from evalsuite.protocol.comparisons import RATIO, is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.format import format_count, format_number, format_stratum, format_utc
 from evalsuite.report.material import Material, metric_title
@@ -299,8 +300,8 @@ def glossary(material: Material) -> Section:
     for finding in material.evidence.findings:
         if finding.analysis == "confusion":
             continue  # its table says what it counts
-        info = METRICS.get(finding.metric)
-        used.setdefault(metric_title(finding.metric), sentence(info.definition) if info else "Defined by the protocol.")
+        name, meaning = _meaning(finding.metric)
+        used.setdefault(name, meaning)
     words = {
         "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value "
         "in at least 95 of 100 such studies.",
@@ -318,6 +319,27 @@ def glossary(material: Material) -> Section:
         compact=True,
     )
     return Section(id="glossary", number="", title="Glossary", code="R34", blocks=(table, *_sources(material)))
+
+
+#: Figures that no endpoint asks for, and what they are.
+_BESIDE = {
+    "heterogeneity_i2": ("I²", "Share of the variation between sites that is more than chance."),
+    "heterogeneity_tau": ("τ", "Standard deviation between sites, on the scale of their model."),
+    "verified_among_positive_calls": ("Verified, positive calls", "Share of positive calls with a reference standard."),
+    "verified_among_negative_calls": ("Verified, negative calls", "Share of negative calls with a reference standard."),
+}
+
+
+def _meaning(metric: str) -> tuple[str, str]:
+    """A metric's name as printed, and what it is."""
+    if metric in _BESIDE:
+        return _BESIDE[metric]
+    if metric.endswith(RATIO):
+        return f"Ratio of {metric_title(metric.removesuffix(RATIO))}", "One figure over the other, as the table says."
+    if is_difference(metric):
+        return metric_title(metric), "One figure less the other, as the table says."
+    info = METRICS.get(metric)
+    return metric_title(metric), sentence(info.definition) if info else "Defined by the protocol."
 
 
 def _sources(material: Material) -> tuple[Table, ...]:
