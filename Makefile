@@ -73,7 +73,7 @@ bench: setup
 	$(PY) -W ignore -m benchmarks.engine_memory --out benchmarks/results/engine_memory.md
 	$(PY) -P benchmarks/statistics.py --out benchmarks/results/statistics.md
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
-	$(PY) -P benchmarks/overlap.py --out benchmarks/results/overlap.md
+	$(PY) -P benchmarks/segmentation.py --out benchmarks/results/segmentation.md
 	$(PY) -P benchmarks/detection.py --out benchmarks/results/detection.md
 
 tamper: setup

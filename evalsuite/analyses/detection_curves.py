@@ -34,7 +34,32 @@ def froc_curves(
     Cases without output count as in the primary analysis, but for marks that nobody counted: a case without output has
     no false positive in the picture, and its lesions are not found.
     """
-    return tuple(_curves(protocol, population, resampling, labels))
+    return (*_curves(protocol, population, resampling, labels), *_across_overlaps(protocol, population))
+
+
+def _across_overlaps(protocol: StudyProtocol, p: LesionPopulation) -> Iterator[Curve]:
+    """Sensitivity per lesion over the smallest overlap that counts, at every operating point; no interval."""
+    asked = protocol.missing_outputs.primary
+    kept = p.included(asked)[p.lesion_case]
+    if not p.across or not kept.any():
+        return
+    for point in protocol.operating_points:
+        shares = []
+        for other in p.across:
+            score = other.lesion_score[kept]
+            shares.append(
+                float((score > point.threshold if point.comparison == ">" else score >= point.threshold).mean())
+            )
+        yield Curve(
+            analysis="detection",
+            metric="lesion_sensitivity",
+            kind="overlap",
+            operating_point=point.name,
+            x=tuple(other.overlap for other in p.across),
+            y=tuple(shares),
+            n=int(kept.sum()),
+            method="sensitivity per lesion over the smallest intersection over union that counts as found",
+        )
 
 
 def _curves(

@@ -23,6 +23,9 @@ from evalsuite.stats import matching
 from evalsuite.stats.detection import Detections
 from evalsuite.types import CaseStatus, ReferenceClass
 
+#: Smallest overlaps at which performance is shown beside the protocol's own.
+OVERLAPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
@@ -43,13 +46,24 @@ class Located:
     false: Bools
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Across:
+    """What would have been found with another smallest overlap: the score of each lesion's mark `(l,)`, −inf where
+    there is none, and `false (m,)` marks that count as false positives."""
+
+    overlap: float
+    lesion_score: Floats
+    false: Bools
+
+
 @dataclass(frozen=True, kw_only=True)
 class LesionPopulation:
     """All n cases in lock order, their lesions `(l,)` and marks `(m,)`, and which mark found which lesion.
 
     `lesion_score` is −inf where no mark found the lesion, and where its case has no output; `overlap` is the
-    intersection over union of a lesion found with its mark, NaN elsewhere and by other rules. Marks are those of cases
-    with output and reference; `false` are those that count as false positives.
+    intersection over union of a lesion found with its mark, NaN elsewhere and by other rules; `across` are other
+    smallest overlaps, empty by other rules. Marks are those of cases with output and reference; `false` are those that
+    count as false positives.
     """
 
     case_id: tuple[str, ...]
@@ -67,6 +81,7 @@ class LesionPopulation:
     false_score: Floats
     n_marks: int
     located: Located
+    across: tuple[Across, ...] = ()
 
     @property
     def n(self) -> int:
@@ -179,6 +194,13 @@ def _matched(
         pairs = _pairs(protocol, some, lesion_case, mark_case, where, place)
         found = matching.match(pairs, score, lesion_case.size, assignment=asked.assignment, extra=asked.extra)
         mark_of, closeness, false, hit = found.mark_of, found.closeness, found.false, found.hit
+    across = []
+    for least in OVERLAPS if some and asked.rule == "overlap" else ():
+        pairs = _pairs(protocol, some, lesion_case, mark_case, where, place, least=least)
+        again = matching.match(pairs, score, lesion_case.size, assignment=asked.assignment, extra=asked.extra)
+        scores = np.full(lesion_case.size, -np.inf)
+        scores[again.found] = score[again.mark_of[again.found]]
+        across.append(Across(overlap=least, lesion_score=scores, false=again.false))
     patients = {p: i for i, p in enumerate(dict.fromkeys(patient_id))}
     columns = {s.column or s.name for s in protocol.task.lesion_strata}
     lesion_score = np.full(lesion_case.size, -np.inf)
@@ -212,6 +234,7 @@ def _matched(
             hit=hit,
             false=false,
         ),
+        across=tuple(across),
     )
 
 
@@ -222,7 +245,9 @@ def _pairs(
     mark_case: Ints,
     where: np.ndarray,
     place: tuple[str, ...],
+    least: float | None = None,
 ) -> matching.Pairs:
+    """Marks and lesions that are close enough; `least` in place of the protocol's smallest overlap."""
     asked = protocol.task.matching
     assert asked is not None, "the protocol's loader requires it"
     at = np.concatenate([x.place for x in lesions])
@@ -242,7 +267,7 @@ def _pairs(
             )
     if asked.rule == "overlap":
         assert asked.overlap is not None, "the protocol's loader requires it"
-        return matching.pairs_by_box(mark_case, where, lesion_case, at, least=asked.overlap)
+        return matching.pairs_by_box(mark_case, where, lesion_case, at, least=least or asked.overlap)
     points = (where[:, :axes] + where[:, axes:]) / 2.0 if marked_by_boxes else where
     if asked.rule == "inside":
         return matching.pairs_in_box(mark_case, points, lesion_case, at)

@@ -43,6 +43,23 @@ def froc(curve: Curve, *, marks: Sequence[Mark], legend: str, alt: str) -> str:
     return svg.drawing(634, 296, parts, title=alt)
 
 
+def across(curves: Sequence[Curve], *, own: float | None, alt: str) -> str:
+    """Sensitivity over the smallest overlap that counts, a line per operating point; the protocol's own dashed."""
+    frame = Frame(left=58, top=10, width=500, height=170)
+    ticks = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    parts = frame.axes(
+        x_title="Smallest intersection over union", y_title="Sensitivity per lesion", x_ticks=ticks, y_ticks=UNIT_TICKS
+    )
+    if own is not None:
+        parts.append(svg.line(frame.x(own), frame.top, frame.x(own), frame.bottom, stroke=INK, width=LINE, dash="4 3"))
+    for i, curve in enumerate(curves):
+        points = [(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)]
+        parts.append(svg.path(points, stroke=BLUE if i == 0 else INK, width=STRONG, dash="" if i == 0 else "3 2"))
+        x, y = points[0]
+        parts.append(svg.text(x + 6, y - 5, svg.fit(curve.operating_point or "", 160, SMALL), size=SMALL, halo=True))
+    return svg.drawing(634, 222, parts, title=alt)
+
+
 def distribution(curve: Curve, *, name: str, alt: str) -> str:
     """How many cases have which figure between 0 and 1, as bars."""
     most = max([*curve.y, 1.0])

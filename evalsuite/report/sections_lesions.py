@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalsuite.report.figures import Mark
-from evalsuite.report.figures_lesions import distribution, froc
+from evalsuite.report.figures_lesions import across, distribution, froc
 from evalsuite.report.format import format_count, format_estimate
 from evalsuite.report.material import Material, anchor, finding_at, metric_title
 from evalsuite.report.text import clean
@@ -19,7 +19,25 @@ def froc_figures(material: Material) -> list[Block]:
     line = next((c for c in material.curves("froc") if not c.stratum), None)
     if line is None:
         return [Prose(paragraphs=("The evidence holds no FROC curve: it takes lesions in the reference.",))]
-    return [_froc_figure(material, line)]
+    return [_froc_figure(material, line), *_across_figure(material)]
+
+
+def _across_figure(material: Material) -> list[Figure]:
+    """How sensitivity falls with the overlap that is asked for, where lesions are matched by overlap."""
+    curves = material.curves("overlap")[:3]
+    matching = material.protocol.task.matching
+    if not curves or matching is None:
+        return []
+    first = curves[0]
+    ends = f"from {first.y[0]:.3g} at {first.x[0]:g} to {first.y[-1]:.3g} at {first.x[-1]:g}"
+    alt = f"Sensitivity per lesion over the smallest overlap that counts as found, {ends}."
+    note = "Dashed upright: the protocol's own smallest overlap. Cases without output as in the primary analysis."
+    return [
+        Figure(
+            label="", caption="Sensitivity across the overlap that counts as found", alt=alt, notes=(note,),
+            svg=across(curves, own=matching.overlap, alt=alt),
+        )
+    ]  # fmt: skip
 
 
 def _froc_figure(material: Material, line: Curve) -> Figure:

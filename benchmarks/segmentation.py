@@ -1,10 +1,11 @@
-"""Dice, HD95 and NSD of one pair of 512 × 512 × 200 masks, beside what else people compute them with.
+"""Dice, HD95 and NSD of masks: one pair of 512 × 512 × 200 beside peers, and a thousand volumes streamed.
 
-    python -P benchmarks/overlap.py [--one NAME] [--out FILE]
+    python -P benchmarks/segmentation.py [--one NAME] [--stream N] [--out FILE]
 
 Two pairs: a large organ (a ball of 150 pixels) and a small one (40). Each program runs in a process of its own; time is
-that of the
-figures alone, memory the whole process's. Peers that are not installed are said to be absent. Nothing is asserted.
+that of the figures alone, memory the whole process's. Peers that are not installed are said to be absent. The stream
+scores volumes of 128 × 128 × 64 as a run does, from NIfTI files and the store of masks, and says how memory grows.
+Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -143,15 +144,85 @@ def table() -> str:
             row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             dice, hd95, nsd = row["figures"]
             lines.append(f"{label:38s}{row['cpu']:8.2f}{row['mb']:9.0f}{dice:8.4f}{hd95:8.3f}{nsd:8.4f}")
+    found = json.loads(
+        subprocess.run(
+            [sys.executable, "-P", __file__, "--stream", "1000"], check=True, capture_output=True, text=True
+        ).stdout
+    )
+    lines += ["", "1,000 volumes of 128 × 128 × 64, one at a time: Dice, HD95 and NSD of each"]
+    lines += [
+        f"  {found['seconds']:.0f} CPU s; resident {found['early']:.0f} MB after 100, {found['late']:.0f} MB at the end"
+    ]
     return "\n".join([*lines, "```", ""])
+
+
+def stream(n: int) -> dict[str, float]:
+    """Score `n` volumes one after the other; MB of the process after a tenth of them and at the end, and seconds."""
+    import tempfile
+    from types import SimpleNamespace
+
+    import nibabel
+    import pandas as pd
+
+    from evalsuite.analyses.mask_figures import Asked, with_mask_figures
+    from evalsuite.imaging.mask_file import decode_mask
+    from evalsuite.inference.mask_store import write_masks
+    from evalsuite.inference.masks import StoredMask, encode
+    from evalsuite.protocol.schema import Task
+    from evalsuite.testset.reference_files import ReferenceFiles
+
+    z, y, x = np.ogrid[:64, :128, :128]
+    marks: list[float] = []
+
+    class Files(ReferenceFiles):
+        def read(self, cell: str) -> bytes | None:
+            if int(cell[1:]) in (n // 10, n - 1):
+                with open("/proc/self/statm") as file:
+                    marks.append(int(file.read().split()[1]) * resource.getpagesize() / 1e6)
+            return reference[int(cell[1:]) % len(reference)]
+
+    balls = [(z - 32) ** 2 + (y - 64) ** 2 + (x - 60 - k) ** 2 < (24 + k % 5) ** 2 for k in range(8)]
+    reference = [nibabel.Nifti1Image(b.astype(np.uint8), np.diag([2.5, 0.8, 0.8, 1.0])).to_bytes() for b in balls]
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for start in range(0, n, 64):
+            masks = []
+            for i in range(start, min(n, start + 64)):
+                labels, grid = decode_mask(reference[(i + 1) % len(reference)], name="m.nii")
+                masks.append(
+                    StoredMask(case_id=f"c{i}", output="mask", channel=None, classes=(), grid=grid, runs=encode(labels))
+                )
+            files.append(Path(folder) / f"masks-{start:05d}.parquet")
+            write_masks(files[-1], masks)
+        ids = [f"c{i}" for i in range(n)]
+        frame = pd.DataFrame({"mask": ids})
+        rows = pd.DataFrame({"case_id": ids, "status": "ok", "reason": None})
+        task = Task(kind="segmentation", reference="mask", score="mask", classes=["organ"])
+        asked = [Asked(structure="organ", metric=m, tolerance_mm=1.0 if m == "nsd" else None) for m in
+                 ("dice", "hd95", "nsd")]  # fmt: skip
+        began = time.process_time()
+        with_mask_figures(
+            SimpleNamespace(task=task),  # type: ignore[arg-type]
+            frame,
+            rows,
+            SimpleNamespace(mask_files=tuple(files)),  # type: ignore[arg-type]
+            Files(places={}),
+            asked,
+        )
+        seconds = time.process_time() - began
+    return {"early": marks[0], "late": marks[-1], "seconds": seconds}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", choices=list(PROGRAMS))
     parser.add_argument("--radius", type=float, default=150.0)
+    parser.add_argument("--stream", type=int, metavar="N")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.stream:
+        print(json.dumps(stream(asked.stream)))
+        return
     if asked.one:
         print(json.dumps(one(asked.one, asked.radius)))
         return
