@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How fast the machine is decides no test: an example may take as long as it takes.
+settings.register_profile("evalsuite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("evalsuite")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = CHECKOUT.parent / "shared"
