@@ -41,6 +41,23 @@ class LesionStratum(Block):
     )
 
 
+class ReferenceFile(Block):
+    """What number is read from the files that the reference column names."""
+
+    kind: Literal["report", "mask_volume_ml", "mask_diameter_mm"] = Field(
+        description="report: a measurement of a DICOM structured report (TID 1500); or the volume of a mask, or the "
+        "longest distance between two of its voxels"
+    )
+    concept: Name | None = Field(default=None, description="report: code or words of the measurement, e.g. Volume")
+    unit: Name | None = Field(default=None, description="report: its UCUM unit, e.g. ml; another one is an error")
+    tracking: Name | None = Field(
+        default=None, description="report: tracking identifier of the group, where several measure the same"
+    )
+    label: Annotated[int, Field(ge=1, le=255)] | None = Field(
+        default=None, description="mask: its value in the file; whatever is not 0 unless stated"
+    )
+
+
 class EmptyMasks(Block):
     """What a figure of one case is where a mask of the structure is empty."""
 

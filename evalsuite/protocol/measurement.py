@@ -14,7 +14,16 @@ def measurement_problems(protocol: StudyProtocol) -> Iterator[Problem]:
     """Contradictions in a protocol of a measurement; nothing for other tasks."""
     task = protocol.task
     if task.kind != "regression":
+        if task.reference_file is not None:
+            yield Problem(f"a {task.kind} task reads no measurements", "task.reference_file", "remove it")
         return
+    asked = task.reference_file
+    if asked is not None and asked.kind == "report":
+        for name in ("concept", "unit"):
+            if getattr(asked, name) is None:
+                yield Problem("required field missing", f"task.reference_file.{name}", "e.g. concept: Volume, unit: ml")
+    elif asked is not None and (asked.concept or asked.unit or asked.tracking):
+        yield Problem("a mask has no concept, unit or tracking identifier", "task.reference_file", "remove them")
     if not isinstance(task.reference, str):
         yield Problem("a measurement has one reference column", "task.reference", "name one column")
     if isinstance(task.score, list) and len(task.score) != 1:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
-from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
+from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
 from evalsuite.protocol.triage import Triage
@@ -64,6 +64,9 @@ class Task(Block):
         default="reference_standard",
         description="comparator: what the device is compared with is no reference standard, so that agreement (PPA, "
         "NPA) is estimated, not sensitivity",
+    )
+    reference_file: ReferenceFile | None = Field(
+        default=None, description="regression: the reference column names files, and this says what is read from them"
     )
     matching: Matching | None = Field(
         default=None, description="detection: when a mark counts as having found a lesion; required there"

@@ -184,6 +184,11 @@ def evaluate_cases(
     column = protocol.task.reference
     has_column = isinstance(column, str) and column in frame.columns
     cells = {c: str(x) for c, x in zip(case_id, frame[str(column)], strict=True)} if has_column else {}
+    if protocol.task.reference_file is not None:
+        from evalsuite.analyses.measured_files import with_measured
+        from evalsuite.testset.reference_files import ReferenceFiles
+
+        frame = with_measured(protocol, frame, case_id, ReferenceFiles.of(testset))
     if protocol.task.kind == "detection":
         from evalsuite.analyses.lesions import with_lesions
         from evalsuite.testset.reference_files import ReferenceFiles
