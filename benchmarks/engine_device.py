@@ -42,7 +42,7 @@ def stand_in_table(folder: Path, *, n_png: int, n_jpegls: int, repeats: int) -> 
     costs: list[str] = []
     for kind, (paths, top, resize) in sets.items():
         contract = _contract(folder, top=top, resize=resize)
-        costs.append(_cost(kind, paths[: 8 * BATCH], contract, cores, repeats))
+        costs.append(_cost(kind, paths, contract, cores, repeats))
         for rate in RATES:
             n = min(len(paths), max(8 * BATCH, 4 * rate))
             alone, engine, cached = [], [], []
