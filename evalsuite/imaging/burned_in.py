@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 _LARGEST = 1200
 _FEWEST_LETTERS = 5
+_FEWEST_PIXELS = 10  # of a letter
 _STROKES = (5, 13)  # widest stroke in pixels, for small and for large letters
 _CONTRAST = 50
 _ONE_BRIGHTNESS = 55.0  # standard deviation inside a stroke; smooth edges included
@@ -38,6 +39,8 @@ def _rows_of(grey: NDArray[np.uint8], *, bright: bool, widest: int) -> int:
     operation = cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT
     strokes = cv2.morphologyEx(grey, operation, kernel)
     mask = (strokes > _CONTRAST).astype(np.uint8)
+    if np.count_nonzero(mask) < _FEWEST_LETTERS * _FEWEST_PIXELS:
+        return 0  # most images are, and finding the components takes most of the time
     n, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if n - 1 < _FEWEST_LETTERS:
         return 0
@@ -46,7 +49,7 @@ def _rows_of(grey: NDArray[np.uint8], *, bright: bool, widest: int) -> int:
     )
     fill = area / (width * height)
     like = (height >= 6) & (height <= 60) & (width >= 2) & (width <= 1.6 * height) & (fill > 0.15) & (fill < 0.9)
-    like &= area >= 10
+    like &= area >= _FEWEST_PIXELS
     chosen = np.flatnonzero(like)
     if len(chosen) < _FEWEST_LETTERS or len(chosen) > 20_000:
         return 0
