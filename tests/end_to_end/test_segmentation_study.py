@@ -199,12 +199,12 @@ def test_masks_stay_with_the_run_when_it_is_packaged(study: Path, cli: Any, tmp_
     assert cli("package", study / "run", "--out", out, "--role", "reviewer", "--actor", "rita").code == 0
     name = next((out / "data" / "runs").iterdir()).name
     index = json.loads((out / "data" / "index.json").read_text())["runs"][0]
-    assert index["withheld"] == ["arrays/masks-00000.parquet"]
+    assert sorted(index["withheld"]) == ["arrays/masks-00000.parquet", "arrays/pictures.json", "arrays/structures.csv"]
     checks = {c["name"]: c for c in cli("verify", out, "--json").json()["checks"]}
-    assert "1 left with the run" in checks[f"run {name}: files"]["detail"]
+    assert "3 left with the run" in checks[f"run {name}: files"]["detail"]
     # Put back, a mask file has to be the sealed one; and nothing else may stay behind.
     (out / "data" / "runs" / name / "arrays").mkdir()
-    (out / "data" / "runs" / name / index["withheld"][0]).write_bytes(b"other masks")
+    (out / "data" / "runs" / name / "arrays" / "masks-00000.parquet").write_bytes(b"other masks")
     (out / "data" / "runs" / name / "predictions.parquet").unlink()
     write_tags(out, {})
     done = cli("verify", out, "--json")
