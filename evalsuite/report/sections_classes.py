@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evalsuite.protocol.schema import Endpoint
 from evalsuite.report.format import format_count, format_fraction, format_interval, format_number, format_value
 from evalsuite.report.material import Material, anchor, metric_title
 from evalsuite.report.text import clean, given
@@ -128,15 +129,29 @@ def _marginal_notes(material: Material, word: str) -> list[str]:
     return notes
 
 
+#: Metric, operating point, and what else the endpoints of a column have in common.
+_Key = tuple[str, str | None, str]
+
+
+def _settings(endpoint: Endpoint | None) -> str:
+    """What an endpoint asks of the figure itself: a quantile of the cases is another number than their mean."""
+    if endpoint is None:
+        return ""
+    said = {"quantile": endpoint.quantile, "tolerance": endpoint.tolerance, "top": endpoint.top}
+    own = [f"{name} {value:g}" for name, value in said.items() if value is not None]
+    return ", ".join([*own, f"{endpoint.definition} surfaces"] if endpoint.definition else own)
+
+
 def _each(material: Material) -> list[Block]:
-    found: dict[tuple[str, str | None], dict[str, tuple[int, Finding]]] = {}
+    found: dict[_Key, dict[str, tuple[int, Finding]]] = {}
     for index, finding in material.findings(overall=True):
         if finding.target is None or finding.condition is not None or finding.analysis == "calibration":
             continue
         endpoint = material.endpoint(finding.endpoint)
         if endpoint is not None and (endpoint.interval or endpoint.prevalence or endpoint.range):
             continue  # an endpoint with settings of its own has its own row
-        found.setdefault((finding.metric, finding.operating_point), {})[finding.target] = (index, finding)
+        key = (finding.metric, finding.operating_point, _settings(endpoint))
+        found.setdefault(key, {})[finding.target] = (index, finding)
     order = names(material)
     # One figure of one class has its own row; a column is for all of them.
     asked = [key for key, members in found.items() if len(members) == len(order)]
@@ -155,7 +170,7 @@ def _each(material: Material) -> list[Block]:
 def _table(
     material: Material,
     members: Sequence[dict[str, tuple[int, Finding]]],
-    keys: Sequence[tuple[str, str | None]],
+    keys: Sequence[_Key],
     order: Sequence[str],
     word: str,
     title: str,
@@ -183,7 +198,10 @@ def _table(
         rows.append(Row(cells=tuple(cells)))
     estimates = [member[name][1].estimate for member in members for name in order]
     methods = dict.fromkeys(clean(e.method, longest=120) for e in estimates if e.low is not None)
-    heads = [metric_title(m) + (f" at {clean(at, longest=40)}" if at and several else "") for m, at in keys]
+    heads = [
+        metric_title(m) + (f" at {clean(at, longest=40)}" if at and several else "") + (f", {own}" if own else "")
+        for m, at, own in keys
+    ]
     against = "each on its own" if word == "label" else f"each {word} against the rest"
     return Table(
         label="",

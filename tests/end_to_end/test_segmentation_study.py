@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
+from evalsuite.judging import judge
+from evalsuite.protocol.load import load_protocol
 from evalsuite.record.bag import write_tags
+from evalsuite.report import build_dossier
+from evalsuite.types import Evidence
 
 N = 24
 SPACING = (2.0, 1.0, 1.5)
@@ -117,6 +121,18 @@ def _dice(label: int) -> list[float]:
         if a.any() or b.any():
             out.append(2.0 * float((a & b).sum()) / float(a.sum() + b.sum()))
     return out
+
+
+def test_a_quantile_of_cases_is_not_printed_as_their_mean(study: Path) -> None:
+    """In the table of structures too, where both are Dice coefficients of the liver."""
+    protocol, evidence = load_protocol(study / "protocol.yaml"), Evidence.from_json(_evidence(study))
+    plain = build_dossier(protocol, evidence, judge(protocol, evidence), {}).to_json()
+    tables = [b for s in plain["sections"] for b in s["blocks"] if b["block"] == "table"]
+    (structures,) = [t for t in tables if t["caption"].startswith("Structure by structure")]
+    titles = [c["title"] for c in structures["columns"]]
+    liver = next(r["cells"] for r in structures["rows"] if r["cells"][0]["text"] == "liver")
+    assert liver[titles.index("Dice coefficient")]["text"] == f"{_find(study, 'overlap')['value']:.3f}"
+    assert f"{_find(study, 'low overlap')['value']:.3f}" != f"{_find(study, 'overlap')['value']:.3f}"
 
 
 def test_figures_are_those_counted_by_hand(study: Path) -> None:
