@@ -33,11 +33,12 @@ _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _OF_TWO_CLASSES = ("fisher-z", "fleiss")
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
-_SETTINGS = (
+SETTINGS = (
     *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
     *("tolerance", "coverage", "variance_ratio", "repeats", "false_positives", "counted_in"),
     *("definition", "quantile"),
 )
+"""What an endpoint may ask of its metric beyond operating point and target."""
 _MAX_ALPHA = 0.025
 #: "Youden on the test set", "optimised on the locked set": said of the set that is to give the evidence.
 _SEARCHED = re.compile(
@@ -258,7 +259,7 @@ def _operating_point(protocol: StudyProtocol, endpoint: Endpoint, info: MetricIn
 
 
 def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, path: str) -> Iterator[Problem]:
-    for name in _SETTINGS:
+    for name in SETTINGS:
         given = getattr(endpoint, name) is not None
         if given and name not in (*info.requires, *info.accepts):
             yield Problem(f"metric '{info.name}' has no setting '{name}'", f"{path}.{name}", "remove it")

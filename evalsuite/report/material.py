@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalsuite.protocol.checks import SETTINGS
 from evalsuite.protocol.comparisons import SUFFIX, asked_endpoints, is_difference
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
@@ -131,12 +132,11 @@ class Material:
     def asked(self, finding: Finding) -> tuple[str, ...]:
         """What a finding estimates, apart from where it is judged: two endpoints with one key have the same numbers."""
         endpoint = self.endpoint(finding.endpoint)
-        settings = () if endpoint is None else (
-            endpoint.prevalence, endpoint.interval, endpoint.sensitivity, endpoint.specificity, endpoint.range,
-            endpoint.bins, endpoint.binning, endpoint.smoother, endpoint.over, endpoint.maximum,
-            endpoint.target, endpoint.top,
-        )  # fmt: skip
-        return (finding.metric, str(finding.operating_point), *(str(s) for s in settings if s is not None))
+        own: list[str] = []
+        if endpoint is not None:
+            named = {name: getattr(endpoint, name) for name in ("interval", "target", "cuts", *SETTINGS)}
+            own = [f"{name} {value}" for name, value in named.items() if value is not None]
+        return (finding.metric, str(finding.operating_point), *own)
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ def test_a_quantile_of_cases_is_not_printed_as_their_mean(study: Path) -> None:
     liver = next(r["cells"] for r in structures["rows"] if r["cells"][0]["text"] == "liver")
     assert liver[titles.index("Dice coefficient")]["text"] == f"{_find(study, 'overlap')['value']:.3f}"
     assert f"{_find(study, 'low overlap')['value']:.3f}" != f"{_find(study, 'overlap')['value']:.3f}"
+    assert any(t["caption"].startswith("site:") and "low overlap" in t["caption"] for t in tables), "groups have it too"
 
 
 def test_figures_are_those_counted_by_hand(study: Path) -> None:
