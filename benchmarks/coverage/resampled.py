@@ -349,7 +349,7 @@ FAMILIES = (
             n=(50,),
             prevalence=(0.3,),
             settings=tuple((("model", m), ("resamples", 200)) for m in ("calibrated", "miscalibrated")),
-            studies=FEWER,
+            studies=10_000,
             piece=50,
         ),
         stage=6,
