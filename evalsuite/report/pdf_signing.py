@@ -12,6 +12,7 @@ from evalsuite.errors import InputError, IntegrityError
 from evalsuite.record.identity import Identity
 from evalsuite.record.timestamp import ask_authority, no_answer
 from evalsuite.report.approval import APPROVERS, BOX_MM, box_id
+from evalsuite.report.pdf_metadata import withdraw_accessibility
 from evalsuite.report.stamp import Stamp, make_stamp
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def sign_report(pdf: bytes, signing: Signing) -> bytes:
         first = "/AcroForm" not in writer.root
         if first:
             _make_fields(pdf, writer)
+            withdraw_accessibility(writer)
         with tempfile.TemporaryDirectory(prefix="evalsuite-") as folder:
             page = Path(folder) / "stamp.pdf"
             page.write_bytes(stamp)

@@ -28,7 +28,7 @@ html { font: 8pt/1.35 Inter; color: #1a2430; }
 body { margin: 1.6mm 2.4mm; }
 p { margin: 0 0 0.5mm; overflow-wrap: anywhere; }
 .name { font-size: 10pt; font-weight: 600; }
-.digest { font: 5.4pt/1.3 "JetBrains Mono"; color: #5a6675; margin: 0; }
+.digest { font: 5.4pt/1.3 "JetBrains Mono", Inter; color: #5a6675; margin: 0; }
 """
 
 

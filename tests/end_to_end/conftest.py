@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,13 @@ def _short_pdf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return
     from evalsuite.report import write
     from evalsuite.report.pdf import make_pdf
+    from evalsuite.report.sound import require_sound
 
     def short(html: str, **others: Any) -> bytes:
         start, end = html.find('<section class="contents"'), html.rfind("</body>")
         assert 0 < start < end
-        return make_pdf(html[:start] + html[end:], **others)
+        require_sound(html)
+        return make_pdf(re.sub(r' href="#[^"]*"', "", html[:start] + html[end:]), **others)
 
     monkeypatch.setattr(write, "make_pdf", short)
 

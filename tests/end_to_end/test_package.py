@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Study:
 
     def short(html: str, **others: object) -> bytes:
         start, end = html.find('<section class="contents"'), html.rfind("</body>")
-        return make_pdf(html[:start] + html[end:], **others)  # type: ignore[arg-type]
+        return make_pdf(re.sub(r' href="#[^"]*"', "", html[:start] + html[end:]), **others)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "make_pdf", short)

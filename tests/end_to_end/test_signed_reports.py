@@ -148,6 +148,11 @@ def test_a_stamp_shows_name_time_and_meaning_in_its_box(kept: Kept) -> None:
             assert (right - left, top - bottom) == pytest.approx((112 * 72 / 25.4, 25 * 72 / 25.4), abs=1)
             assert field.P.MediaBox[2] > right
         assert len(pdf.pages) > 3
+        # signature fields are not tagged: a signed copy stays PDF/A-3a and no longer says that it is PDF/UA-1
+        assert b"pdfua/ns/id" not in pdf.Root.Metadata.read_bytes()
+        assert pdf.open_metadata()["pdfaid:conformance"] == "A"
+    with pikepdf.open(io.BytesIO((kept.unsigned / "run/report.pdf").read_bytes())) as pdf:
+        assert b"pdfua/ns/id" in pdf.Root.Metadata.read_bytes()
     from evalsuite.report.stamp import Stamp, make_stamp
 
     page = make_stamp(

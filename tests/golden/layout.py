@@ -45,6 +45,7 @@ def examine(document: Any) -> list[Page]:
                 faults.append(f"page {number}: outside the margins: {d.text[:60]!r}")
             if d.position_y + d.height > bottom + 1:
                 faults.append(f"page {number}: below the text area: {d.text[:60]!r}")
+        faults += [f"page {number}: {fault}" for fault in _wider_than_their_cell(box)]
         text = " ".join(words)
         if len(text) < 40 and not any(isinstance(d, boxes.ReplacedBox) for d in box.descendants()):
             faults.append(f"page {number}: (nearly) empty: {text!r}")
@@ -55,3 +56,30 @@ def examine(document: Any) -> list[Page]:
                 faults.append(f"page {number}: ends with a heading: {text[-60:]!r}")
         pages.append(Page(number, text, tuple(faults)))
     return pages
+
+
+def _wider_than_their_cell(page: Any) -> list[str]:
+    """Text, or a drawing, that runs out of its table cell, and cells that run out of their table."""
+    from weasyprint.formatting_structure import boxes
+
+    faults = []
+    for table in page.descendants():
+        if not isinstance(table, boxes.TableBox):
+            continue
+        edge = table.position_x + table.border_width() + 0.5
+        for cell in table.descendants():
+            if not isinstance(cell, boxes.TableCellBox):
+                continue
+            left, right = cell.position_x - 0.5, cell.position_x + cell.border_width() + 0.5
+            if right > edge + 0.5:
+                faults.append(f"a cell is wider than its table: {cell.element_tag}")
+            for inside in cell.descendants():
+                if isinstance(inside, boxes.TextBox) and inside.text.strip():
+                    at, end, shown = inside.position_x, inside.position_x + inside.width, inside.text[:60]
+                elif isinstance(inside, boxes.ReplacedBox):
+                    at, end, shown = inside.position_x, inside.position_x + inside.width, "a drawing"
+                else:
+                    continue
+                if at < left or end > right:
+                    faults.append(f"wider than its cell: {shown!r}")
+    return faults
