@@ -110,7 +110,7 @@ def make_pdf(
 
 def _finish(pdf: Any, custom: Sequence[tuple[str, str]]) -> None:
     """What the PDF maker leaves to chance or does twice: types of attached files, and the list of them."""
-    import pydyf
+    import pydyf  # type: ignore[import-untyped]
 
     for item in pdf.objects:
         if isinstance(item, dict) and item.get("Type") == "/Filespec":

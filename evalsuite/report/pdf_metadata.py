@@ -38,7 +38,9 @@ def withdraw_accessibility(writer: IncrementalPdfFileWriter) -> None:
     from pyhanko.pdf_utils.metadata.model import XmpStructure
     from pyhanko.pdf_utils.metadata.xmp_xml import MetadataStream
 
-    stream = writer.root.get("/Metadata")
+    if "/Metadata" not in writer.root:
+        return
+    stream = writer.root["/Metadata"]  # unlike get(), this follows the reference
     if not isinstance(stream, MetadataStream):
         return
     for i, part in enumerate(stream.xmp):

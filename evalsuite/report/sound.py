@@ -1,4 +1,4 @@
-"""Faults of a report that must never be printed: characters without a glyph, links to nowhere, two places of one name."""
+"""What must never be printed: characters without a glyph, links to nowhere, two places of one name."""
 
 from __future__ import annotations
 
