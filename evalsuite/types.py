@@ -352,7 +352,7 @@ class Picture:
     """Part of one slice of one case, with what was drawn there.
 
     `group` is what it is an example of (a structure, "found"), `title` which one ("worst: 0.61"), `note` where it lies.
-    `aspect` is the height of a pixel over its width. `image` is a grey PNG of `width` × `height` pixels, None where the
+    `aspect` is the height of a pixel over its width. `image` is a PNG of `width` × `height` pixels, None where the
     picture has outlines only.
     """
 

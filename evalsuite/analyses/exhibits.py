@@ -17,7 +17,7 @@ from evalsuite.errors import ImageError, LockError
 from evalsuite.imaging import Grid, Image, read_files
 from evalsuite.imaging.grid import Turn, no_turn, turn_between
 from evalsuite.imaging.image import Spec
-from evalsuite.imaging.picture import grey_png, grey_range
+from evalsuite.imaging.picture import colour_png, grey_png, grey_range
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.digest import sha256_file
 from evalsuite.testset.places import locked_digests
@@ -31,7 +31,8 @@ MOST_PIXELS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One case's voxels as they are looked at: (slice, row, column), or (1, row, column) of a plane image.
+    """One case's voxels as they are looked at: (slice, row, column), or (1, row, column) of a plane image; one
+    in colour is (1, row, column, 3).
 
     `image` is None where the picture has no background; `spacing_mm` per axis of the view, 1 where not stated; `why`
     says why there is no image.
@@ -74,6 +75,9 @@ def view_of(grid: Grid, image: Image | None, why: str = "") -> View:
     made = View(image=None, shape=shape, spacing_mm=spacing, grid=grid, why=why)  # type: ignore[arg-type]
     if image is None:
         return made
+    if image.array.shape[0] == 3 and image.array.dtype == np.uint8 and len(grid.shape) == 2:
+        colours = np.moveaxis(image.array, 0, -1)[None]
+        return View(image=colours, shape=made.shape, spacing_mm=made.spacing_mm, grid=grid)
     plain = image.array[0] if image.array.shape[0] == 1 else image.array.astype(np.float32).mean(axis=0)
     return View(
         image=made.laid_out(plain), shape=made.shape, spacing_mm=made.spacing_mm, grid=grid,
@@ -119,8 +123,12 @@ def draw(
     step = max(1, -(-max(height, width) // MOST_PIXELS))
     png = None
     if view.image is not None and with_image:
-        low, high = grey_range(view.image[at])
-        png = grey_png(view.image[at, rows, columns][::step, ::step], low=low, high=high)
+        seen = view.image[at, rows, columns][::step, ::step]
+        if seen.ndim == 3:
+            png = colour_png(seen.astype(np.uint8))
+        else:
+            low, high = grey_range(view.image[at])
+            png = grey_png(seen, low=low, high=high)
     return Picture(
         **words,
         width=width,

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pandas as pd
 
 from evalsuite.analyses import detection_task, measurement, multiclass, multilabel, ordinal_task, segmentation_task
+from evalsuite.analyses.classes import ClassPopulation, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, policies
+from evalsuite.analyses.failures import failure_analysis
 from evalsuite.analyses.generalisation import (
     EffectsOf,
     effects_of_figure,
@@ -96,6 +98,12 @@ def evaluate_task(
         build = build_population if protocol.task.kind == "binary" else build_measurement_population
         population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
         results = _joined(results, *_sources(protocol, population, frame))
+    if protocol.analyses.failures is not None:
+        answers = build_population if protocol.task.kind == "binary" else build_class_population
+        answered: Population | ClassPopulation = answers(
+            protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+        )
+        results = _joined(results, failure_analysis(protocol, answered, frame, predictions))
     if protocol.analyses.group_differences is not None:
         labels = assign_strata(frame, protocol.strata)
         results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))
@@ -159,6 +167,7 @@ def _joined(results: Results, *added: Results) -> Results:
         curves=(*results.curves, *(c for more in added for c in more.curves)),
         tests=(*results.tests, *(t for more in added for t in more.tests)),
         notes=(*results.notes, *(n for more in added for n in more.notes)),
+        listings=(*results.listings, *(x for more in added for x in more.listings)),
     )
 
 

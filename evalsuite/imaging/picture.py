@@ -19,10 +19,20 @@ def grey_png(plane: NDArray[np.generic], *, low: float, high: float) -> bytes:
     values = np.nan_to_num(plane.astype(np.float64), nan=low, posinf=high, neginf=low)
     span = high - low
     grey = np.clip((values - low) / span * 255.0, 0, 255).round() if span > 0 else np.zeros(plane.shape)
-    rows, columns = plane.shape
-    raw = np.zeros((rows, columns + 1), dtype=np.uint8)  # each row begins with its filter, 0: none
-    raw[:, 1:] = grey
-    head = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    return _png(grey.astype(np.uint8)[:, :, None])
+
+
+def colour_png(plane: NDArray[np.uint8]) -> bytes:
+    """A plane (rows, columns, 3) of red, green and blue as PNG; the same bytes for the same numbers."""
+    return _png(plane)
+
+
+def _png(plane: NDArray[np.uint8]) -> bytes:
+    """(rows, columns, 1) in grey or (rows, columns, 3) in colour."""
+    rows, columns, channels = plane.shape
+    raw = np.zeros((rows, 1 + columns * channels), dtype=np.uint8)  # each row begins with its filter, 0: none
+    raw[:, 1:] = plane.reshape(rows, columns * channels)
+    head = struct.pack(">IIBBBBB", columns, rows, 8, 0 if channels == 1 else 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw.tobytes(), 9)), (b"IEND", b""))
     body = b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks

@@ -43,6 +43,8 @@ def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
         named.append((a.change.visit, "analyses.change.visit"))
         if a.change.pair is not None:
             named.append((a.change.pair, "analyses.change.pair"))
+    if a.failures is not None and a.failures.outline is not None:
+        named.append((a.failures.outline, "analyses.failures.outline"))
     columns: dict[str, str] = {}
     for column, where in named:
         columns.setdefault(column, where)

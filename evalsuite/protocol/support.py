@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from evalsuite.errors import Problem
+from evalsuite.protocol.failures import OF_TASKS
 from evalsuite.protocol.schema import StudyProtocol
 
 _KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
-    *("truth_panel", "variance_components", "change", "linearity", "triage"),
+    *("truth_panel", "variance_components", "change", "linearity", "triage", "failures"),
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -54,9 +55,27 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
         yield Problem(f"setting '{key}' of the calibration block is {not_yet}", f"analyses.calibration.{key}", hint)
     yield from _without_a_definition(protocol)
     yield from _of_lesions(protocol)
+    yield from _of_wrong_cases(protocol)
     for name in _OF_ONE_NUMBER:
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
+            yield Problem(what, f"analyses.{name}", "remove the block")
+
+
+def _of_wrong_cases(protocol: StudyProtocol) -> Iterator[Problem]:
+    """Analyses of wrong cases, where a case is not simply right or wrong or nobody's answer is the device's."""
+    kind = protocol.task.kind
+    for name in ("failures",):
+        if getattr(protocol.analyses, name) is None:
+            continue
+        if protocol.kind == "reader_study":
+            what = f"analysis '{name}' is of a device alone, and a reader study has readers"
+            yield Problem(what, f"analyses.{name}", "evaluate the device as a standalone study")
+        elif kind in ("detection", "segmentation"):
+            hint = "remove the block: lesions, marks and outlines are listed and shown in every such report"
+            yield Problem(f"a case of a {kind} task is not simply right or wrong", f"analyses.{name}", hint)
+        elif kind not in OF_TASKS:
+            what = f"analysis '{name}' in a {kind} task is not carried out by this version"
             yield Problem(what, f"analyses.{name}", "remove the block")
 
 

@@ -22,7 +22,8 @@ STYLES: dict[str, tuple[str, float, str, str]] = {
 
 
 def gallery(pictures: Sequence[Picture], *, alt: str) -> str:
-    """Pictures in rows of three, each with two lines of text below, and the key of what is drawn at the end."""
+    """Pictures in rows of three, each with two lines of text below, and the key of what is drawn at the end,
+    where anything is."""
     parts: list[str] = []
     row_height = EDGE + 34.0
     for i, picture in enumerate(pictures):
@@ -33,6 +34,8 @@ def gallery(pictures: Sequence[Picture], *, alt: str) -> str:
         parts.append(svg.text(x, y + EDGE + 25, svg.fit(below, EDGE, SMALL), size=SMALL, fill=MUTED))
     y = ((len(pictures) + 2) // 3) * row_height + 4
     kinds = dict.fromkeys(d.kind for p in pictures for d in p.drawn if d.lines)
+    if not kinds:
+        return svg.drawing(FULL, y, parts, title=alt)
     parts.append(svg.rect(0, y, FULL, 18, fill="#3a4450", stroke=RULE, line_width=HAIR))
     left = 8.0
     for kind in kinds:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evalsuite.report.figures_pictures import gallery
 from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
+from evalsuite.report.sections_failures import KINDS, failures
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Prose, Row, Section, Table
 from evalsuite.types import Listing, Picture
 
-_TITLES = {"found": "Lesions found", "missed": "Lesions missed", "false": "False marks"}
+_TITLES = {
+    "found": "Lesions found",
+    "missed": "Lesions missed",
+    "false": "False marks",
+    **{kind: title for kind, (title, _) in KINDS.items()},
+}
 _CHOSEN = {
+    "false negative": "The positive cases whose scores lie farthest below the threshold.",
+    "false positive": "The negative cases whose scores lie farthest above the threshold.",
+    "wrong answer": "The cases in which the answer given exceeds the right one most.",
+    "nearly wrong": "The cases decided rightly whose scores lie nearest to the other decision.",
     "found": "Highest, median and lowest score of the lesions found at the first operating point.",
     "missed": "The largest lesions missed at the first operating point.",
     "false": "The highest false marks, one per case.",
@@ -23,27 +33,48 @@ WORST = 10
 def cases_shown(material: Material) -> tuple[Section, ...]:
     """The section with pictures and the worst cases; none where there is nothing of single cases."""
     shown = material.exhibits
-    if not shown.listings:
+    wrong = failures(material)
+    if not shown.listings and not wrong:
         return ()
-    blocks: list[Block] = [*_galleries(shown.pictures)]
+    blocks: list[Block] = [*wrong, *_galleries(shown.pictures)]
     if not shown.pictures:
         blocks.append(Prose(paragraphs=(_why_none(material),)))
     for listing in shown.listings:
         if listing.name == "structures":
             blocks += _worst(material, listing)
+    if not shown.listings:
+        return (_section(wrong, blocks),)
     files = ", ".join(f"{x.name}.csv ({format_count(len(x.rows))} rows)" for x in shown.listings)
     text = f"Every one is in the attached line listing: {files}. Which cases are shown follows from it alone."
     blocks.append(Prose(paragraphs=(text,)))
-    return (Section(id="cases-shown", number="", title="Single cases", code="R17", blocks=tuple(blocks)),)
+    return (_section(wrong, blocks),)
+
+
+def _section(wrong: Sequence[Block], blocks: Sequence[Block]) -> Section:
+    title = "Failure analysis" if wrong else "Single cases"
+    return Section(id="cases-shown", number="", title=title, code="R17", blocks=tuple(blocks))
 
 
 def _why_none(material: Material) -> str:
     task = material.protocol.task
     if material.protocol.pictures == "none":
         return "The protocol shows no pictures of cases."
+    if material.protocol.analyses.failures is not None:
+        return _why_no_wrong_case(material)
     if task.kind == "detection" and task.coordinates is None:
         return "The protocol does not say what the millimetres of marks count from (task.coordinates): no pictures."
     return "No case that could be shown has an image or an outline."
+
+
+def _why_no_wrong_case(material: Material) -> str:
+    """Why no wrong case has a picture."""
+    listing = next((x for x in material.exhibits.listings if x.name == "failures"), None)
+    if listing is None or not listing.rows:
+        return "No case was wrong: there is nothing to show."
+    asked = material.protocol.analyses.failures
+    if material.protocol.pictures != "images" or (asked is not None and asked.shown == 0):
+        return "The protocol shows no images of cases."
+    return "The test set has no images of these cases, or none that could be read: no pictures."
 
 
 def _galleries(pictures: tuple[Picture, ...]) -> Iterator[Figure]:
@@ -54,6 +85,8 @@ def _galleries(pictures: tuple[Picture, ...]) -> Iterator[Figure]:
         alt = f"{caption}. " + "; ".join(clean(f"{p.title} ({p.case_id})", longest=120) for p in mine) + "."
         chosen = _CHOSEN.get(group, "By Dice coefficient; the slice in which reference and device are largest.")
         notes = (chosen, "Stored voxels, not interpolated; grey from the 1st to the 99.5th percentile of the slice.")
+        if group in KINDS:
+            notes = (chosen, "Stored pixels, not interpolated; grey ones from the 1st to the 99.5th percentile.")
         yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt), alt=alt, notes=notes)
 
 

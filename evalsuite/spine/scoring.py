@@ -88,11 +88,13 @@ def _clusters(protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """Evidence, the listings of single cases it was counted from, and the reference column's cell of each case."""
+    """Evidence, the listings of single cases it was counted from, and each case's cell of the reference column and of
+    the column of masks that are outlined in pictures of wrong cases."""
 
     evidence: Evidence
     listings: tuple[Listing, ...]
     cells: dict[str, str]
+    outlines: dict[str, str]
 
 
 def evaluate(
@@ -111,10 +113,15 @@ def evaluate(
 
 
 def exhibits_of(protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, scored: Scored) -> Exhibits:
-    """Listings of a task that finds or outlines, and pictures of the cases they single out.
+    """Listings of a task that finds or outlines, or of wrong cases, and pictures of the cases they single out.
 
     Raises LockError where a file shown is not the one that was locked.
     """
+    if protocol.analyses.failures is not None:
+        from evalsuite.analyses.failure_pictures import failure_pictures, with_shared_images
+
+        listed = tuple(with_shared_images(x, testset, scored.cells) for x in scored.listings)
+        return Exhibits(listings=listed, pictures=failure_pictures(protocol, listed, testset, scored.outlines))
     if not scored.listings or protocol.pictures == "none":
         return Exhibits(listings=scored.listings)
     if protocol.task.kind == "detection":
@@ -181,9 +188,8 @@ def evaluate_cases(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = _clusters(protocol, testset, frame, rows)
-    column = protocol.task.reference
-    has_column = isinstance(column, str) and column in frame.columns
-    cells = {c: str(x) for c, x in zip(case_id, frame[str(column)], strict=True)} if has_column else {}
+    cells = _cells(case_id, frame, protocol.task.reference)
+    outlines = _cells(case_id, frame, protocol.analyses.failures.outline if protocol.analyses.failures else None)
     if protocol.task.reference_file is not None:
         from evalsuite.analyses.measured_files import with_measured
         from evalsuite.testset.reference_files import ReferenceFiles
@@ -242,4 +248,11 @@ def evaluate_cases(
         tests=results.tests,
         notes=tuple(notes),
     )
-    return Scored(evidence=evidence, listings=results.listings, cells=cells)
+    return Scored(evidence=evidence, listings=results.listings, cells=cells, outlines=outlines)
+
+
+def _cells(case_id: tuple[str, ...], frame: pd.DataFrame, column: object) -> dict[str, str]:
+    """Each case's cell of one column; nothing where it is not one column of the set."""
+    if not isinstance(column, str) or column not in frame.columns:
+        return {}
+    return {c: str(x) for c, x in zip(case_id, frame[column], strict=True)}
