@@ -230,7 +230,7 @@ FAMILIES = (
         name="reml",
         page=PAGE,
         simulate=_reml,
-        cells=grid("reml", n=(30,), settings=((("operators", 5),),), studies=200, piece=20),
+        cells=grid("reml", n=(30,), settings=((("operators", 5),),), piece=100),
         stage=6,
         first=3,
     ),

@@ -49,23 +49,28 @@ def of_piece(piece: Piece) -> tuple[Tallies, float]:
     return run_piece(BY_NAME[piece.cell.family], piece.cell, piece.number), time.perf_counter() - start
 
 
+def _asked(cell: Cell, only: str) -> bool:
+    """Whether the design is of the family named, or its key begins so ("labels|n=30|")."""
+    return cell.family == only or ("|" in only and cell.key.startswith(only))
+
+
 def remaining(place: Path, only: Sequence[str], studies: int | None) -> list[Piece]:
     """What is not finished, by stage; within a stage every cell gets its first piece before any gets its second.
 
     Raises
     ------
     SystemExit
-        For an unknown family.
+        For an unknown family or design.
     """
-    unknown = sorted(set(only) - set(BY_NAME))
+    unknown = [o for o in only if not any(_asked(cell, o) for family in FAMILIES for cell in family.cells)]
     if unknown:
-        raise SystemExit(f"unknown family: {', '.join(unknown)}; one of {', '.join(BY_NAME)}")
+        raise SystemExit(f"unknown family or design: {', '.join(unknown)}; one of {', '.join(BY_NAME)}")
     finished = store.finished(place)
     todo: list[tuple[int, int, Piece]] = []
     for family in FAMILIES:
-        if only and family.name not in only:
-            continue
         for cell in family.cells:
+            if only and not any(_asked(cell, o) for o in only):
+                continue
             for number in range(cell.pieces):
                 enough = studies is not None and number * cell.piece >= studies
                 if not enough and (cell.key, number, cell.piece) not in finished:

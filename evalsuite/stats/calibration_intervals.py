@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -125,6 +125,8 @@ def profile_slope(
     return Estimate(value=wald.value, low=ends[0], high=ends[1], **common)
 
 
+_ROWS, _CASES = 16, 2_000_000
+"""Replicates worked on side by side, and cases in all of them: a block of them takes some 16 MB."""
 REPEATED = "a profile likelihood assumes independent cases, and some patients have several"
 
 
@@ -153,14 +155,17 @@ def smooth_ece(
         return _none(sample, "no cases", level, title)
     p, residual = sample.score, sample.reference - sample.score
     value = smoothing.smooth_calibration_error(p, residual)
-    values, errors = [], []
-    for weight in _weights(sample, replicates, seed):
+    values, errors = np.empty(replicates), np.empty(replicates)
+    draw = PatientDraw(_patients(sample), replicates, seed)
+    for start, counts in draw.blocks(size=max(1, min(_ROWS, _CASES // sample.n))):
+        weight = counts[:, draw.patient].astype(np.float64)
         # The kernel's mean divides by the number of cases given to it: in a replicate of patients that number varies.
-        scale = sample.n / weight.sum()
-        values.append(smoothing.smooth_calibration_error(p, residual * weight * scale))
-        errors.append(smoothing.smooth_residual(p, residual * (weight * scale - 1.0), max(value, 1e-6)))
-    found = folded_interval(np.array(values), np.array(errors), value, level=level)
-    return _made(sample, value, found, level=level, method=title)
+        weight *= sample.n / weight.sum(axis=1, keepdims=True)
+        rows = slice(start, start + counts.shape[0])
+        found = smoothing.smooth_calibration_errors(p, residual * weight, residual, value)
+        values[rows], errors[rows] = found.value, found.change
+    interval = folded_interval(values, errors, value, level=level)
+    return _made(sample, value, interval, level=level, method=title)
 
 
 def debiased_ece(
@@ -289,14 +294,6 @@ def _uncertainty(sample: BinarySample, value: float, level: float) -> Estimate:
 
 def _patients(sample: BinarySample) -> IntArray:
     return sample.cluster if sample.cluster is not None else np.arange(sample.n)
-
-
-def _weights(sample: BinarySample, replicates: int, seed: int) -> Iterator[FloatArray]:
-    """How often each case is in each replicate, `(n,)`."""
-    draw = PatientDraw(_patients(sample), replicates, seed)
-    for _, counts in draw.blocks():
-        for count in counts:
-            yield count[draw.patient].astype(np.float64)
 
 
 def _none(sample: BinarySample, reason: str, level: float, method: str) -> Estimate:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.fft import dct, idct
-from scipy.optimize import brentq
 
-from evalsuite.stats._binary_inputs import FloatArray
+from evalsuite.stats._binary_inputs import FloatArray, IntArray
 
 LOESS_SPAN = 0.75
 LOESS_DIRECT_UP_TO = 2000
 LOESS_KNOTS = 512
 LOWESS_SPAN = 2.0 / 3.0
 KERNEL_CELLS = 4096
+_SECANTS, _BISECTIONS = 30, 42
+_FIRST_SLOPE = -1.5
 
 
 def lowess(x: FloatArray, y: FloatArray, *, span: float = LOWESS_SPAN) -> FloatArray:
@@ -120,40 +123,101 @@ def _local_quadratic(x: FloatArray, y: FloatArray, at: float, count: int) -> flo
     return float(np.linalg.lstsq(design, values * root, rcond=1e-12)[0][0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothErrors:
+    """Smooth ECE of several sets of residuals at the same probabilities, and what resampling changes in the smooth.
+
+    `value (r,)`; `change (r,)` the integral of |smoothed residuals less those of `base`|, at the width asked for.
+    """
+
+    value: FloatArray
+    change: FloatArray
+
+
 def smooth_residual(probability: FloatArray, residual: FloatArray, width: float) -> float:
     """Integral over [0, 1] of |mean residual smoothed by a Gaussian of this width reflected at both ends|.
 
     Residuals are spread linearly over `KERNEL_CELLS` cells; in the cosine basis the reflected Gaussian is a factor
     `exp(-(π k width)² / 2)`.
     """
-    return _smoothed(_cosine(probability, residual), width)
-
-
-def _cosine(probability: FloatArray, residual: FloatArray) -> FloatArray:
-    # Cell centres lie at (j + 1/2) / cells; mass beyond the outer centres stays in the outer cells.
-    position = np.clip(probability * KERNEL_CELLS - 0.5, 0.0, KERNEL_CELLS - 1.0)
-    low = np.minimum(position.astype(np.int64), KERNEL_CELLS - 2)
-    share = position - low
-    mass = np.bincount(low, weights=residual * (1.0 - share), minlength=KERNEL_CELLS)
-    mass += np.bincount(low + 1, weights=residual * share, minlength=KERNEL_CELLS)
-    return np.asarray(dct(mass / probability.size, type=2, norm="ortho"))
-
-
-def _smoothed(coefficients: FloatArray, width: float) -> float:
-    # A factor below 1e-17 is as good as 0, and most of them are.
-    n = KERNEL_CELLS if width <= 0.0 else min(KERNEL_CELLS, int(9.0 / (np.pi * width)) + 1)
-    damping = np.zeros(KERNEL_CELLS)
-    damping[:n] = np.exp(-((np.pi * np.arange(n) * width) ** 2) / 2.0)
-    return float(np.abs(idct(coefficients * damping, type=2, norm="ortho")).sum())
+    coefficients = _cosine(_cells(probability, residual[None, :]))
+    return float(_smoothed(coefficients, np.array([width]))[0])
 
 
 def smooth_calibration_error(probability: FloatArray, residual: FloatArray) -> float:
     """The width at which the smoothed error equals the width itself: smECE. The error falls as the width grows."""
-    coefficients = _cosine(probability, residual)
+    mass = _cells(probability, residual[None, :])
+    return float(_widths(mass, _cosine(mass))[0])
 
-    def excess(width: float) -> float:
-        return _smoothed(coefficients, width) - width
 
-    if excess(0.0) <= 1e-12:
-        return 0.0
-    return 1.0 if excess(1.0) >= 0.0 else float(brentq(excess, 0.0, 1.0, xtol=1e-12))
+def smooth_calibration_errors(
+    probability: FloatArray, residual: FloatArray, base: FloatArray, value: float
+) -> SmoothErrors:
+    """Smooth ECE of each row of `residual (r, n)`, and how far its smooth is from that of `base (n,)`.
+
+    `value` is the smooth ECE of `base`: the width at which the changes are measured, and where the search begins.
+    """
+    mass = _cells(probability, residual)
+    coefficients = _cosine(mass)
+    change = coefficients - _cosine(_cells(probability, base[None, :]))
+    width = np.full(mass.shape[0], max(value, 1e-6))
+    return SmoothErrors(value=_widths(mass, coefficients, value), change=_smoothed(change, width))
+
+
+def _cells(probability: FloatArray, residual: FloatArray) -> FloatArray:
+    """`(r, KERNEL_CELLS)` residuals in each cell, over the number of cases."""
+    # Cell centres lie at (j + 1/2) / cells; mass beyond the outer centres stays in the outer cells.
+    position = np.clip(probability * KERNEL_CELLS - 0.5, 0.0, KERNEL_CELLS - 1.0)
+    low = np.minimum(position.astype(np.int64), KERNEL_CELLS - 2)
+    share = position - low
+    mass = np.empty((residual.shape[0], KERNEL_CELLS))
+    for row, r in zip(mass, residual, strict=True):
+        row[:] = np.bincount(low, weights=r * (1.0 - share), minlength=KERNEL_CELLS)
+        row += np.bincount(low + 1, weights=r * share, minlength=KERNEL_CELLS)
+    mass /= probability.size
+    return mass
+
+
+def _cosine(mass: FloatArray) -> FloatArray:
+    return np.asarray(dct(mass, type=2, norm="ortho", axis=1))
+
+
+def _smoothed(coefficients: FloatArray, width: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
+    """Sums of |smooth| over the cells, of these rows, each at its own `width` above 0."""
+    # A factor below 1e-17 is as good as 0, and most of them are.
+    n = min(KERNEL_CELLS, int(9.0 / (np.pi * float(width.min(initial=1.0)))) + 1)
+    damped = np.zeros((width.size, KERNEL_CELLS))
+    damped[:, :n] = np.exp(-((np.pi * np.arange(n) * width[:, None]) ** 2) / 2.0) * coefficients[rows, :n]
+    smooth = idct(damped, type=2, norm="ortho", axis=1, overwrite_x=True)
+    return np.asarray(np.abs(smooth, out=smooth).sum(axis=1))
+
+
+def _widths(mass: FloatArray, coefficients: FloatArray, start: float | None = None) -> FloatArray:
+    """`(r,)` widths that equal their own smoothed error, to 1e-12: secants side by side, kept within a bracket."""
+    raw = np.abs(mass).sum(axis=1)
+    found = np.where(raw <= 1e-12, 0.0, 1.0)
+    rows = np.flatnonzero(raw > 1e-12)
+    # Smoothing never adds: only where all residuals are of size 1 can the widest kernel leave as much as its width.
+    full = np.flatnonzero(raw >= 1.0 - 1e-9)
+    rows = np.setdiff1d(rows, full[_smoothed(coefficients, np.ones(full.size), full) >= 1.0])
+    low, high, before, behind = np.zeros(raw.size), np.ones(raw.size), np.zeros(raw.size), raw.copy()
+    width = np.clip(raw / 4.0 if start is None else np.full(raw.size, start), 1e-3, 0.999)
+    for k in range(_SECANTS + _BISECTIONS):
+        if not rows.size:
+            break
+        at = width[rows]
+        excess = _smoothed(coefficients, at, rows) - at
+        low[rows], high[rows] = np.where(excess > 0, at, low[rows]), np.where(excess > 0, high[rows], at)
+        slope = np.full(at.size, _FIRST_SLOPE)
+        if k:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slope = (excess - behind[rows]) / (at - before[rows])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.where(excess == 0.0, at, at - excess / slope)
+        # Cells that change sign bend the error by a thousandth at most: after such a step 1e-12 is left.
+        done = np.abs(reached - at) <= 1e-9
+        inside = done | ((reached > low[rows]) & (reached < high[rows]) & (k < _SECANTS))
+        before[rows], behind[rows] = at, excess
+        found[rows] = width[rows] = np.where(inside, reached, (low[rows] + high[rows]) / 2.0)
+        rows = rows[~done]
+    return found

@@ -27,6 +27,7 @@ Method = Literal["reml", "anova"]
 Ints = NDArray[np.intp]
 
 RESIDUAL = "residual"
+_NO_RESIDUAL = "measurements alike in every factor differ by less than a ten-thousandth of the spread of all values"
 
 __all__ = ["GaugeStudy", "VarianceComponents", "gauge_study", "one_way", "variance_components"]
 
@@ -294,14 +295,14 @@ def variance_components(
         Name to (n,) labels: {"patient": …, "camera": …}. An interaction is a factor of its own whose labels join the
         two; nested levels need labels that differ between the outer levels.
     intervals
-        Profile-likelihood limits of each standard deviation (each needs about a hundred fits).
+        Profile-likelihood limits of each standard deviation (each needs about ten more fits).
 
     Returns
     -------
     VarianceComponents
         Not estimable, each with its reason, where a factor has one level, where a factor has as many levels as there
-        are measurements (it cannot be told from the residual), or where the values do not vary. A component at 0 has a
-        lower limit of 0.
+        are measurements (it cannot be told from the residual), or where the values do not vary; the residual also
+        where measurements alike in every factor hardly differ. A component at 0 has a lower limit of 0.
 
     Raises
     ------
@@ -335,6 +336,9 @@ def variance_components(
     total = float((fit.sd**2).sum())
     made = {}
     for i, name in enumerate(sources):
+        if name == RESIDUAL and fit.no_residual:
+            made[name] = Estimate.not_estimable(_NO_RESIDUAL, method=label, **fields)
+            continue
         if not intervals:
             made[name] = Estimate(value=float(fit.sd[i]), interval_undefined="not asked for", method=label, **fields)
             continue
@@ -346,10 +350,14 @@ def variance_components(
             made[name] = Estimate(value=float(fit.sd[i]), low=low, high=high, method=label, **fields)
     return VarianceComponents(
         sd=made,
-        share={name: float(fit.sd[i] ** 2) / total for i, name in enumerate(sources)},
+        share={name: float(fit.sd[i] ** 2) / total for i, name in enumerate(sources) if made[name].value is not None},
         mean=fit.mean,
         method=label,
-        singular=tuple(name for i, name in enumerate(sources) if fit.sd[i] <= 1e-4 * math.sqrt(total)),
+        singular=tuple(
+            name
+            for i, name in enumerate(sources)
+            if fit.sd[i] <= 1e-4 * math.sqrt(total) and made[name].value is not None
+        ),
     )
 
 

@@ -6,11 +6,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from evalsuite.stats import calibration as c
 from evalsuite.stats.bins import bin_index
 from evalsuite.stats.reliability import reliability_curve
-from evalsuite.stats.smoothing import loess, lowess, smooth_residual
+from evalsuite.stats.smoothing import (
+    loess,
+    lowess,
+    smooth_calibration_error,
+    smooth_calibration_errors,
+    smooth_residual,
+)
 
 RNG = np.random.default_rng(0)
 P = RNG.uniform(0.05, 0.95, 200)
@@ -169,6 +176,22 @@ def test_smooth_residual_keeps_a_constant_bias() -> None:
     p = np.random.default_rng(2).random(20_000)
     # Every residual 0.1: smoothing a constant density with reflection changes nothing.
     assert smooth_residual(p, np.full(20_000, 0.1), 0.05) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_smooth_errors_side_by_side_are_those_found_one_by_one() -> None:
+    rng = np.random.default_rng(8)
+    p = rng.random(60)
+    base = (rng.random(60) < p) - p
+    rows = np.stack([base * rng.poisson(1.0, 60) for _ in range(6)] + [np.zeros(60), np.ones(60), base * 1e-9])
+    start = smooth_calibration_error(p, base)
+    made = smooth_calibration_errors(p, rows, base, start)
+    for row, value, change in zip(rows, made.value, made.change, strict=True):
+        assert change == pytest.approx(smooth_residual(p, row - base, start), abs=1e-12)
+        if row.any() and not row.all():
+            root = brentq(lambda w, r=row: smooth_residual(p, r, w) - w, 1e-12, 1.0, xtol=1e-13)
+            assert value == pytest.approx(root, abs=1e-11)
+    # No residuals: no error. All of them 1: as large as any width.
+    assert made.value[6:8].tolist() == [0.0, pytest.approx(1.0, abs=1e-9)]
 
 
 def test_reliability_curve_counts_every_case_once() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
+from evalsuite.stats import _reml
 from evalsuite.stats import variance_components as vc
 
 RNG = np.random.default_rng(4)
@@ -98,3 +100,69 @@ def test_faults_are_named():
         vc.variance_components([1.0, np.nan], {"a": [0, 1]})
     with pytest.raises(ValueError, match="shape"):
         vc.variance_components(Y, {"a": P[:3]})
+
+
+def _unbalanced():
+    """A factor of 6 levels whose component is 0, one of 3, some measurements lacking."""
+    rng = np.random.default_rng(5)
+    p, o = (a.ravel() for a in np.mgrid[0:6, 0:3])
+    kept = rng.random(18) < 0.85
+    p, o = p[kept], o[kept]
+    return 0.3 * rng.normal(size=3)[o] + rng.normal(size=p.size), p, o
+
+
+def _dense(y, factors, sd):
+    """Restricted deviance from the covariance of all measurements, written out."""
+    v = sum(s**2 * (f[:, None] == f) for s, f in zip(sd, factors, strict=False)) + sd[-1] ** 2 * np.eye(y.size)
+    w = np.linalg.inv(v)
+    mean = w.sum(axis=0) @ y / w.sum()
+    constant = (y.size - 1) * np.log(2 * np.pi)
+    return np.linalg.slogdet(v)[1] + np.log(w.sum()) + (y - mean) @ w @ (y - mean) + constant
+
+
+def test_profile_limits_are_where_no_other_components_do_better():
+    """Dense matrices and a simplex from several starts, which share no code with the fit."""
+    y, p, o = _unbalanced()
+    found = list(vc.variance_components(y, {"patient": p, "operator": o}).sd.values())
+    assert found[0].value == 0.0
+    options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 400}
+    least = _dense(y, [p, o], [e.value for e in found])
+    for i, e in enumerate(found):
+        for limit in (e.low, e.high):
+            if limit == 0.0:
+                continue
+            others = [
+                minimize(
+                    lambda t, i=i, limit=limit: _dense(y, [p, o], np.insert(np.abs(t), i, limit) + 1e-9),
+                    start,
+                    method="Nelder-Mead",
+                    options=options,
+                ).fun
+                for start in ((1.0, 1.0), (0.02, 0.7), (0.7, 0.02))
+            ]
+            assert min(others) - least == pytest.approx(3.841459, abs=1e-5)
+
+
+def test_slopes_and_curvature_of_the_deviance_are_those_of_differences():
+    y, p, o = _unbalanced()
+    problem = _reml.build(y, [p, o])
+    v = np.array([0.4, 0.2, 0.7])
+    at = problem.scored(v)
+    assert at.deviance == pytest.approx(_dense((y - problem.shift) / problem.scale, [p, o], np.sqrt(v)), abs=1e-10)
+    for i in range(3):
+        h = np.zeros(3)
+        h[i] = 1e-5
+        above, below = problem.scored(v + h), problem.scored(v - h)
+        assert at.gradient[i] == pytest.approx((above.deviance - below.deviance) / 2e-5, rel=1e-6, abs=1e-7)
+        assert at.observed[i] == pytest.approx((above.gradient - below.gradient) / 2e-5, rel=1e-6, abs=1e-7)
+
+
+def test_repeats_that_hardly_differ_leave_no_residual_to_estimate():
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(8), 3)
+    level = rng.normal(size=8)[patient]
+    for y in (level, level + 1e-8 * rng.normal(size=24)):
+        found = vc.variance_components(y, {"patient": patient})
+        assert "ten-thousandth" in found.sd["residual"].undefined
+        assert found.sd["patient"].low < found.sd["patient"].value < found.sd["patient"].high
+        assert set(found.share) == {"patient"}
