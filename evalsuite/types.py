@@ -14,7 +14,17 @@ Outcome = Literal["met", "not_met", "inconclusive"]
 CaseStatus = Literal["ok", "rejected", "failed", "indeterminate", "reference_equivocal", "reference_missing"]
 ReferenceClass = Literal["positive", "negative", "known", "equivocal", "missing"]
 CurveKind = Literal[
-    "roc", "pr", "reliability", "froc", "net_benefit", "histogram", "bland_altman", "scatter", "wait_saved", "overlap"
+    "roc",
+    "pr",
+    "reliability",
+    "froc",
+    "net_benefit",
+    "histogram",
+    "bland_altman",
+    "scatter",
+    "wait_saved",
+    "overlap",
+    "reader_roc",
 ]
 
 CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)

@@ -13,7 +13,7 @@ from evalsuite.analyses.common import Cell, OnStep, Results
 from evalsuite.analyses.detection_curves import froc_curves
 from evalsuite.analyses.detection_figures import COMPUTED, COUNTING, NEEDS, OF_LESIONS, estimate
 from evalsuite.analyses.lesion_listing import lesion_listings
-from evalsuite.analyses.lesion_population import LesionPopulation, build_lesion_population
+from evalsuite.analyses.lesion_population import LesionPopulation, build_lesion_population, matching_rule
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
@@ -103,24 +103,9 @@ def _with_maximum(protocol: StudyProtocol, asked: Sequence[Question]) -> tuple[Q
 
 
 def _notes(protocol: StudyProtocol, p: LesionPopulation) -> Iterator[str]:
-    matching = protocol.task.matching
-    assert matching is not None, "the protocol's loader requires it"
-    rule = {
-        "distance": f"within {matching.distance_mm:g} mm of its centre"
-        if matching.distance_mm is not None
-        else "within its radius of its centre",
-        "inside": "inside its box",
-        "overlap": f"if their boxes overlap by {matching.overlap or 0.0:g} or more (intersection over union)",
-    }[matching.rule]
-    who = {
-        "by_score": "the mark with the highest score chooses first",
-        "by_closeness": "the closest pair comes first",
-        "best_total": "so that the overlaps add up to most",
-    }[matching.assignment]
-    extra = "ignored" if matching.extra == "ignored" else "false positives"
     yield (
-        f"A mark finds a lesion {rule}; {who}, a lesion is found once, and further marks on it are {extra}. "
-        f"{p.lesion_case.size} lesions lie in {int(p.abnormal.sum())} cases; {p.n_marks} marks were compared with them."
+        f"{matching_rule(protocol)} {p.lesion_case.size} lesions lie in {int(p.abnormal.sum())} cases; {p.n_marks} "
+        "marks were compared with them."
     )
     at = p.located
     every = np.column_stack([at.mark_case, at.mark_score, at.mark_at])

@@ -153,6 +153,26 @@ def build_lesion_population(
     return _matched(protocol, case_id, patient_id, classes, status, has_reference, has_output, lesions, marks, place)
 
 
+def matching_rule(protocol: StudyProtocol) -> str:
+    """When a mark has found a lesion, in words."""
+    matching = protocol.task.matching
+    assert matching is not None, "the protocol's loader requires it"
+    rule = {
+        "distance": f"within {matching.distance_mm:g} mm of its centre"
+        if matching.distance_mm is not None
+        else "within its radius of its centre",
+        "inside": "inside its box",
+        "overlap": f"if their boxes overlap by {matching.overlap or 0.0:g} or more (intersection over union)",
+    }[matching.rule]
+    who = {
+        "by_score": "the mark with the highest score chooses first",
+        "by_closeness": "the closest pair comes first",
+        "best_total": "so that the overlaps add up to most",
+    }[matching.assignment]
+    extra = "ignored" if matching.extra == "ignored" else "false positives"
+    return f"A mark finds a lesion {rule}; {who}, a lesion is found once, and further marks on it are {extra}."
+
+
 def _classes(frame: pd.DataFrame, references: list[CaseLesions | str]) -> tuple[ReferenceClass, ...]:
     flags = [str(s) for s in frame["reference_status"]] if "reference_status" in frame.columns else [""] * len(frame)
     out: list[ReferenceClass] = []

@@ -11,9 +11,12 @@ import pandas as pd
 
 from evalsuite.analyses.between_readers import among_readers
 from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, common_notes, judged_in, policies, variants
+from evalsuite.analyses.lesion_population import matching_rule
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import adjusted_findings
 from evalsuite.analyses.population import Bools, Floats, OutputPolicy, accounting
+from evalsuite.analyses.reader_curves import reader_curves
+from evalsuite.analyses.reader_marks import figures_of_marks, is_of_marks
 from evalsuite.analyses.readings import Read, collect
 from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
@@ -21,10 +24,10 @@ from evalsuite.stats import obuchowski_rockette as orh
 from evalsuite.stats import reader_ustatistics as ustat
 from evalsuite.stats.agreement import bias
 from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.stats.reader_figures import FigureOfMerit, Readings, reader_figures, readings
+from evalsuite.stats.reader_figures import FigureOfMerit, ReaderFigures, Readings, reader_figures, readings
 from evalsuite.stats.roc import auroc
 from evalsuite.testset.strata import assign_strata
-from evalsuite.types import Account, Estimate, Finding, TestOutcome
+from evalsuite.types import Account, Curve, Estimate, Finding, TestOutcome
 
 
 def evaluate_readers(
@@ -51,6 +54,9 @@ def evaluate_readers(
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, read.base.n)
     outputs, _ = policies(protocol, None)
+    possible: tuple[OutputPolicy, ...] = ("worst_case", "best_case", "exclude")
+    if protocol.task.kind != "detection":
+        possible = (*possible, "as_negative", "as_positive")
     findings: list[Finding] = []
     for done, endpoint in enumerate(protocol.endpoints):
         if endpoint.metric.startswith(AGREEMENT):
@@ -62,7 +68,11 @@ def evaluate_readers(
             on_step(done + 1, len(protocol.endpoints))
     missing = bool(read.lost.any())
     for condition, policy, _ in variants(
-        outputs=outputs, references="exclude", missing_outputs=missing, missing_references=False
+        outputs=outputs,
+        references="exclude",
+        missing_outputs=missing,
+        missing_references=False,
+        output_policies=possible,
     ):
         for endpoint in protocol.endpoints:
             if endpoint.metric.startswith(AGREEMENT):
@@ -84,7 +94,7 @@ def evaluate_readers(
     adjusted, adjusted_tests = adjusted_findings(protocol, findings, again)
     return Results(
         findings=(*findings, *adjusted),
-        curves=(),
+        curves=_curves(protocol, read, outputs),
         accounting=tuple(
             Account(status=s, reference=r, stratum=cell, n=n, n_patients=patients)
             for s, r, cell, n, patients in accounting(read.base, labels)
@@ -92,10 +102,17 @@ def evaluate_readers(
         tests=(*_tests(protocol, study, read, outputs), *adjusted_tests),
         notes=(
             *_notes(study, read),
+            *([f"Readings are marks. {matching_rule(protocol)}"] if read.marks is not None else []),
             *_remarks(protocol, study, read, outputs),
             *common_notes(read.base.n, read.base.n_patients, labels, frame),
         ),
     )
+
+
+def _curves(protocol: StudyProtocol, read: Read, policy: OutputPolicy) -> tuple[Curve, ...]:
+    areas = [e for e in protocol.endpoints if not e.metric.startswith(("standalone_", AGREEMENT)) and e.at is None]
+    ratings = [_rating(protocol, read, e, policy) for e in areas]
+    return tuple(reader_curves(read, areas, ratings, policy))
 
 
 def _block(protocol: StudyProtocol) -> ReaderStudy:
@@ -162,8 +179,7 @@ def _answers(
         if estimate is None and endpoint.metric.startswith("standalone_") and read.device is None:
             estimate = Estimate.not_estimable("the device was not run alone", n=int(cell.mask.sum()), level=level)
         if estimate is None:
-            rating = _rating(protocol, read, endpoint, policy)[:, :, cell.mask]
-            estimate, _ = _estimate(study, read, endpoint, rating, cell.mask, level)
+            estimate, _ = _estimate(protocol, study, read, endpoint, policy, cell.mask, level)
         yield Finding(
             analysis=READERS,
             endpoint=endpoint.name,
@@ -191,25 +207,54 @@ def _unassessable(protocol: StudyProtocol, read: Read, cell: Cell, level: float)
 
 
 def _estimate(
-    study: ReaderStudy, read: Read, endpoint: Endpoint, rating: Floats, mask: Bools, level: float
+    protocol: StudyProtocol,
+    study: ReaderStudy,
+    read: Read,
+    endpoint: Endpoint,
+    policy: OutputPolicy,
+    mask: Bools,
+    level: float,
 ) -> tuple[Estimate, TestOutcome | None]:
     """The estimate of one cell and, for gains, its test; a reason where the design gives none."""
     try:
-        made = readings(read.base.positive[mask], rating, cluster=read.base.patient_index[mask])
         if study.method == "u_statistics":
+            made = _readings(protocol, read, endpoint, policy, mask)
             if made.n_patients < made.n_cases:
                 raise ValueError("U-statistics take cases as independent; several belong to a patient")
             if endpoint.metric.endswith("_gain"):
                 return ustat.auroc_difference(made, 0, 1, level=level)
             return ustat.average_auroc(made, 0, level=level), None
-        found = _compared(study, made, endpoint, level)
+        found = _compared(study, *_figures(protocol, study, read, endpoint, policy, mask), endpoint, level)
     except ValueError as reason:
         return Estimate.not_estimable(str(reason), n=int(mask.sum()), level=level), None
     return found.estimate, found.test
 
 
-def _compared(study: ReaderStudy, made: Readings, endpoint: Endpoint, level: float) -> orh.Comparison:
-    figures = reader_figures(made, figure=cast(FigureOfMerit, figure_of(endpoint.metric)), covariance=study.covariance)
+def _readings(protocol: StudyProtocol, read: Read, endpoint: Endpoint, policy: OutputPolicy, mask: Bools) -> Readings:
+    rating = _rating(protocol, read, endpoint, policy)[:, :, mask]
+    return readings(read.base.positive[mask], rating, cluster=read.base.patient_index[mask])
+
+
+def _figures(
+    protocol: StudyProtocol, study: ReaderStudy, read: Read, endpoint: Endpoint, policy: OutputPolicy, mask: Bools
+) -> tuple[ReaderFigures, Readings]:
+    """Figures of every reader with each treatment in these cases. ValueError where there are none."""
+    if is_of_marks(endpoint):
+        return figures_of_marks(protocol, read, endpoint, policy, mask)
+    made = _readings(protocol, read, endpoint, policy, mask)
+    figures = reader_figures(
+        made,
+        figure=cast(FigureOfMerit, figure_of(endpoint.metric)),
+        covariance=study.covariance,
+        replicates=protocol.confidence.bootstrap.replicates,
+        seed=protocol.seed,
+    )
+    return figures, made
+
+
+def _compared(
+    study: ReaderStudy, figures: ReaderFigures, made: Readings, endpoint: Endpoint, level: float
+) -> orh.Comparison:
     common: dict[str, Any] = {"generalise": study.generalise, "level": level}
     if endpoint.metric.startswith("standalone_"):
         return orh.against_standalone(figures, made, made.n_readers - 1, **common)
@@ -225,14 +270,14 @@ def _each_reader(
     if endpoint.metric.startswith("standalone_"):
         return
     level = two_sided_level(protocol.confidence)
-    rating = _rating(protocol, read, endpoint, policy)
-    gain = endpoint.metric.endswith("_gain")
     made: list[tuple[str, str | None, Estimate]] = []
-    if gain:
-        made = [
-            (name, None, e) for name, e in zip(read.names, _gains(study, read, endpoint, rating, level), strict=True)
-        ]
+    if endpoint.metric.endswith("_gain"):
+        gains = _gains(protocol, study, read, endpoint, policy, level)
+        made = [(name, None, e) for name, e in zip(read.names, gains, strict=True)]
+    elif is_of_marks(endpoint):
+        made = list(_each_area(protocol, study, read, endpoint, policy, level))
     else:
+        rating = _rating(protocol, read, endpoint, policy)
         for t, treatment in enumerate(read.treatments):
             for r, name in enumerate(read.names):
                 made.append((name, treatment, _one_reader(read, endpoint, rating[t, r], level)))
@@ -250,18 +295,40 @@ def _each_reader(
         )
 
 
-def _gains(study: ReaderStudy, read: Read, endpoint: Endpoint, rating: Floats, level: float) -> Iterator[Estimate]:
+def _gains(
+    protocol: StudyProtocol, study: ReaderStudy, read: Read, endpoint: Endpoint, policy: OutputPolicy, level: float
+) -> Iterator[Estimate]:
     try:
-        made = readings(read.base.positive, rating, cluster=read.base.patient_index)
-        figures = reader_figures(
-            made, figure=cast(FigureOfMerit, figure_of(endpoint.metric)), covariance=study.covariance
-        )
+        figures, made = _figures(protocol, study, read, endpoint, policy, _everyone(read))
     except ValueError as reason:
         for _ in read.names:
             yield Estimate.not_estimable(str(reason), n=read.base.n, level=level)
         return
     for found in orh.reader_differences(figures, made, 0, 1, level=level):
         yield found.estimate
+
+
+def _each_area(
+    protocol: StudyProtocol, study: ReaderStudy, read: Read, endpoint: Endpoint, policy: OutputPolicy, level: float
+) -> Iterator[tuple[str, str, Estimate]]:
+    """Reader, treatment and area under the curve of that reader's marks: the average over one reader, these cases."""
+    every = [(t, r) for t in range(len(read.treatments)) for r in range(len(read.names))]
+    try:
+        figures, made = _figures(protocol, study, read, endpoint, policy, _everyone(read))
+    except ValueError as reason:
+        for t, r in every:
+            lacking = Estimate.not_estimable(str(reason), n=read.base.n, level=level)
+            yield read.names[r], read.treatments[t], lacking
+        return
+    for t, r in every:
+        one = replace(figures, value=figures.value[t : t + 1, r : r + 1], covariance=figures.covariance[t, r, t, r])
+        one = replace(one, covariance=one.covariance.reshape(1, 1, 1, 1))
+        found = orh.reader_average(one, made, 0, generalise="cases", level=level)
+        yield read.names[r], read.treatments[t], found.estimate
+
+
+def _everyone(read: Read) -> Bools:
+    return np.ones(read.base.n, dtype=np.bool_)
 
 
 def _one_reader(read: Read, endpoint: Endpoint, rating: Floats, level: float) -> Estimate:
@@ -280,13 +347,11 @@ def _one_reader(read: Read, endpoint: Endpoint, rating: Floats, level: float) ->
 
 def _tests(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: OutputPolicy) -> Iterator[TestOutcome]:
     """The two-sided test of no difference beside each gain in the whole set; the interval is what decides."""
-    everyone = np.ones(read.base.n, dtype=np.bool_)
     level = two_sided_level(protocol.confidence)
     for endpoint in protocol.endpoints:
         lone = endpoint.metric.startswith("standalone_") and read.device is None
         if endpoint.metric.endswith("_gain") and not lone:
-            rating = _rating(protocol, read, endpoint, policy)
-            _, test = _estimate(study, read, endpoint, rating, everyone, level)
+            _, test = _estimate(protocol, study, read, endpoint, policy, _everyone(read), level)
             if test is not None:
                 yield replace(test, name=f"{endpoint.name}: no difference", endpoint=endpoint.name)
 
@@ -298,15 +363,12 @@ def _remarks(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: Ou
             continue
         gain = endpoint.metric.endswith("_gain")
         try:
-            made = readings(
-                read.base.positive, _rating(protocol, read, endpoint, policy), cluster=read.base.patient_index
-            )
             if study.method == "u_statistics":
+                made = _readings(protocol, read, endpoint, policy, _everyone(read))
                 parts = ustat.difference_components(made, 0, 1) if gain else ustat.components(made, 0, 0)
                 said = parts.notes
             else:
-                figure = cast(FigureOfMerit, figure_of(endpoint.metric))
-                figures = reader_figures(made, figure=figure, covariance=study.covariance)
+                figures, _ = _figures(protocol, study, read, endpoint, policy, _everyone(read))
                 said = orh.variance_parts(figures).notes if gain else ()
         except ValueError:
             continue  # the estimate says why there is none

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evalsuite.analyses.lesion_population import LesionPopulation, build_lesion_population
 from evalsuite.analyses.population import Bools, Floats, Population, build_population
 from evalsuite.errors import InputError
 from evalsuite.protocol.readers import ReaderStudy
@@ -22,6 +24,8 @@ class Read:
 
     `expected` marks readings that were to be made; one that was and is not usable is missing. `device` holds the scores
     of the device alone, None where it was not run; `seconds` how long each reading took, NaN where that is not known.
+    Of readers who mark lesions the score is that of a case's highest mark, −inf without one, and `marks` (and
+    `device_marks`) are what they marked: a row per treatment, an entry per reader.
     """
 
     base: Population
@@ -31,6 +35,8 @@ class Read:
     expected: Bools
     device: Floats | None
     seconds: Floats | None
+    marks: tuple[tuple[LesionPopulation, ...], ...] | None = None
+    device_marks: LesionPopulation | None = None
 
     @property
     def lost(self) -> Bools:
@@ -73,16 +79,18 @@ def collect(
             hint="Each reader reads with every treatment; leave a reader out who did not.",
         )
 
-    def aligned(rows: pd.Series[bool]) -> tuple[Population, Bools]:
+    def aligned(rows: pd.Series[bool]) -> tuple[Population, Bools, LesionPopulation | None]:
         own = predictions[rows].set_index("case_id", drop=False)
         there = np.isin(case_id, own.index.to_numpy(dtype=str))
         whole = own.reindex(list(case_id))
         whole["case_id"] = list(case_id)
         whole["status"] = whole["status"].astype(object).where(there, "failed")
-        population = build_population(
-            protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=whole.reset_index(drop=True)
-        )
-        return population, there
+        cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
+        cases["predictions"] = whole.reset_index(drop=True)
+        if protocol.task.kind != "detection":
+            return build_population(protocol, **cases), there, None
+        marks = build_lesion_population(protocol, **cases)
+        return _by_highest_mark(marks), there, marks
 
     scores = np.empty((len(treatments), len(names), len(case_id)))
     recorded = np.empty(scores.shape, dtype=np.bool_)
@@ -92,10 +100,13 @@ def collect(
         )
     seconds = None if study.seconds is None else np.full(scores.shape, np.nan)
     base: Population | None = None
+    marks: list[list[LesionPopulation]] = [[] for _ in treatments]
     for t, treatment in enumerate(treatments):
         for r, name in enumerate(names):
-            population, recorded[t, r] = aligned(made & (raters == name) & (conditions == treatment))
+            population, recorded[t, r], marked = aligned(made & (raters == name) & (conditions == treatment))
             scores[t, r] = population.score
+            if marked is not None:
+                marks[t].append(marked)
             if seconds is not None:
                 own = predictions[made & (raters == name) & (conditions == treatment)].set_index("case_id")
                 seconds[t, r] = own[study.seconds].reindex(list(case_id)).to_numpy(dtype=np.float64)
@@ -110,7 +121,7 @@ def collect(
     if seconds is not None and bool((seconds < 0).any()):
         raise InputError(f"{int((seconds < 0).sum())} reading times are below 0", hint="Correct the recorded times.")
     alone = ~made & (conditions == "") & (predictions["status"] == "ok")
-    device = aligned(~made & (conditions == ""))[0].score if bool(alone.any()) else None
+    device, _, device_marks = aligned(~made & (conditions == "")) if bool(alone.any()) else (None, None, None)
     usable: Bools = np.asarray((~np.isnan(scores)).reshape(-1, len(case_id)).any(axis=0))
     status: tuple[CaseStatus, ...] = tuple("ok" if there else "failed" for there in usable)
     return Read(
@@ -119,6 +130,25 @@ def collect(
         names=names,
         score=scores,
         expected=np.ones(scores.shape, dtype=np.bool_) if study.design == "crossed" else recorded,
-        device=device,
+        device=None if device is None else device.score,
         seconds=seconds,
+        marks=tuple(map(tuple, marks)) if marks[0] else None,
+        device_marks=device_marks,
+    )
+
+
+def _by_highest_mark(marks: LesionPopulation) -> Population:
+    """The cases with the score of their highest mark as their rating; those with a lesion are positive."""
+    highest = marks.seen("exclude", None).highest()
+    return Population(
+        case_id=marks.case_id,
+        patient_index=marks.patient_index,
+        n_patients=marks.n_patients,
+        positive=marks.abnormal,
+        has_reference=marks.has_reference,
+        reference_class=marks.reference_class,
+        has_output=marks.has_output,
+        status=marks.status,
+        score=np.where(marks.has_output, highest, np.nan),
+        is_probability=False,
     )

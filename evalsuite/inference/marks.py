@@ -42,8 +42,11 @@ def join_marks(
 ) -> Predictions:
     """Marks of each of `case_ids`, in their order, from a table with one row per mark (`open_recorded`).
 
-    - A case without any row is failed, "no prediction recorded": that a device found nothing must be said, by one row
-      without score and place.
+    Readers' marks follow the device's, by `rater` and `condition`: what is said of a case holds of each reading of it,
+    but that a reading without any row is not there at all.
+
+    - A case without any row of the device is failed, "no prediction recorded": that a device found nothing must be
+      said, by one row without score and place.
     - A row whose status is not ok makes its case so; the case's marks, if it has any, are left out and counted.
     - A mark with a score or place that is missing or not finite, or a box with its corners exchanged, fails its case;
       so does one that shares nothing with the case's image, where `outside` can tell: it was made on another image, or
@@ -54,25 +57,29 @@ def join_marks(
     Raises
     ------
     CaseTableError
-        Everything wrong with the table at once: marks of cases the set (`all_ids`) does not have, of other raters or
-        under conditions, a score column that is absent, a case with several statuses.
+        Everything wrong with the table at once: marks of cases the set (`all_ids`) does not have, of the device under
+        conditions, a score column that is absent, a case with several statuses.
     """
     score = next(iter(required or ("score",)))
     columns = (score, *place)
-    ids = table["case_id"].tolist()
     statuses = table["status"].tolist()
     problems = _problems(table, set(all_ids), score)
     if problems:
         raise CaseTableError("the recorded marks do not fit the test set", problems=problems)
     numbers = table[list(columns)].to_numpy(dtype=np.float64)
-    rows_of: dict[str, list[int]] = {}
-    for i, case in enumerate(ids):
-        rows_of.setdefault(case, []).append(i)
+    rows_of: dict[str, dict[tuple[str, str], list[int]]] = {}
+    for i, (case, *who) in enumerate(zip(table["case_id"], table["rater"], table["condition"], strict=True)):
+        rows_of.setdefault(case, {}).setdefault((who[0], who[1]), []).append(i)
     keys: dict[str, list[str | None]] = {n: [] for n in ("case_id", "rater", "condition", "status", "reason")}
     cells: list[np.ndarray | None] = []
     left_out = duplicates = 0
-    for case in case_ids:
-        rows = rows_of.get(case, [])
+    alone = (DEVICE, "")
+    readings = [
+        (case, who, found.get(who, []))
+        for case, found in ((case, rows_of.get(case, {})) for case in case_ids)
+        for who in (alone, *sorted(set(found) - {alone}))
+    ]
+    for case, (rater, condition), rows in readings:
         stated = next((statuses[i] for i in rows if statuses[i] != "ok"), None)
         marks = numbers[rows]
         marks = marks[~np.isnan(marks).all(axis=1)]
@@ -86,7 +93,7 @@ def join_marks(
             if reason is None and outside is not None and len(marks) and outside(case, marks[:, 1:]):
                 reason = OUTSIDE
             status = "ok" if reason is None else "failed"
-        for name, value in zip(keys, (case, DEVICE, None, status, reason), strict=True):
+        for name, value in zip(keys, (case, rater, condition or None, status, reason), strict=True):
             keys[name].append(value)
         if status == "ok":
             marks = marks[np.lexsort((*marks.T[:0:-1], -marks[:, 0]))]
@@ -138,12 +145,13 @@ def _problems(table: pd.DataFrame, known: set[str], score: str) -> list[Problem]
                 hint="leave their rows out, or lock a test set that has them",
             )
         )
-    if (table["rater"] != DEVICE).any():
-        problems.append(Problem("marks of further raters are not read", "column rater", "keep the device's rows"))
-    if (table["condition"] != "").any():
-        problems.append(Problem("marks under a condition are not read", "column condition", "one table per condition"))
-    several = table[table["status"] != "ok"].groupby("case_id")["status"].nunique()
-    mixed = [str(case) for case in several[several > 1].index]
+    if ((table["rater"] == DEVICE) & (table["condition"] != "")).any():
+        what = "marks of the device under a condition are not read"
+        problems.append(
+            Problem(what, "column condition", "leave the device's condition empty: one table per condition")
+        )
+    several = table[table["status"] != "ok"].groupby(["case_id", "rater", "condition"])["status"].nunique()
+    mixed = list(dict.fromkeys(str(case) for case, *_ in several[several > 1].index))
     if mixed:
         problems.append(Problem(f"{len(mixed)} case(s) have several statuses", _first(mixed), "give each case one"))
     return problems

@@ -13,6 +13,21 @@ from evalsuite.protocol.metric_info import MetricInfo
 
 READERS = "readers"
 _FIGURES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
+#: Areas of readers who mark where a lesion is, and what each is of.
+LOCATION = {
+    "lroc": "area under the LROC curve",
+    "afroc": "area under the AFROC curve",
+    "wafroc": "area under the weighted AFROC curve",
+    "afroc1": "area under the AFROC curve against the highest false positive of every case",
+    "wafroc1": "area under the weighted AFROC curve against the highest false positive of every case",
+}
+_AREAS = {
+    "lroc": "LROC area",
+    "afroc": "AFROC area",
+    "wafroc": "weighted AFROC area",
+    "afroc1": "AFROC area, all cases",
+    "wafroc1": "weighted AFROC area, all cases",
+}
 
 
 class ReaderStudy(Block):
@@ -29,10 +44,10 @@ class ReaderStudy(Block):
     method: Literal["obuchowski_rockette", "u_statistics"] = Field(
         default="obuchowski_rockette", description="u_statistics (iMRMC) are of AUROC and random readers and cases"
     )
-    covariance: Literal["jackknife", "delong", "unbiased"] = Field(
+    covariance: Literal["jackknife", "bootstrap", "delong", "unbiased"] = Field(
         default="jackknife",
-        description="of readers' figures over cases; delong of AUROC, and none but the jackknife "
-        "where patients have several cases",
+        description="of readers' figures over cases; bootstrap draws patients with `confidence.bootstrap.replicates` "
+        "and `seed`; delong is of AUROC, and it and unbiased of patients with one case each",
     )
     seconds: Name | None = Field(
         default=None, description="column of the readings with the time each took, in seconds; for reader_seconds"
@@ -45,22 +60,24 @@ class ReaderStudy(Block):
 
 
 def _metrics() -> Iterator[MetricInfo]:
-    for figure, title in _FIGURES.items():
-        called = figure != "auroc"
+    for figure, title in {**_FIGURES, **_AREAS}.items():
+        called = figure in ("sensitivity", "specificity")
         yield MetricInfo(
             name=f"reader_{figure}", title=f"Readers' {title}", analysis=READERS, needs_operating_point=called,
             family="proportion" if called else "other", intervals=(), tasks=("readers",),
-            definition=f"mean over readers of their {title} with the test treatment",
+            definition=f"mean over readers of their {LOCATION.get(figure, title)} with the test treatment",
         )  # fmt: skip
         yield MetricInfo(
             name=f"reader_{figure}_gain", title=f"Gain in readers' {title}", analysis=READERS,
             needs_operating_point=called, lower=-1.0, intervals=(), tasks=("readers",),
-            definition=f"mean over readers of their {title} with the test treatment less that with the control",
+            definition=f"mean over readers of their {LOCATION.get(figure, title)} with the test treatment less that "
+            "with the control",
         )  # fmt: skip
         yield MetricInfo(
             name=f"standalone_{figure}_gain", title=f"Device's {title} over readers'", analysis=READERS,
             needs_operating_point=called, lower=-1.0, intervals=(), tasks=("readers",),
-            definition=f"{title} of the device alone less the mean over readers, with the control where there is one",
+            definition=f"{LOCATION.get(figure, title)} of the device alone less the mean over readers, with the "
+            "control where there is one",
         )  # fmt: skip
 
 
@@ -127,8 +144,13 @@ def reader_problems(
             "e.g. readers: {test: aided, control: unaided}",
         )
         return
-    if task != "binary":
-        yield Problem(f"a reader study is of a binary task, not a {task} one", "task.kind", "set kind: binary")
+    if task not in ("binary", "detection"):
+        yield Problem(
+            f"a reader study is of a binary task or of marks, not of a {task} one", "task.kind",
+            "set kind: binary, or kind: detection",
+        )  # fmt: skip
+    if task == "detection":
+        yield from _of_marks(study)
     if compares:
         yield Problem(
             "a reader study compares readings, not a baseline", "comparisons", "ask for a reader_…_gain endpoint"
@@ -152,8 +174,18 @@ def reader_problems(
         if figure_of(endpoint.metric) == "mean" and study.seconds is None:
             yield Problem("a reading time needs its column", path, "name readers.seconds")
         if endpoint.metric.startswith(AGREEMENT):
+            if task == "detection" and endpoint.metric != f"{AGREEMENT}kappa":
+                yield Problem(
+                    "cases without a mark have no rating to agree on", path, "use reader_agreement_kappa, of calls"
+                )
             continue
         figure = figure_of(endpoint.metric)
+        if figure in LOCATION and task != "detection":
+            yield Problem(
+                f"'{endpoint.metric}' is of marks, not of ratings",
+                path,
+                "set task.kind: detection, or use reader_auroc",
+            )
         if figure != "auroc" and (study.method == "u_statistics" or study.covariance == "delong"):
             named = "u_statistics" if study.method == "u_statistics" else "delong"
             yield Problem(
@@ -161,3 +193,22 @@ def reader_problems(
             )
         if endpoint.metric.startswith("standalone_") and study.method == "u_statistics":
             yield Problem("the device alone is compared by obuchowski_rockette", path, "set readers.method")
+
+
+def _of_marks(study: ReaderStudy) -> Iterator[Problem]:
+    """What readers who mark lesions do not have."""
+    if study.method != "obuchowski_rockette":
+        yield Problem("u_statistics are of ratings, not of marks", "readers.method", "use obuchowski_rockette")
+    if study.covariance not in ("jackknife", "bootstrap"):
+        yield Problem(
+            f"the {study.covariance} covariance is of ratings, not of marks", "readers.covariance",
+            "use jackknife or bootstrap",
+        )  # fmt: skip
+    if study.design != "crossed":
+        yield Problem(
+            "areas of marks are of cases that every reader read", "readers.design", "use crossed, or leave it out"
+        )
+    if study.seconds is not None:
+        yield Problem(
+            "a table of marks has no time per case", "readers.seconds", "analyse the times in a study of ratings"
+        )

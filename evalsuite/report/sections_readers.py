@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.report.figures_cases import ForestRow, forest
+from evalsuite.report.figures_readers import mean_curves
 from evalsuite.report.format import format_count, format_interval, format_number, format_value
 from evalsuite.report.material import Material, anchor, bounds, metric_title
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Figure, Heading, Item, Row, Section, Table
-from evalsuite.types import Estimate, Finding
+from evalsuite.types import Curve, Estimate, Finding
 
 _FOR = {
     "readers_and_cases": "other readers and other cases like these",
@@ -30,6 +31,7 @@ def readers(material: Material) -> Section:
     blocks: list[Block] = [
         Facts(items=_design(material, study)),
         _together(material),
+        *_curves(material),
         *(g for f in found if f.metric.endswith("_gain") and (g := _gains(material, f)) is not None),
         *(t for name in dict.fromkeys(figure_of(f.metric) for f in found) if (t := _one_by_one(material, study, name))),
     ]
@@ -54,7 +56,16 @@ def _design(material: Material, study: ReaderStudy) -> tuple[Item, ...]:
         ),
         Item(name="Meant to hold for", value=_FOR[study.generalise]),
         Item(name="Method", value=_METHODS[study.method]),
-        Item(name="Covariances", value=study.covariance),
+        Item(name="Covariances", value=_covariances(material, study)),
+    )
+
+
+def _covariances(material: Material, study: ReaderStudy) -> str:
+    if study.covariance != "bootstrap":
+        return study.covariance
+    return (
+        f"bootstrap, {format_count(material.protocol.confidence.bootstrap.replicates)} resamples of patients, "
+        f"seed {material.protocol.seed}"
     )
 
 
@@ -147,6 +158,41 @@ def _line(finding: Finding, label: str, *, overall: bool = False) -> ForestRow:
         label=label, counts="", text=f"{value.text} ({interval.text})" if interval.text else value.text,
         value=finding.estimate.value, low=finding.estimate.low, high=finding.estimate.high, overall=overall,
     )  # fmt: skip
+
+
+_AXES = {
+    "auroc": ("1 − specificity", "Sensitivity"),
+    "lroc": ("Share of cases without a lesion marked", "Share of cases with a lesion whose highest mark found one"),
+    "afroc": ("Share of cases without a lesion marked", "Share of lesions found"),
+    "wafroc": ("Share of cases without a lesion marked", "Weighted share of lesions found"),
+    "afroc1": ("Share of cases with a wrong mark", "Share of lesions found"),
+    "wafroc1": ("Share of cases with a wrong mark", "Weighted share of lesions found"),
+}
+
+
+def _curves(material: Material) -> list[Figure]:
+    """The readers' mean curve with each treatment, a figure for each area asked for."""
+    by_metric: dict[str, list[Curve]] = {}
+    for curve in material.curves("reader_roc"):
+        by_metric.setdefault(curve.metric, []).append(curve)
+    made = []
+    for metric, curves in by_metric.items():
+        title = metric_title(f"reader_{metric}").removeprefix("Readers' ")
+        x_title, y_title = _AXES[metric]
+        names = " and ".join(clean(c.series or "", longest=40) for c in curves)
+        alt = f"Curve of the readers' {title} with {names}: {y_title} over {x_title}."
+        made.append(
+            Figure(
+                label="",
+                caption=f"The readers' mean curve: {title}",
+                alt=alt,
+                notes=(f"{clean(curves[0].method or '')}; straight between points, as ties count one half.",),
+                svg=mean_curves(
+                    curves, x_title=x_title, y_title=y_title, chance=metric == "auroc", alt=alt,
+                ),
+            )
+        )  # fmt: skip
+    return made
 
 
 def _between(material: Material, study: ReaderStudy) -> Table:

@@ -79,6 +79,19 @@ class Detections:
             false_score=self.false_score,
         )
 
+    def of_cases(self, kept: npt.ArrayLike) -> Detections:
+        """The same of some of the cases `(n,)` bool, numbered anew."""
+        chosen = np.asarray(kept, dtype=np.bool_)
+        place = np.cumsum(chosen) - 1
+        lesions, marks = chosen[self.lesion_case], chosen[self.false_case]
+        return Detections(
+            abnormal=self.abnormal[chosen],
+            lesion_case=place[self.lesion_case[lesions]],
+            lesion_score=self.lesion_score[lesions],
+            false_case=place[self.false_case[marks]],
+            false_score=self.false_score[marks],
+        )
+
     def counted_in(self, cases: Cases) -> BoolArray:
         """Cases that are counted over: all, or those without or with a lesion."""
         return np.ones(self.n, dtype=np.bool_) if cases == "all" else self.abnormal == (cases == "abnormal")
@@ -337,6 +350,35 @@ def localisation_area(draw: PatientDraw, found: Detections, area: Area) -> Detec
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
     out: FloatArray = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0.0)
     return out
+
+
+def localisation_curve(found: Detections, area: Area) -> tuple[FloatArray, FloatArray]:
+    """The curve whose area `localisation_area` is: over all thresholds, from (0, 0), the share of cases that count
+    against with a false positive, and the share of lesions (cases) found. Straight between points, as ties count.
+
+    Raises ValueError without lesions or without cases to rank them against.
+    """
+    _, score, positive, negative = _items(found, area)
+    ones = float(found.abnormal.sum()) if area == "lroc" else float(positive.sum())
+    return ranked_curve(score, positive, negative, positives=ones)
+
+
+def ranked_curve(
+    score: npt.ArrayLike, positive: npt.ArrayLike, negative: npt.ArrayLike, *, positives: float | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Shares of weight `negative (m,)` and `positive (m,)` with at least each score, from none to all.
+
+    `positives` is what shares of positives are of, their sum unless given. Raises ValueError where a class is empty.
+    """
+    scores, ones, zeros = (np.asarray(a, dtype=np.float64) for a in (score, positive, negative))
+    whole = float(ones.sum()) if positives is None else positives
+    if not whole > 0.0 or not zeros.sum() > 0.0:
+        raise ValueError(NO_LESION if not whole > 0.0 else NO_NORMAL)
+    order = np.argsort(-scores, kind="stable")
+    last = _last_of_tie(scores[order])
+    x = np.cumsum(zeros[order])[last] / zeros.sum()
+    y = np.cumsum(ones[order])[last] / whole
+    return np.concatenate([[0.0], x]), np.concatenate([[0.0], y])
 
 
 def marks_per_case(found: Detections, called: BoolArray, *, cases: Cases = "all") -> DetectionFigures:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from evalsuite.stats._binary_inputs import BoolArray, FloatArray, IntArray, as_clusters, as_reference
+from evalsuite.stats._blocks import Counts
 from evalsuite.stats._rank import Placements, placements
+from evalsuite.stats._resampled import Material, Parts, Ranked, Statistic, replicated
+from evalsuite.stats.draw import PatientDraw
 from evalsuite.stats.roc_operating import partial_auroc_value
 
 FigureOfMerit = Literal["auroc", "sensitivity", "specificity", "partial_auroc", "mean"]
@@ -103,11 +107,12 @@ def reader_figures(
     covariance: Covariance = "jackknife",
     max_fpr: float | None = None,
     replicates: int = 2000,
-    rng: np.random.Generator | None = None,
+    seed: int = 0,
 ) -> ReaderFigures:
     """Figures of merit of every reader with every treatment, and their covariance matrix.
 
-    The jackknife leaves out one patient at a time and serves every figure, as does the bootstrap, which draws patients;
+    The jackknife leaves out one patient at a time and serves every figure, as does the bootstrap, which draws patients
+    (those with positive cases, with negative ones and with both apart): the same `seed` gives the same matrix.
     DeLong's covariance is that of the AUROC; an unbiased one exists of AUROC (U-statistics), sensitivity, specificity
     and the mean over all cases (of reading times, say). Where a pair of readings shares no case, their covariance is 0
     by design.
@@ -141,8 +146,8 @@ def reader_figures(
     elif covariance == "jackknife":
         matrix, method = _jackknife(study, figure, max_fpr), "jackknife over patients" if clustered else "jackknife"
     else:
-        matrix = _bootstrap(study, figure, max_fpr, replicates, rng or np.random.default_rng(0))
-        method = f"bootstrap, B={replicates}"
+        matrix = _bootstrap(study, figure, max_fpr, replicates, seed)
+        method = f"bootstrap over patients, B={replicates}" if clustered else f"bootstrap, B={replicates}"
     return ReaderFigures(value=values, covariance=matrix, figure=figure, method=method)
 
 
@@ -249,24 +254,85 @@ def _of_means(values: FloatArray) -> FloatArray:
     return matrix
 
 
-def _bootstrap(
-    study: Readings, figure: FigureOfMerit, max_fpr: float | None, replicates: int, rng: np.random.Generator
+def _bootstrap(study: Readings, figure: FigureOfMerit, max_fpr: float | None, replicates: int, seed: int) -> FloatArray:
+    """The covariance of all figures over the same resamples of patients."""
+    shape = (study.n_treatments, study.n_readers)
+    draw = PatientDraw(study.cluster, replicates=replicates, seed=seed, stratify=study.reference)
+    ratings = study.rating.reshape(-1, study.n_cases)
+    material, statistics = _resampled_figures(draw, study, ratings, figure, max_fpr)
+    drawn = replicated(draw, material, statistics, with_jackknife=False).values[0]
+    return covariance_of_replicates(drawn, shape)
+
+
+def covariance_of_replicates(drawn: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Covariances (t, r, t, r) of figures whose replicates are the rows of `drawn (t r, replicates)`.
+
+    Raises ValueError where a replicate has no figure.
+    """
+    if not np.isfinite(drawn).all():
+        raise ValueError("a bootstrap replicate left a reader without positive or negative cases")
+    matrix: FloatArray = np.cov(drawn).reshape(*shape, *shape)
+    return matrix
+
+
+def _resampled_figures(
+    draw: PatientDraw, study: Readings, ratings: FloatArray, figure: FigureOfMerit, max_fpr: float | None
+) -> tuple[Material, tuple[Statistic, ...]]:
+    """What the resampling engine needs for one figure of each row of `ratings (t r, c)`."""
+    seen = ~np.isnan(ratings)
+    if figure == "auroc":
+        items = [
+            Ranked(reference=study.reference[m], score=x[m], case=np.flatnonzero(m))
+            for x, m in zip(ratings, seen, strict=True)
+        ]
+        return Material(ranked={"readers": items}, ranks=("auroc",)), _each_column(
+            len(items), lambda parts, k: parts.auroc["readers"][:, k]
+        )
+    if figure == "partial_auroc":
+
+        def prepare(mask: BoolArray, patients: IntArray) -> Callable[[Counts], FloatArray]:
+            return lambda counts: _repeated(draw, study, ratings, figure, max_fpr, counts)
+
+        return Material(counted={"readers": prepare}), _each_column(
+            len(ratings), lambda parts, k: parts.counted["readers"][:, k]
+        )
+    entering = _entering(study, figure).reshape(ratings.shape)
+    sums = {"right": np.nan_to_num(entering).T, "all": (~np.isnan(entering)).astype(np.float64).T}
+
+    def mean(parts: Parts, k: int) -> FloatArray:
+        right, whole = parts.sums["right"][:, k], parts.sums["all"][:, k]
+        share: FloatArray = np.divide(right, whole, out=np.full(right.shape, np.nan), where=whole > 0)
+        return share
+
+    return Material(sums=sums), _each_column(len(ratings), mean)
+
+
+def _each_column(many: int, value: Callable[[Parts, int], FloatArray]) -> tuple[Statistic, ...]:
+    def nothing(parts: Parts) -> str:
+        return "no positive or no negative cases"
+
+    return tuple(Statistic(value=partial(_of_column, value, k), reason=nothing) for k in range(many))
+
+
+def _of_column(value: Callable[[Parts, int], FloatArray], k: int, parts: Parts) -> FloatArray:
+    return value(parts, k)
+
+
+def _repeated(
+    draw: PatientDraw,
+    study: Readings,
+    ratings: FloatArray,
+    figure: FigureOfMerit,
+    max_fpr: float | None,
+    counts: Counts,
 ) -> FloatArray:
-    """Patients drawn with replacement, within the class of their cases where every patient has one class only."""
-    members = [np.flatnonzero(study.cluster == p) for p in range(study.n_patients)]
-    kinds = [(bool(study.reference[m].any()), bool((~study.reference[m]).any())) for m in members]
-    groups = [np.array([i for i, k in enumerate(kinds) if k == kind]) for kind in sorted(set(kinds))]
-    cells = study.n_treatments * study.n_readers
-    drawn = np.empty((replicates, cells))
-    for b in range(replicates):
-        patients = np.concatenate([rng.choice(g, g.size) for g in groups])
-        cases = np.concatenate([members[p] for p in patients])
-        for cell in range(cells):
-            rating = study.rating[cell // study.n_readers, cell % study.n_readers, cases]
+    """Figures `(replicates, t r)` of cases taken as often as their patient was drawn."""
+    out = np.full((len(counts), len(ratings)), np.nan)
+    for b, times in enumerate(counts):
+        cases = np.repeat(np.arange(study.n_cases), times[draw.patient])
+        for k, rating in enumerate(ratings[:, cases]):
             read = ~np.isnan(rating)
             reference = study.reference[cases][read]
-            if reference.all() or not reference.any():
-                raise ValueError("a bootstrap replicate left a reader without positive or negative cases")
-            drawn[b, cell] = figure_value(reference, rating[read], figure, max_fpr)
-    shape = (study.n_treatments, study.n_readers)
-    return np.asarray(np.cov(drawn, rowvar=False)).reshape(*shape, *shape)
+            if reference.any() and not reference.all():
+                out[b, k] = figure_value(reference, rating[read], figure, max_fpr)
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,21 @@ from evalsuite.stats._binary_inputs import FloatArray, as_clusters
 from evalsuite.stats._resampled import replicated
 from evalsuite.stats.detection import Area, Detections, localisation_area
 from evalsuite.stats.draw import PatientDraw
-from evalsuite.stats.reader_figures import ReaderFigures, Readings, readings
+from evalsuite.stats.reader_figures import ReaderFigures, Readings, covariance_of_replicates, readings
+
+LocationCovariance = Literal["jackknife", "bootstrap"]
 
 
 def location_figures(
-    found: Sequence[Sequence[Detections]], area: Area, *, cluster: npt.ArrayLike | None = None
+    found: Sequence[Sequence[Detections]],
+    area: Area,
+    *,
+    cluster: npt.ArrayLike | None = None,
+    covariance: LocationCovariance = "jackknife",
+    replicates: int = 2000,
+    seed: int = 0,
 ) -> tuple[ReaderFigures, Readings]:
-    """Figures of merit and their jackknife covariances, for the analyses of `obuchowski_rockette`.
+    """Figures of merit and their covariances over the sampling of cases, for the analyses of `obuchowski_rockette`.
 
     Parameters
     ----------
@@ -27,6 +36,9 @@ def location_figures(
         `lroc`, `afroc`, `wafroc`, `afroc1` or `wafroc1`, as `detection.localisation_area` defines them.
     cluster
         (n,) patient of each case; by default each case is a patient of its own.
+    covariance
+        `jackknife` leaves out one patient at a time; `bootstrap` draws patients, with and without lesions apart,
+        `replicates` times from `seed`.
 
     Returns
     -------
@@ -52,22 +64,39 @@ def location_figures(
             if not same:
                 raise ValueError("all readers read the same cases, with the same lesions")
     codes = as_clusters(cluster, first.n)
-    draw = PatientDraw(np.arange(first.n) if codes is None else codes, 1, 1)
+    patients = np.arange(first.n) if codes is None else codes
+    drawing = covariance == "bootstrap"
+    draw = (
+        PatientDraw(patients, replicates=replicates, seed=seed, stratify=first.abnormal)
+        if drawing
+        else PatientDraw(patients, 1, 1)
+    )
     value = np.empty((len(found), len(found[0])))
-    left = np.empty((*value.shape, draw.n_patients))
+    rows: list[FloatArray] = []
     for t, row in enumerate(found):
         for r, one in enumerate(row):
             asked = localisation_area(draw, one, area)
-            made = replicated(draw, asked.material, asked.statistics)
-            without = made.jackknife[0][0]
+            made = replicated(draw, asked.material, asked.statistics, with_jackknife=not drawing)
             value[t, r] = made.point[0, 0]
-            if without is None or not (np.isfinite(value[t, r]) and np.isfinite(without).all()):
-                raise ValueError("the jackknife needs lesions, and cases to rank them against, in two patients each")
-            left[t, r] = without
-    n = draw.n_patients
-    flat = (left - left.mean(axis=2, keepdims=True)).reshape(-1, n)
-    covariance: FloatArray = ((n - 1) / n * (flat @ flat.T)).reshape(*value.shape, *value.shape)
+            left = made.values[0, 0] if drawing else made.jackknife[0][0]
+            if left is None or not (np.isfinite(value[t, r]) and np.isfinite(left).all()):
+                raise ValueError(
+                    f"the {covariance} needs lesions, and cases to rank them against, in two patients each"
+                )
+            rows.append(left)
+    moved = np.stack(rows)
+    matrix = covariance_of_replicates(moved, value.shape) if drawing else _jackknifed(moved, value.shape)
     highest = np.array([[one.highest() for one in row] for row in found])
-    method = "jackknife" if codes is None else "jackknife over patients"
-    figures = ReaderFigures(value=value, covariance=covariance, figure=area, method=method)
+    method = (
+        covariance + (" over patients" if draw.n_patients < first.n else "") + (f", B={replicates}" if drawing else "")
+    )
+    figures = ReaderFigures(value=value, covariance=matrix, figure=area, method=method)
     return figures, readings(first.abnormal, highest, cluster=cluster)
+
+
+def _jackknifed(left: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Covariances (t, r, t, r) of figures whose values without each patient are the rows of `left (t r, patients)`."""
+    n = left.shape[1]
+    deviation = left - left.mean(axis=1, keepdims=True)
+    matrix: FloatArray = ((n - 1) / n * (deviation @ deviation.T)).reshape(*shape, *shape)
+    return matrix

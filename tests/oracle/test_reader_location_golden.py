@@ -102,6 +102,21 @@ def test_every_figure_of_rjafroc(want: dict[str, Any], marked: list[list[Detecti
     assert checked >= 20 + 5 + 6 + 1 + 70
 
 
+@pytest.mark.parametrize("area", ["wafroc", "lroc"])
+def test_a_bootstrap_of_cases_agrees_with_the_jackknife(marked: list[list[Detections]], area: Any) -> None:
+    """Covariances within simulation error (4,000 resamples), and with them the test of two modalities."""
+    two = marked[:2]
+    jack, study = location_figures(two, area)
+    boot, _ = location_figures(two, area, covariance="bootstrap", replicates=4000, seed=3)
+    flat = [x.covariance.reshape(8, 8) for x in (jack, boot)]
+    assert np.abs(flat[0] - flat[1]).max() < 0.15 * flat[0].max()
+    assert np.array_equal(jack.value, boot.value)
+    ours = [orh.difference(x, study, 0, 1) for x in (jack, boot)]
+    assert ours[1].standard_error == pytest.approx(ours[0].standard_error, rel=0.1)
+    again, _ = location_figures(two, area, covariance="bootstrap", replicates=4000, seed=3)
+    assert np.array_equal(again.covariance, boot.covariance)
+
+
 def _marks(n: int) -> Detections:
     """`n` cases, the first with a lesion that was found."""
     return Detections(
