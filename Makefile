@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations slice-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -24,6 +24,7 @@ help:
 	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
 	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
+	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
@@ -39,6 +40,9 @@ demo-readers: setup
 
 reader-simulations: setup
 	$(PY) -m benchmarks.reader_simulations --jobs $(JOBS) --out benchmarks/results/reader_simulations.md
+
+slice-simulations: setup
+	$(PY) -m benchmarks.slice_simulations --out benchmarks/results/slices.md
 
 demo-detection: setup
 	@$(PY) examples/nodule_ct/demo.py --out demo-detection

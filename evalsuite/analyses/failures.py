@@ -54,7 +54,7 @@ def failure_analysis(
     findings: list[Finding] = []
     tests: list[TestOutcome] = []
     for question in wrong.questions:
-        findings.append(_rate(protocol, wrong, question, question.eligible, {}, None))
+        findings.append(rate_finding(protocol, wrong, question, question.eligible, {}, None))
         if question.wrong.any():
             made, compared = _groups(protocol, asked, wrong, question, [labels[n] for n in names])
             findings += made
@@ -111,8 +111,8 @@ def _groups(
     findings: list[Finding] = []
     tests: list[TestOutcome] = []
     for group, p, method in zip(groups, found.p_value, found.method, strict=True):
-        findings.append(_rate(protocol, wrong, question, group.mask, group.stratum, None))
-        findings.append(_rate(protocol, wrong, question, eligible & ~group.mask, group.stratum, REST))
+        findings.append(rate_finding(protocol, wrong, question, group.mask, group.stratum, None))
+        findings.append(rate_finding(protocol, wrong, question, eligible & ~group.mask, group.stratum, REST))
         said = ", ".join(f"{k} {v}" for k, v in group.stratum.items())
         tests.append(
             TestOutcome(
@@ -127,13 +127,16 @@ def _groups(
     return findings, tests
 
 
-def _rate(
+def rate_finding(
     protocol: StudyProtocol,
     wrong: WrongCases,
     question: Question,
     mask: Bools,
     stratum: Mapping[str, str],
     rest: str | None,
+    *,
+    analysis: str = ANALYSIS,
+    condition: str | None = None,
 ) -> Finding:
     """The share of wrong cases among those of `mask`; `rest` where those are the ones outside the group."""
     level = two_sided_level(protocol.confidence)
@@ -143,13 +146,14 @@ def _rate(
         estimate = Estimate.not_estimable("no case could be wrong in this way", n=0, level=level)
     reference = protocol.task.reference
     return Finding(
-        analysis=ANALYSIS,
+        analysis=analysis,
         endpoint=question.kind,
         metric=question.metric,
         role="exploratory",
         target=reference if isinstance(reference, str) else None,
         operating_point=None if wrong.point is None else wrong.point.name,
         stratum=dict(stratum),
+        condition=condition,
         reference_group=rest,
         prespecified=False,
         estimate=estimate,

@@ -27,6 +27,7 @@ from evalsuite.analyses.performance import evaluate_binary
 from evalsuite.analyses.population import Population, build_population
 from evalsuite.analyses.repeats import spread_of_repeats
 from evalsuite.analyses.several import Studied
+from evalsuite.analyses.slices import slice_search
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.triage import triage_figures
@@ -98,12 +99,16 @@ def evaluate_task(
         build = build_population if protocol.task.kind == "binary" else build_measurement_population
         population = build(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
         results = _joined(results, *_sources(protocol, population, frame))
-    if protocol.analyses.failures is not None:
+    if protocol.analyses.failures is not None or protocol.analyses.slices is not None:
         answers = build_population if protocol.task.kind == "binary" else build_class_population
         answered: Population | ClassPopulation = answers(
             protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
         )
-        results = _joined(results, failure_analysis(protocol, answered, frame, predictions))
+        results = _joined(
+            results,
+            failure_analysis(protocol, answered, frame, predictions),
+            slice_search(protocol, answered, frame, predictions),
+        )
     if protocol.analyses.group_differences is not None:
         labels = assign_strata(frame, protocol.strata)
         results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))

@@ -57,7 +57,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
-    from evalsuite.protocol.failures import failure_problems
+    from evalsuite.protocol.failures import failure_problems, slice_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.source_checks import source_problems
@@ -79,6 +79,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *analysis_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
         *failure_problems(protocol, UNREADABLE),
+        *slice_problems(protocol, UNREADABLE),
         *triage_problems(
             protocol.analyses.triage,
             points=[p.name for p in protocol.operating_points],

@@ -54,6 +54,48 @@ class Failures(Block):
     )
 
 
+class Slices(Block):
+    """Search for groups with more wrong cases among all combinations of attributes; exploratory, and nothing is judged.
+
+    Half of the patients are searched, the other half says whether it holds.
+    """
+
+    at: Name | None = Field(
+        default=None, description="binary: operating point at which a case is called; the first one if not given"
+    )
+    attributes: list[Name] | None = Field(
+        default=None, description="strata (no crosses) to combine; all that are declared if not given"
+    )
+    depth: Annotated[int, Field(ge=1, le=3)] = Field(default=2, description="attributes combined at most")
+    support: Annotated[int, Field(ge=5)] = Field(
+        default=20, description="least cases of the searched half inside a slice, and outside it"
+    )
+    level: Annotated[float, Field(gt=0.0, le=0.2)] = Field(
+        default=0.05,
+        description="false discovery rate of the search (Benjamini and Hochberg), and family-wise error of its check "
+        "(Holm)",
+    )
+    embedding: list[Name] = Field(
+        default_factory=list,
+        description="outputs of the model that place a case among others, each by name or, as `feature_*`, by the "
+        "beginning of their names: cases are put into groups of alike ones, and these are an attribute too",
+    )
+    clusters: Annotated[int, Field(ge=2, le=50)] = Field(default=8, description="how many such groups at most")
+
+
+def slice_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
+    """Every contradiction in `analyses.slices`."""
+    asked = protocol.analyses.slices
+    if asked is None or protocol.task.kind not in OF_TASKS:
+        return
+    path = "analyses.slices"
+    yield from point_problems(protocol, asked.at, path, unreadable)
+    yield from stratum_problems(protocol, asked.attributes or [], f"{path}.attributes", unreadable)
+    searched = [s for s in protocol.strata if s.cross is None] if asked.attributes is None else asked.attributes
+    if not searched and not asked.embedding:
+        yield Problem("there is no attribute to search", path, "declare strata, or name embedding outputs")
+
+
 def failure_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
     """Every contradiction in `analyses.failures`."""
     asked = protocol.analyses.failures

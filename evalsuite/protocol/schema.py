@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
-from evalsuite.protocol.failures import Failures
+from evalsuite.protocol.failures import Failures, Slices
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
@@ -421,6 +421,7 @@ class Analyses(Block):
     triage: Triage | None = Field(default=None, description="waiting time a triage device saves")
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: Failures | None = Field(default=None, description="wrong cases, and what they have in common")
+    slices: Slices | None = Field(default=None, description="search for groups with more wrong cases")
 
 
 class Inference(Block):

@@ -12,7 +12,7 @@ _KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
-    *("truth_panel", "variance_components", "change", "linearity", "triage", "failures"),
+    *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -65,7 +65,7 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
 def _of_wrong_cases(protocol: StudyProtocol) -> Iterator[Problem]:
     """Analyses of wrong cases, where a case is not simply right or wrong or nobody's answer is the device's."""
     kind = protocol.task.kind
-    for name in ("failures",):
+    for name in ("failures", "slices"):
         if getattr(protocol.analyses, name) is None:
             continue
         if protocol.kind == "reader_study":

@@ -284,9 +284,9 @@ def _groups(m: Material) -> Iterator[Block]:
                 cells=(
                     Cell(text=kind_title(test.endpoint or "")),
                     Cell(text=format_stratum(test.stratum)),
-                    _share(inside),
-                    _share(outside),
-                    Cell(text=_p(test.p_adjusted), sub=f"alone: {p_words(test)}"),
+                    share_cell(inside),
+                    share_cell(outside),
+                    Cell(text=p_short(test.p_adjusted), sub=f"alone: {p_words(test)}"),
                 )
             )
         )
@@ -315,11 +315,13 @@ def _groups(m: Material) -> Iterator[Block]:
     )
 
 
-def _p(value: float | None) -> str:
+def p_short(value: float | None) -> str:
+    """A p-value as printed in a narrow column."""
     return "–" if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def _share(found: tuple[int, Finding]) -> Cell:
+def share_cell(found: tuple[int, Finding]) -> Cell:
+    """A share of wrong cases as printed in a table, with its interval below."""
     index, f = found
     e = f.estimate
     if e.value is None:

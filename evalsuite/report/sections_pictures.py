@@ -8,6 +8,7 @@ from evalsuite.report.figures_pictures import gallery
 from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
 from evalsuite.report.sections_failures import KINDS, failures
+from evalsuite.report.sections_slices import slices
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Prose, Row, Section, Table
 from evalsuite.types import Listing, Picture
@@ -33,11 +34,11 @@ WORST = 10
 def cases_shown(material: Material) -> tuple[Section, ...]:
     """The section with pictures and the worst cases; none where there is nothing of single cases."""
     shown = material.exhibits
-    wrong = failures(material)
+    wrong = [*failures(material), *slices(material)]
     if not shown.listings and not wrong:
         return ()
     blocks: list[Block] = [*wrong, *_galleries(shown.pictures)]
-    if not shown.pictures:
+    if not shown.pictures and shown.listings:
         blocks.append(Prose(paragraphs=(_why_none(material),)))
     for listing in shown.listings:
         if listing.name == "structures":

@@ -8,6 +8,7 @@ import pytest
 
 from evalsuite.report.dossier import build_dossier
 from evalsuite.report.sections_failures import groups_in_words
+from evalsuite.report.sections_slices import slices_in_words
 from evalsuite.report.view import Prose, Table
 from evalsuite.types import Evidence, Exhibits, Finding, Listing, Picture, TestOutcome
 from tests.golden.factory import proportion, study
@@ -145,3 +146,22 @@ def test_pictures_stand_in_the_section_or_it_says_why_not():
 def test_long_lists_say_how_many_more_there_are():
     many = [row(f"c{i}", "false negative", "0.1", "0.4") for i in range(30)]
     assert "12 of 30" in tables(shown(*many))[0].caption
+
+
+def checked(level: str, adjusted: float) -> TestOutcome:
+    return replace(outcome("false negative", level, adjusted, adjusted), name=f"slice {level}, held-out half")
+
+
+@pytest.mark.parametrize(
+    ("tests", "says", "never"),
+    [
+        ([checked("male", 0.01)], "false negatives among sex = male", "None of"),
+        ([checked("male", 0.01), checked("female", 0.9)], "among sex = male", "sex = female"),
+        ([checked("male", 0.2)], "None of the 1 slices", "More frequent"),
+        ([], "not evidence that there is none", "More frequent"),
+    ],
+)
+def test_a_slice_is_named_only_where_it_holds_on_patients_held_out(tests, says, never):
+    said = slices_in_words(tests, 0.05)
+    assert says in said
+    assert never not in said
