@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations slice-simulations test lint types layers demo-train samples bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -27,6 +27,7 @@ help:
 	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make samples     pictures of the demo's report for the README"
+	@echo "make accessibility  the HTML report in headless Chromium with axe-core (installs both: 300 MB)"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
 
 setup:
@@ -69,6 +70,11 @@ demo-train: setup
 
 samples: setup
 	$(PY) reports/samples/make.py $(shell ls -d demo/run-* 2>/dev/null | tail -1)/report.pdf
+
+accessibility: setup
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	@test -f .axe/node_modules/axe-core/axe.min.js || npm install --silent --no-save --ignore-scripts --prefix .axe axe-core@4
+	$(PY) -m pytest -q -n 0 tests/browser
 
 bench: setup
 	$(PY) -P benchmarks/lock.py | tee benchmarks/results/lock.md

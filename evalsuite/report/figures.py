@@ -53,7 +53,8 @@ def _marks(marks: Sequence[Mark], frame: Frame) -> list[str]:
             parts.append(
                 svg.line(x, frame.y(mark.y_interval[0]), x, frame.y(mark.y_interval[1]), stroke=INK, width=LINE)
             )
-        parts.append(svg.circle(x, y, 3.6, fill="#ffffff", stroke=INK, width=LINE))
+        point = svg.circle(x, y, 3.6, fill="#ffffff", stroke=INK, width=LINE)
+        parts.append(svg.hint(f"{mark.name}: {mark.x:.3f}, {mark.y:.3f}", [point]))
         label = svg.fit(mark.name, 120, SMALL)
         right = x + 10 + svg.text_width(label, SMALL) <= frame.right
         parts.append(
@@ -78,7 +79,7 @@ def roc(
     parts += _band(band or curve, frame)
     parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, dash="3 3"))
     points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
-    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG, axes=(frame, x_title, y_title)))
     parts += _marks(marks, frame)
     parts.append(svg.text(frame.right - 8, frame.bottom - 10, legend, anchor="end", bold=True, halo=True))
     return svg.drawing(HALF, 296, parts, title=alt)
@@ -98,7 +99,7 @@ def precision_recall(curve: Curve, *, prevalence: float | None, legend: str, alt
         y = frame.y(prevalence)
         parts.append(svg.line(frame.left, y, frame.right, y, stroke=MUTED, dash="3 3"))
     points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
-    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG, axes=(frame, x_title, y_title)))
     parts.append(svg.text(frame.left + 8, frame.bottom - 10, legend, bold=True, halo=True))
     return svg.drawing(HALF, 296, parts, title=alt)
 
@@ -135,9 +136,9 @@ def histogram(
         for centre, count in zip(curve.x, curve.y, strict=True) if curve is not None else ():
             if count > 0:
                 x1, x2, y = frame.x(centre - half_bin), frame.x(centre + half_bin), frame.y(count)
-                parts.append(
-                    svg.rect(x1 + 0.6, y, x2 - x1 - 1.2, frame.bottom - y, fill=fill, stroke=stroke, line_width=0.4)
-                )
+                bar = svg.rect(x1 + 0.6, y, x2 - x1 - 1.2, frame.bottom - y, fill=fill, stroke=stroke, line_width=0.4)
+                ends = f"{centre - half_bin:.3g} to {centre + half_bin:.3g}"
+                parts.append(svg.hint(f"{name.lower()}, {ends}: {count:g} cases", [bar]))
         parts.append(svg.line(frame.left, frame.bottom, frame.right, frame.bottom, stroke=INK, width=HAIR))
     taken = frame.left
     for name, value in sorted(thresholds, key=lambda item: item[1]):
@@ -168,8 +169,13 @@ def reliability(curve: Curve, *, alt: str, band: Curve | None = None) -> str:
             parts.append(svg.line(x - 3, frame.y(low), x + 3, frame.y(low), stroke=BLUE, width=LINE))
             parts.append(svg.line(x - 3, frame.y(high), x + 3, frame.y(high), stroke=BLUE, width=LINE))
     parts.append(svg.path(centres, stroke=BLUE, width=HAIR))
-    parts += [svg.circle(x, y, 3.2, fill=BLUE) for x, y in centres]
     counts = curve.n if isinstance(curve.n, tuple) else ()
+    for i, (x, y) in enumerate(centres):
+        said = f"predicted {curve.x[i]:.3f}, observed {curve.y[i]:.3f}"
+        if curve.low is not None and curve.high is not None:
+            said += f" ({curve.low[i]:.3f}–{curve.high[i]:.3f})"
+        said += f", {counts[i]} cases" if i < len(counts) else ""
+        parts.append(svg.hint(said, [svg.circle(x, y, 3.2, fill=BLUE)]))
     top, height = frame.bottom + 20, 28.0
     most = max(counts, default=0)
     parts.append(svg.line(frame.left, top + height, frame.right, top + height, stroke=RULE))

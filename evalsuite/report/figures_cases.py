@@ -162,15 +162,17 @@ def forest(
         parts.append(svg.text(text_x, base, svg.fit(row.text, FULL - text_x, SMALL), size=SMALL, bold=row.overall))
         if row.value is None:
             continue
+        drawn = []
         if row.low is not None and row.high is not None:
-            parts.append(svg.line(frame.x(row.low), y, frame.x(row.high), y, stroke=BLUE, width=LINE))
+            drawn.append(svg.line(frame.x(row.low), y, frame.x(row.high), y, stroke=BLUE, width=LINE))
             for end in (row.low, row.high):
-                parts.append(svg.line(frame.x(end), y - 2.6, frame.x(end), y + 2.6, stroke=BLUE, width=LINE))
+                drawn.append(svg.line(frame.x(end), y - 2.6, frame.x(end), y + 2.6, stroke=BLUE, width=LINE))
         x = frame.x(row.value)
         if row.overall:
-            parts.append(svg.polygon([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)], fill=INK))
+            drawn.append(svg.polygon([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)], fill=INK))
         else:
-            parts.append(svg.circle(x, y, 3.2, fill="#ffffff" if row.small else BLUE, stroke=BLUE, width=LINE))
+            drawn.append(svg.circle(x, y, 3.2, fill="#ffffff" if row.small else BLUE, stroke=BLUE, width=LINE))
+        parts.append(svg.hint(f"{row.label}: {row.text}", drawn))
         parts.append(svg.line(0, top + step * (index + 1), FULL, top + step * (index + 1), stroke=TINT))
     parts.append(svg.text(plot_x + plot_width / 2, frame.bottom + 31, svg.fit(axis_title, 300), anchor="middle"))
     if goal is not None:

@@ -24,7 +24,8 @@ def froc(curve: Curve, *, marks: Sequence[Mark], legend: str, alt: str) -> str:
         lower = thin([(frame.x(x), frame.y(v)) for x, v in zip(curve.x, curve.low, strict=True)])
         parts.append(svg.polygon([*upper, *reversed(lower)], fill=BLUE_LIGHT))
     points = thin([(frame.x(x), frame.y(y)) for x, y in zip(curve.x, curve.y, strict=True)])
-    parts.append(svg.path(points, stroke=BLUE, width=STRONG))
+    names = ("False positives per case", "sensitivity per lesion")
+    parts.append(svg.path(points, stroke=BLUE, width=STRONG, axes=(frame, *names)))
     for mark in marks:
         x, y = frame.x(mark.x), frame.y(mark.y)
         if mark.y_interval:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from html import escape
 
 from evalsuite.report import svg
 from evalsuite.report.svg import BLUE, HAIR, INK, MUTED, RULE, SMALL, TINT, n
+from evalsuite.report.text import clean
 from evalsuite.types import Drawn, Picture
 
 FULL, GAP, EDGE = 634.0, 14.0, 198.0
@@ -28,10 +30,13 @@ def gallery(pictures: Sequence[Picture], *, alt: str) -> str:
     row_height = EDGE + 34.0
     for i, picture in enumerate(pictures):
         x, y = (i % 3) * (EDGE + GAP), (i // 3) * row_height
+        below = ", ".join(t for t in (picture.case_id, picture.note) if t)
+        parts.append(f'<g class="case" data-kind="{escape(clean(picture.group, longest=60))}">')
+        parts.append(f"<title>{escape(clean(f'{picture.title}: {below}', longest=200))}</title>")
         parts += _panel(picture, x, y)
         parts.append(svg.text(x, y + EDGE + 13, svg.fit(picture.title, EDGE, SMALL, bold=True), size=SMALL, bold=True))
-        below = ", ".join(t for t in (picture.case_id, picture.note) if t)
         parts.append(svg.text(x, y + EDGE + 25, svg.fit(below, EDGE, SMALL), size=SMALL, fill=MUTED))
+        parts.append("</g>")
     y = ((len(pictures) + 2) // 3) * row_height + 4
     kinds = dict.fromkeys(d.kind for p in pictures for d in p.drawn if d.lines)
     if not kinds:

@@ -60,7 +60,8 @@ def net_benefit(curves: Sequence[Curve], *, thresholds: Sequence[float], names: 
         stroke, width, dash = _LINES[series]
         for piece in _pieces(curve, low):
             points = thin([(frame.x(x), frame.y(y)) for x, y in piece])
-            parts.append(svg.path(points, stroke=stroke, width=width, dash=dash))
+            axes = (frame, "Threshold probability", f"net benefit ({names.get(series, series)})")
+            parts.append(svg.path(points, stroke=stroke, width=width, dash=dash, axes=axes))
     drawn = [s for s in _LINES if s in lines]
     for row, series in enumerate(drawn):
         stroke, width, dash = _LINES[series]

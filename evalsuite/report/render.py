@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from evalsuite.resources import bundled
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 Medium = Literal["print", "screen"]
 
@@ -26,6 +29,9 @@ _FACES = (
     ("Inter", 700, "normal", "Inter-Bold.otf"),
     ("JetBrains Mono", 400, "normal", "JetBrainsMono-Regular.ttf"),
 )
+_PERCENT = re.compile(r"\d/\d+ · [<>]?(-?\d+(?:\.\d+)?)")
+_NUMBER = re.compile(r"[<>≥≤]?(-?\d+(?:\.\d+)?)(?![\w-])")
+_POWER = re.compile(r"×10\^(-?\d+)")
 _KEEP_ROWS, _KEEP_CHARACTERS = 12, 2000
 _MIME = {".otf": "font/otf", ".ttf": "font/ttf"}
 
@@ -59,6 +65,46 @@ def style_sheet(medium: Medium) -> str:
     return "\n".join(parts)
 
 
+@cache
+def script() -> str:
+    """What sorts and filters tables on screen."""
+    return (bundled("reports", "style") / "screen.js").read_text(encoding="utf-8")
+
+
+@cache
+def policy() -> str:
+    """The content security policy on screen: nothing is fetched, and no script runs but this one."""
+    digest = base64.b64encode(hashlib.sha256(script().encode("utf-8")).digest()).decode("ascii")
+    inside = "style-src 'unsafe-inline'; img-src data:; font-src data:"
+    return f"default-src 'none'; script-src 'sha256-{digest}'; {inside}; base-uri 'none'; form-action 'none'"
+
+
+def sorting(text: str) -> Markup:
+    """The attribute that says by which number a cell is sorted; none where it is sorted by its words."""
+    from markupsafe import Markup
+
+    value = sort_value(text)
+    return Markup("") if value is None else Markup(' data-sort="{}"').format(f"{value:.10g}")
+
+
+def _not_sorted(_: str) -> str:
+    return ""
+
+
+def sort_value(text: str) -> float | None:
+    """The number a printed cell stands for: the percentage of "490/500 · 98.0 % (96.3–99.0)", the first one otherwise.
+
+    None where the cell does not begin with a number: it is sorted by its words, behind all numbers.
+    """
+    plain = text.replace("\u202f", "").replace("\u2212", "-")
+    found = _PERCENT.search(plain) or _NUMBER.match(plain)
+    if found is None:
+        return None
+    value = float(found.group(1))
+    power = _POWER.match(plain[found.end(1) :])
+    return value * 10.0 ** int(power.group(1)) if power else value
+
+
 def is_short(table: Table) -> bool:
     """Whether a table should stay on one page: longer ones run on, with their headings repeated."""
     if len(table.rows) > _KEEP_ROWS:
@@ -85,7 +131,10 @@ def template_environment() -> Environment:
 
 
 def render_html(dossier: Dossier, *, medium: Medium) -> str:
-    """The report as one self-contained HTML document: no scripts, no address outside itself.
+    """The report as one self-contained HTML document with no address outside itself.
+
+    On screen it has one script, which sorts and filters what is there; its policy forbids every request and any other
+    script. Without the script nothing is missing.
 
     Raises
     ------
@@ -99,4 +148,12 @@ def render_html(dossier: Dossier, *, medium: Medium) -> str:
     environment.globals.update(is_short=is_short, is_brief=is_brief)
     environment.filters["drawing"] = Markup
     environment.filters["css"] = Markup
-    return environment.get_template("report.html.j2").render(d=dossier, style=style_sheet(medium))
+    screen = medium == "screen"
+    environment.globals["sorting"] = sorting if screen else _not_sorted
+    return environment.get_template("report.html.j2").render(
+        d=dossier,
+        style=style_sheet(medium),
+        screen=screen,
+        script=script() if screen else "",
+        policy=policy() if screen else "",
+    )

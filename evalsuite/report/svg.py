@@ -46,10 +46,27 @@ def circle(x: float, y: float, r: float, *, fill: str = INK, stroke: str = "none
     return f'<circle cx="{n(x)}" cy="{n(y)}" r="{n(r)}" fill="{fill}" stroke="{stroke}" stroke-width="{width}"/>'
 
 
-def path(points: Iterable[tuple[float, float]], *, stroke: str = INK, width: float = STRONG, dash: str = "") -> str:
+def path(
+    points: Iterable[tuple[float, float]], *, stroke: str = INK, width: float = STRONG, dash: str = "",
+    axes: tuple[Frame, str, str] | None = None,
+) -> str:  # fmt: skip
+    """A line through points. With `axes`, its frame and what they are called, it can be read off on screen."""
     d = " ".join(f"{'M' if i == 0 else 'L'}{n(x)} {n(y)}" for i, (x, y) in enumerate(points))
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<path d="{d}" fill="none" stroke="{stroke}" stroke-width="{width}" stroke-linejoin="round"{dashes}/>'
+    readable = "" if axes is None else _readable(*axes)
+    style = f'fill="none" stroke="{stroke}" stroke-width="{width}" stroke-linejoin="round"'
+    return f'<path d="{d}" {style}{dashes}{readable}/>'
+
+
+def _readable(frame: Frame, x_name: str, y_name: str) -> str:
+    ends = (frame.left, frame.top, frame.width, frame.height, *frame.x_range, *frame.y_range)
+    numbers = " ".join(f"{end:.6g}" for end in ends)
+    return f' data-frame="{numbers}" data-x="{escape(clean(x_name))}" data-y="{escape(clean(y_name))}"'
+
+
+def hint(words: str, parts: Iterable[str]) -> str:
+    """Parts of a drawing that say `words` where a pointer rests on them."""
+    return f'<g class="hint"><title>{escape(clean(words))}</title>{"".join(parts)}</g>'
 
 
 def polygon(points: Iterable[tuple[float, float]], *, fill: str, stroke: str = "none", width: float = HAIR) -> str:
