@@ -6,10 +6,13 @@ inconclusive, never met.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from evalsuite.errors import ProtocolError
+from evalsuite.protocol.bias_block import GapCriterion
+from evalsuite.protocol.bias_outcomes import JudgedGap, gap_level, judged_gaps
 from evalsuite.protocol.comparisons import BASELINE, asked_endpoints, is_difference
 from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.load import protocol_digest
@@ -74,6 +77,9 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
             flags.extend(_flags(result, protocol))
     if family is not None and family.ordered:
         results = _in_sequence(family, results)
+    for result in _gap_results(protocol, evidence):
+        results.append(result)
+        flags.extend(_flags(result, protocol))
     overall = _overall(protocol, [r for r in results if r.role == "primary"], family)
     outcome, reason = overall.outcome, overall.reason
     if reasons:
@@ -174,7 +180,7 @@ def _judge_one(
         if any(f.estimate != estimate for f in found[1:]):
             judged = _Judged("inconclusive", "The evidence holds several different estimates for this criterion.")
         else:
-            judged = _judge_estimate(criterion, estimate, protocol)
+            judged = _judge_estimate(criterion, estimate, protocol.confidence.two_sided_level)
             if family is not None and not family.ordered:
                 judged = _Judged(judged.outcome, f"{judged.reason} The level is that of {family.title}'s procedure.")
             judged = _one_class_only(judged, evidence)
@@ -210,8 +216,8 @@ def _clears(number: float, op: str, goal: float) -> bool:
     raise ValueError(f"unknown comparison {op!r}")
 
 
-def _judge_estimate(criterion: Criterion, estimate: Estimate, protocol: StudyProtocol) -> _Judged:
-    """Met, not met or inconclusive from one estimate alone."""
+def _judge_estimate(criterion: Criterion, estimate: Estimate, level: float) -> _Judged:
+    """Met, not met or inconclusive from one estimate alone; `level` is the least its interval must have."""
     goal, op = criterion.value, criterion.op
     if estimate.value is None:
         return _Judged("inconclusive", f"Not estimable (n = {estimate.n}: {estimate.undefined}).")
@@ -227,11 +233,10 @@ def _judge_estimate(criterion: Criterion, estimate: Estimate, protocol: StudyPro
     if estimate.low is None or estimate.high is None:
         why = f" ({estimate.interval_undefined})" if estimate.interval_undefined else ""
         return _Judged("inconclusive", f"The estimate has no interval{why}, so no bound to judge.")
-    asked = protocol.confidence.two_sided_level
-    if estimate.level < asked - _LEVEL_TOLERANCE:
+    if estimate.level < level - _LEVEL_TOLERANCE:
         return _Judged(
             "inconclusive",
-            f"The interval has level {_percent(estimate.level)}, the protocol asks for {_percent(asked)}.",
+            f"The interval has level {_percent(estimate.level)}, the protocol asks for {_percent(level)}.",
         )
     ends = {"lower": estimate.low, "upper": estimate.high}
     bound, opposite = ends[criterion.bound], ends[_OPPOSITE[criterion.bound]]
@@ -335,7 +340,8 @@ def _alternate(
     if family is not None:
         analysis, condition = "multiplicity", f"{family.condition}; {condition}"
     found = _matching(endpoint, evidence, stratum=stratum, condition=condition, analysis=analysis)
-    return _judge_estimate(criterion, found[0].estimate, protocol) if found else None
+    level = protocol.confidence.two_sided_level
+    return _judge_estimate(criterion, found[0].estimate, level) if found else None
 
 
 def _missing_outputs(
@@ -412,6 +418,51 @@ def _missing_reference(
 
 def _cases(n: int) -> str:
     return f"{n} case" if n == 1 else f"{n} cases"
+
+
+# --- gaps between groups of patients --------------------------------------------------------------------------------
+
+
+def _gap_results(protocol: StudyProtocol, evidence: Evidence) -> Iterator[CriterionResult]:
+    """Two results per group of every criterion on gaps: its interval above minus the margin, and below the margin."""
+    asked = protocol.analyses.bias
+    if asked is None:
+        return
+    level = gap_level(asked, protocol.confidence.two_sided_level)
+    for criterion in asked.criteria:
+        spec = protocol.stratum(criterion.attribute)
+        for found in judged_gaps(criterion, spec.cross or [spec.name], evidence.findings, evidence.accounting):
+            yield _gap_result(criterion, found, "lower", level)
+            yield _gap_result(criterion, found, "upper", level)
+
+
+def _gap_result(
+    asked: GapCriterion, found: JudgedGap, side: Literal["lower", "upper"], level: float
+) -> CriterionResult:
+    goal = -asked.margin if side == "lower" else asked.margin
+    criterion = Criterion(bound=side, op=">" if side == "lower" else "<", value=goal, justification=asked.rationale)
+    judged = _judge_estimate(criterion, found.estimate, level)
+    extremes = {_judge_estimate(criterion, e, level).outcome for e in found.extremes}
+    reason = f"{judged.reason} Against {found.reference_group}." if found.reference_group else judged.reason
+    outcome = judged.outcome
+    if extremes - {outcome}:
+        outcome = "inconclusive"
+        reason = f"What is missing could change the verdict: at the extremes {_either(extremes)}. As analysed: {reason}"
+    return CriterionResult(
+        endpoint=asked.name,
+        metric=f"{asked.metric}_difference",
+        role=asked.role,
+        operating_point=found.operating_point,
+        stratum=dict(found.stratum),
+        criterion=criterion.model_dump(mode="json"),
+        estimate=found.estimate,
+        outcome=outcome,
+        reason=reason,
+    )
+
+
+def _either(outcomes: Iterable[Outcome]) -> str:
+    return " and ".join(_WORDS[o] for o in sorted(outcomes))
 
 
 # --- the study as a whole -------------------------------------------------------------------------------------------

@@ -104,7 +104,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One estimate and the question it answers."""
+    """One estimate and the question it answers.
+
+    `outcome` is what a gap between two groups shows (protocol/bias_outcomes.py); absent for anything else.
+    """
 
     analysis: str
     endpoint: str
@@ -118,9 +121,10 @@ class Finding:
     reference_group: str | None = None
     prespecified: bool = True
     estimate: Estimate
+    outcome: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "outcome" or self.outcome is not None}
         data["stratum"] = dict(self.stratum)
         data["estimate"] = self.estimate.to_json()
         return data

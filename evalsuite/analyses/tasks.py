@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from evalsuite.analyses import detection_task, measurement, multiclass, multilabel, ordinal_task, segmentation_task
+from evalsuite.analyses.bias import gaps_between_groups
 from evalsuite.analyses.classes import ClassPopulation, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results, cells_of, policies
 from evalsuite.analyses.failures import failure_analysis
@@ -112,7 +113,24 @@ def evaluate_task(
     if protocol.analyses.group_differences is not None:
         labels = assign_strata(frame, protocol.strata)
         results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))
+    if protocol.analyses.bias is not None and protocol.task.kind == "binary":
+        results = _joined(results, _biases(protocol, case_id, patient_id, frame, predictions, results))
     return results
+
+
+def _biases(
+    protocol: StudyProtocol,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    results: Results,
+) -> Results:
+    """Gaps between groups of patients."""
+    population = build_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    return gaps_between_groups(protocol, population, assign_strata(frame, protocol.strata), results.findings)
 
 
 _STUDIED: dict[str, Callable[..., Studied]] = {

@@ -56,6 +56,7 @@ _OF_A_REFERENCE = (
 def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     """Every contradiction in a protocol whose form is sound; empty if there is none."""
     from evalsuite.protocol.analysis_checks import analysis_problems
+    from evalsuite.protocol.bias_checks import bias_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
     from evalsuite.protocol.failures import failure_problems, slice_problems
     from evalsuite.protocol.planning import plan_problems
@@ -77,6 +78,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
+        *bias_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
         *failure_problems(protocol, UNREADABLE),
         *slice_problems(protocol, UNREADABLE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+from evalsuite.protocol.bias_outcomes import GapOutcome
 from evalsuite.protocol.jsonschema_inputs import case_row, model_facts
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.types import (
@@ -127,7 +128,9 @@ def _finding() -> Schema:
             "reference_group": _or_null(_TEXT),
             "prespecified": _TRUTH,
             "estimate": {"$ref": "#/$defs/estimate"},
-        }
+            "outcome": {**_one_of(GapOutcome), "description": "what a gap between two groups shows; analysis bias"},
+        },
+        optional=("outcome",),
     )
 
 
@@ -427,6 +430,8 @@ def _protocol() -> Schema:
     strata = schema["properties"]["strata"]
     strata["items"] = {"anyOf": [{"type": "string"}, strata["items"]]}
     schema["$defs"]["StratumSpec"]["description"] += " A text alone is the column of that name."
+    compared = schema["$defs"]["Bias"]["properties"]["attributes"]
+    compared["items"] = {"anyOf": [{"type": "string"}, compared["items"]]}
     return {"$schema": DIALECT, **schema, "title": "Study protocol"}
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from evalsuite.protocol.bias_block import Bias
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
 from evalsuite.protocol.failures import Failures, Slices
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
@@ -399,7 +400,7 @@ class Analyses(Block):
     """Optional analyses and their settings. A block this version does not run is an error, not a silent omission."""
 
     calibration: dict[str, Any] | None = Field(default=None, description="agreement of probability and outcome")
-    bias: dict[str, Any] | None = Field(default=None, description="gaps between groups")
+    bias: Bias | None = Field(default=None, description="gaps between groups of patients, and what explains them")
     interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
     robustness: dict[str, Any] | None = Field(default=None, description="performance on degraded images")
     uncertainty: dict[str, Any] | None = Field(default=None, description="whether stated uncertainty is right")

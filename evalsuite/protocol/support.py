@@ -13,6 +13,7 @@ _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detect
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
+    "bias",
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -95,8 +96,20 @@ def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:
 def _without_a_definition(protocol: StudyProtocol) -> Iterator[Problem]:
     """Analyses that have no sound definition in this kind of task, and why."""
     kind, analyses = protocol.task.kind, protocol.analyses
+    if analyses.bias is not None and protocol.task.reference_is == "comparator":
+        yield Problem(
+            "gaps in sensitivity and the like need a reference standard, and this comparator is none",
+            "analyses.bias",
+            "declare strata and group_differences",
+        )
     if kind == "binary":
         return
+    if analyses.bias is not None:
+        yield Problem(
+            f"the figures that gaps are made of are those of one yes/no question; in a {kind} task there are several",
+            "analyses.bias",
+            "declare group_differences, or evaluate one question as a binary task",
+        )
     if analyses.utility is not None:
         yield Problem(
             f"a decision curve weighs one action against none at one threshold, and a {kind} task has no such action",

@@ -20,6 +20,7 @@ from evalsuite.report.approval import approvals
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
+from evalsuite.report.sections_bias import bias
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
@@ -71,6 +72,7 @@ def build_dossier(
         *cases_shown(m),
         *_compared(m),
         groups.strata(m),
+        *_bias(m),
         *_triage(m),
         *_population(m),
         missing.missing(m),
@@ -107,6 +109,12 @@ def _compared(m: Material) -> tuple[Section, ...]:
 def _triage(m: Material) -> tuple[Section, ...]:
     """The section on waiting times, where the protocol asks for them."""
     section = triage(m)
+    return () if section is None else (section,)
+
+
+def _bias(m: Material) -> tuple[Section, ...]:
+    """The section on gaps between groups of patients, where the protocol asks for them."""
+    section = bias(m)
     return () if section is None else (section,)
 
 

@@ -20,12 +20,12 @@ _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
     *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
-    *("failures", "slices"),
+    *("failures", "slices", "bias"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
     *("comparison", "generalisation", "group_differences", "weighting", "verification_bias"),
-    *("truth_panel", "variance_components", "linearity", "triage", "failures", "slices"),
+    *("truth_panel", "variance_components", "linearity", "triage", "failures", "slices", "bias"),
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 

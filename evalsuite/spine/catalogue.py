@@ -68,6 +68,7 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             {"name": "triage", "what": "waiting time a triage device saves in an assumed reading room (queueing)"},
             {"name": "generalisation", "what": "differences between sites, a new site, the figures without each"},
             {"name": "group_differences", "what": "differences and ratios between groups of different patients"},
+            {"name": "bias", "what": "gaps between groups of patients: disparity, equivalence, and what explains them"},
             {"name": "weighting", "what": "figures weighted to the population that was sampled"},
             {"name": "truth_panel", "what": "the figures with other readers on the reference panel"},
             {"name": "change", "what": "agreement of change between two visits, and of the response it is called"},

@@ -141,7 +141,8 @@ def newcombe_interval(area: float, m: float, n: float, level: float) -> tuple[fl
         return (area - t) ** 2 - z * z * variance
 
     # excess < 0 just inside the estimate and > 0 at the far end of [0, 1]; at 0 and 1 the estimate is its own limit.
-    inside = 1e-12
+    # At levels near 0 the limits come closer to it than that.
+    inside = min(1e-12, z * z / (10.0 * m * n))
     low = 0.0 if area <= 0.0 else float(brentq(excess, 0.0, area - inside if area >= 1.0 else area, xtol=1e-14))
     high = 1.0 if area >= 1.0 else float(brentq(excess, inside if area <= 0.0 else area, 1.0, xtol=1e-14))
     return low, high

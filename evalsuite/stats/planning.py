@@ -242,6 +242,12 @@ def cases_for_paired(
 
 def gap_power(n_reference: int, p_reference: float, n_group: int, p_group: float, *, level: float = 0.95) -> float:
     """Chance that Newcombe's interval of the difference of two proportions excludes 0; exact, over all counts."""
+    found = _found(n_reference, p_reference, n_group, level)
+    return float(found @ binom.pmf(np.arange(n_group + 1), n_group, p_group))
+
+
+def _found(n_reference: int, p_reference: float, n_group: int, level: float) -> FloatArray:
+    """For each count of the group the chance, over the reference's counts, that the interval excludes 0."""
     x, y = np.arange(n_reference + 1), np.arange(n_group + 1)
     z = float(ndtri(0.5 + level / 2.0))
 
@@ -254,7 +260,7 @@ def gap_power(n_reference: int, p_reference: float, n_group: int, p_group: float
     low = p - q - np.sqrt((p - l1[:, None]) ** 2 + (u2[None, :] - q) ** 2)
     high = p - q + np.sqrt((u1[:, None] - p) ** 2 + (q - l2[None, :]) ** 2)
     outside = (low > 0) | (high < 0)
-    return float(binom.pmf(x, n_reference, p_reference) @ outside @ binom.pmf(y, n_group, p_group))
+    return np.asarray(binom.pmf(x, n_reference, p_reference) @ outside)
 
 
 def minimal_detectable_gap(
@@ -263,11 +269,13 @@ def minimal_detectable_gap(
     """Smallest shortfall of a group that Newcombe's interval finds with `power`; None where none can be found."""
     _probability(power, "power")
     low, high = 0.0, p_reference
-    if gap_power(n_reference, p_reference, n_group, 0.0, level=level) < power:
+    # What is found does not depend on the gap, only how often it happens: one table serves the whole search.
+    found, counts = _found(n_reference, p_reference, n_group, level), np.arange(n_group + 1)
+    if float(found[0]) < power:
         return None
     while high - low > 1e-4:
         middle = (low + high) / 2.0
-        if gap_power(n_reference, p_reference, n_group, p_reference - middle, level=level) < power:
+        if float(found @ binom.pmf(counts, n_group, p_reference - middle)) < power:
             low = middle
         else:
             high = middle

@@ -402,7 +402,7 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
     ("path", "value", "where"),
     [
         ("kind", "drift_audit", "kind"),
-        ("analyses", {"bias": {}}, "analyses.bias"),
+        ("analyses", {"interpretability": {}}, "analyses.interpretability"),
         ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
     ],
 )
