@@ -29,6 +29,7 @@ from evalsuite.analyses.population import Population, build_population
 from evalsuite.analyses.repeats import spread_of_repeats
 from evalsuite.analyses.several import Studied
 from evalsuite.analyses.slices import slice_search
+from evalsuite.analyses.threshold_what_if import thresholds_what_if
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.triage import triage_figures
@@ -197,7 +198,7 @@ def _joined(results: Results, *added: Results) -> Results:
 def _beside(protocol: StudyProtocol) -> bool:
     """Whether the protocol asks for anything beside performance, calibration and comparison."""
     a = protocol.analyses
-    asked = (a.generalisation, a.weighting, a.verification, a.triage)
+    asked = (a.generalisation, a.weighting, a.verification, a.triage, a.threshold_what_if)
     return any(block is not None for block in asked) or protocol.missing_reference.primary == "tipping_point"
 
 
@@ -218,6 +219,7 @@ def _with_the_others(
     cells = cells_of(labels, population.n)
     return _joined(
         results,
+        thresholds_what_if(protocol, population, labels),
         generalise(protocol, labels, lambda e, group: effects_of_one_question(protocol, population, e, group, None)),
         tipping_points(protocol, population, cells),
         weighted_figures(protocol, population, cells, frame, results.findings),

@@ -58,7 +58,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.bias_checks import bias_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
-    from evalsuite.protocol.failures import failure_problems, slice_problems
+    from evalsuite.protocol.failures import failure_problems, slice_problems, what_if_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.source_checks import source_problems
@@ -82,6 +82,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *source_problems(protocol, UNREADABLE),
         *failure_problems(protocol, UNREADABLE),
         *slice_problems(protocol, UNREADABLE),
+        *what_if_problems(protocol, UNREADABLE),
         *triage_problems(
             protocol.analyses.triage,
             points=[p.name for p in protocol.operating_points],

@@ -96,6 +96,28 @@ def slice_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem
         yield Problem("there is no attribute to search", path, "declare strata, or name embedding outputs")
 
 
+class ThresholdWhatIf(Block):
+    """What thresholds of their own would do to groups: reported as a what-if, never applied, and nothing is judged."""
+
+    stratum: Name = Field(description="name of the stratum (no cross) whose groups would get thresholds of their own")
+    at: Name | None = Field(default=None, description="operating point to compare with; the first one if not given")
+    equalise: Literal["sensitivity", "odds"] = Field(
+        default="sensitivity",
+        description="sensitivity: every group reaches the whole set's, by a threshold of its own; odds: every group "
+        "has the whole set's false positive rate and the sensitivity that all can reach at it, partly by chance",
+    )
+
+
+def what_if_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
+    """Every contradiction in `analyses.threshold_what_if`."""
+    asked = protocol.analyses.threshold_what_if
+    if asked is None or protocol.task.kind != "binary":
+        return
+    path = "analyses.threshold_what_if"
+    yield from point_problems(protocol, asked.at, path, unreadable)
+    yield from stratum_problems(protocol, [asked.stratum], f"{path}.stratum", unreadable, one=True)
+
+
 def failure_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:
     """Every contradiction in `analyses.failures`."""
     asked = protocol.analyses.failures
@@ -160,6 +182,3 @@ def stratum_problems(
             yield Problem(f"'{name}' is a cross", where, f"one of its members: {', '.join(spec.cross)}")
         elif name in names[:i]:
             yield Problem(f"stratum '{name}' named twice", where)
-
-
-Equalised = Literal["sensitivity", "odds"]

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.bias_block import Bias
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
-from evalsuite.protocol.failures import Failures, Slices
+from evalsuite.protocol.failures import Failures, Slices, ThresholdWhatIf
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
@@ -423,6 +423,9 @@ class Analyses(Block):
     drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
     failures: Failures | None = Field(default=None, description="wrong cases, and what they have in common")
     slices: Slices | None = Field(default=None, description="search for groups with more wrong cases")
+    threshold_what_if: ThresholdWhatIf | None = Field(
+        default=None, description="what a threshold for each group would do; never applied"
+    )
 
 
 class Inference(Block):

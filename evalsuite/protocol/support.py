@@ -14,6 +14,7 @@ _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
     "bias",
+    "threshold_what_if",
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -66,6 +67,9 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
 def _of_wrong_cases(protocol: StudyProtocol) -> Iterator[Problem]:
     """Analyses of wrong cases, where a case is not simply right or wrong or nobody's answer is the device's."""
     kind = protocol.task.kind
+    if protocol.analyses.threshold_what_if is not None and (kind != "binary" or protocol.kind == "reader_study"):
+        what = "thresholds of groups are of a device that calls cases positive or negative at one threshold"
+        yield Problem(what, "analyses.threshold_what_if", "remove the block")
     for name in ("failures", "slices"):
         if getattr(protocol.analyses, name) is None:
             continue

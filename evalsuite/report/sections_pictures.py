@@ -9,6 +9,7 @@ from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
 from evalsuite.report.sections_failures import KINDS, failures
 from evalsuite.report.sections_slices import slices
+from evalsuite.report.sections_what_if import what_if
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Prose, Row, Section, Table
 from evalsuite.types import Listing, Picture
@@ -34,7 +35,7 @@ WORST = 10
 def cases_shown(material: Material) -> tuple[Section, ...]:
     """The section with pictures and the worst cases; none where there is nothing of single cases."""
     shown = material.exhibits
-    wrong = [*failures(material), *slices(material)]
+    wrong = [*failures(material), *slices(material), *what_if(material)]
     if not shown.listings and not wrong:
         return ()
     blocks: list[Block] = [*wrong, *_galleries(shown.pictures)]
