@@ -11,6 +11,7 @@ import typer
 
 from evalsuite.cli import keys, process, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
+from evalsuite.cli.gaps import gaps
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
 from evalsuite.cli.plan import plan
@@ -66,6 +67,10 @@ Workers = Annotated[
 ]
 Cache = Annotated[
     Path | None, typer.Option("--cache", help="folder that keeps decoded images for further runs; changes no result")
+]
+Study = Annotated[
+    Path | None,
+    typer.Option("--study", help="study description; by default study.yaml beside the protocol, where there is one"),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
 Unsandboxed = Annotated[
@@ -123,6 +128,7 @@ def keygen(
 app.command(name="lock")(lock)
 app.command(name="plan")(plan)
 app.command(name="sign")(sign)
+app.command(name="gaps")(gaps)
 app.command(name="export")(process.export)
 app.command(name="package")(process.package)
 app.command(name="void")(process.void)
@@ -210,6 +216,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
     contract: Contract = None,
     limit: Limit = None,
+    study: Study = None,
     waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
@@ -242,6 +249,7 @@ def run(
                 out=out,
                 contract=contract,
                 limit=limit,
+                study=study,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
@@ -267,6 +275,7 @@ def compare(
     contract: Contract = None,
     baseline_contract: BaselineContract = None,
     limit: Limit = None,
+    study: Study = None,
     waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
@@ -301,6 +310,7 @@ def compare(
                 baseline_path=baseline,
                 baseline_contract=baseline_contract,
                 limit=limit,
+                study=study,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
@@ -322,6 +332,7 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="run folder")],
     contract: Contract = None,
     limit: Limit = None,
+    study: Study = None,
     waiver: Waiver = None,
     device: Device = None,
     batch_size: BatchSize = None,
@@ -352,6 +363,7 @@ def predict(
                 out=out,
                 contract=contract,
                 limit=limit,
+                study=study,
                 waiver=waiver,
                 overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
                 runner=runner_named(runner, address=address, workers=workers),
@@ -397,7 +409,14 @@ def score(
 @app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")],
+    study: Annotated[
+        Path | None, typer.Option("--study", help="a completed study description; changes no result, and is recorded")
+    ] = None,
+    testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
     key: Key = None,
+    actor: Actor = "",
+    role: Role = None,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Write the PDF and HTML again; nothing is recomputed."""
@@ -405,7 +424,14 @@ def report(
         from evalsuite.spine import report_stage
 
         with stages() as on_stage:
-            result = report_stage(run_folder, who=who_is("", "", key=key), on_stage=on_stage)
+            result = report_stage(
+                run_folder,
+                who=who_is(actor, "", role or "operator", key),
+                on_stage=on_stage,
+                study=study,
+                testset_path=testset,
+                store=store,
+            )
         _finish(result, as_json)
 
 
@@ -441,7 +467,7 @@ def verify(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="protocols, metrics, models or analyses")],
+    what: Annotated[str, typer.Argument(help="protocols, metrics, models, analyses or checklists")],
     as_json: Json = False,
 ) -> None:
     """What is installed."""

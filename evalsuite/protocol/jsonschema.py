@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from evalsuite.protocol.bias_outcomes import GapOutcome
 from evalsuite.protocol.jsonschema_inputs import case_row, model_facts
+from evalsuite.protocol.jsonschema_study import gaps_schema, study_schema
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.types import (
     CASE_STATUSES,
@@ -562,6 +563,8 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "waiver": _waiver,
     "developer_view": _developer_view,
     "package": _package,
+    "study": study_schema,
+    "gaps": gaps_schema,
 }
 
 

@@ -21,6 +21,7 @@ from evalsuite.resources import bundled
 
 __all__ = [
     "dump_protocol",
+    "form_problems",
     "load_protocol",
     "normalised_dict",
     "parse_protocol",
@@ -263,14 +264,24 @@ _PLAIN = {
 }
 
 
-def _problem(path: _Path, details: list[ErrorDetails], data: dict[str, Any]) -> Problem:
+def form_problems(error: ValidationError, data: dict[str, Any], root: type[BaseModel]) -> list[Problem]:
+    """Every problem of form of a file that `root` describes, in the words used for protocols."""
+    grouped: dict[_Path, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        grouped.setdefault(_real_path(detail, data), []).append(detail)
+    return [_problem(path, details, data, root) for path, details in grouped.items()]
+
+
+def _problem(
+    path: _Path, details: list[ErrorDetails], data: dict[str, Any], root: type[BaseModel] = StudyProtocol
+) -> Problem:
     detail = details[0]
     where = _text(path)
     kind = detail["type"]
     if kind == "missing":
-        return Problem("required field missing", where, _missing_hint(path, data))
+        return Problem("required field missing", where, _missing_hint(path, data, root))
     if kind == "extra_forbidden":
-        known = _field_names(path[:-1])
+        known = _field_names(path[:-1], root)
         close = difflib.get_close_matches(str(path[-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
         return Problem(f"extra fields found ({path[-1]})", _text(path[:-1]), hint)
@@ -301,18 +312,18 @@ def _literal_hint(path: _Path, value: Any, allowed: list[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def _missing_hint(path: _Path, data: dict[str, Any]) -> str:
+def _missing_hint(path: _Path, data: dict[str, Any], root: type[BaseModel]) -> str:
     """The misspelt key that was probably meant, if there is one."""
     parent = _at(data, path[:-1])
-    known = set(_field_names(path[:-1]))
+    known = set(_field_names(path[:-1], root))
     extra = [k for k in parent if isinstance(k, str) and k not in known] if isinstance(parent, dict) else []
     close = difflib.get_close_matches(str(path[-1]), extra, n=1)
     return f"written '{close[0]}'?" if close else ""
 
 
-def _field_names(path: _Path) -> list[str]:
+def _field_names(path: _Path, root: type[BaseModel]) -> list[str]:
     """Keys the schema knows at this place."""
-    model: type[BaseModel] | None = StudyProtocol
+    model: type[BaseModel] | None = root
     for step in path:
         if isinstance(step, int):
             continue

@@ -16,18 +16,26 @@ from evalsuite.report import sections_record as about_run
 from evalsuite.report import sections_results as results
 from evalsuite.report import sections_strata as groups
 from evalsuite.report import sections_study as study
+from evalsuite.report import sections_truth as truth
 from evalsuite.report.approval import approvals
+from evalsuite.report.contents import ORDER, in_order
+from evalsuite.report.facts import stated
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
 from evalsuite.report.sections_bias import bias
 from evalsuite.report.sections_classes import has_several
+from evalsuite.report.sections_clauses import cross_reference
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.sections_pictures import cases_shown
 from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
+from evalsuite.report.sections_size import sample_size
+from evalsuite.report.sections_tool import tool
+from evalsuite.report.sections_traceability import traceability
 from evalsuite.report.sections_triage import triage
+from evalsuite.report.study_items import open_facts, speaks
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cover, Dossier, Figure, Item, Pair, Section, Summary, Table
@@ -66,6 +74,10 @@ def build_dossier(
         study.pre_specification(m),
         cases.test_set(m),
         cases.case_flow(m),
+        cases.case_mix(m),
+        truth.reference_standard(m),
+        truth.independence(m),
+        sample_size(m),
         study.methods(m),
         results.primary_results(m),
         *((readers(m),) if protocol.readers is not None else (curves.performance(m), curves.calibration(m))),
@@ -80,9 +92,12 @@ def build_dossier(
         about_run.environment(m),
         about_run.reproducibility(m),
         about_run.ledger(m),
+        tool(m),
         *approvals(m),
         about_run.glossary(m),
     )
+    sections = (*sections, *traceability(m, printed_findings(sections)))
+    ordered = in_order(m, (*sections, cross_reference(m, _anchors(in_order(m, sections)))))
     identifier = report_id(m)
     return Dossier(
         report_id=identifier,
@@ -96,8 +111,22 @@ def build_dossier(
         cover=_cover(m, identifier),
         summary=_summary(m),
         how_to_read=_how_to_read(m),
-        sections=_numbered(sections),
+        sections=_labelled(ordered),
     )
+
+
+def _anchors(sections: Sequence[Section]) -> dict[str, str]:
+    """Where each part of the order of contents begins; the summary is not a section."""
+    return {"R01": "summary"} | {s.code: s.id for s in reversed(sections)}
+
+
+def printed_findings(sections: Sequence[Section]) -> frozenset[str]:
+    """Anchors of the findings that stand in the tables of these sections."""
+    tables = [b for s in sections for b in s.blocks if isinstance(b, Table)]
+    tables += [b.right for s in sections for b in s.blocks if isinstance(b, Pair) and isinstance(b.right, Table)]
+    rows = [r for t in tables for r in t.rows]
+    anchors = [*(r.anchor for r in rows), *(c.anchor for r in rows for c in r.cells)]
+    return frozenset(a for a in anchors if a is not None)
 
 
 def _compared(m: Material) -> tuple[Section, ...]:
@@ -216,7 +245,7 @@ def _summary(m: Material) -> Summary:
     lost += f"; {format_count(unsettled)} without an established reference standard"
     policy = m.protocol.missing_outputs.primary.replace("_", " ")
     worst = groups.worst_groups(m)
-    items = study.open_items(m)
+    items = [*study.open_items(m), *_undescribed(m)]
     flags = [clean(f, longest=120) for f in m.flags]
     facts = [
         Item(
@@ -240,6 +269,15 @@ def _summary(m: Material) -> Summary:
         facts=tuple(facts),
         conclusion=conclusion(m),
     )
+
+
+def _undescribed(m: Material) -> list[str]:
+    """How many fields of the study description are open, in words; nothing where none is."""
+    n = sum(len(open_facts(m, code)) for code, *_ in ORDER) if speaks(m) else 0
+    if n == 0:
+        return []
+    missing = "" if stated(m) else "no study description; "
+    return [f"{missing}{format_count(n)} fields of study.yaml not stated, listed in section 25"]
 
 
 def _sandbox_said(m: Material) -> tuple[Item, ...]:
@@ -291,21 +329,23 @@ def _evidence_status(m: Material) -> str:
 
 def _how_to_read(m: Material) -> tuple[str, ...]:
     return (
+        "Sections keep their numbers in every report; section 33 lists those that are absent, and why. "
         "A criterion is met when the named bound of its interval clears the goal, not met when the opposite bound lies "
         "on the wrong side of it, and inconclusive otherwise. A verdict is always a word and a mark: ● met, ■ not met, "
         "△ inconclusive.",
         "Proportions are printed as n/N, per cent and interval; other estimates as value and interval. What cannot be "
         "estimated is printed with its reason, never as zero.",
         f"Identifiers such as f-0012 name a finding by its place in the attached evidence.json (SHA-256 "
-        f"{short_digest(m.verdict.evidence_digest)}). The report computes nothing: every number is in that file.",
+        f"{short_digest(m.verdict.evidence_digest)}): f-0012 is /findings/12 there. The report computes nothing: every "
+        "number is in that file.",
     )
 
 
-def _numbered(sections: tuple[Section, ...]) -> tuple[Section, ...]:
-    """Number sections, tables and figures in reading order."""
+def _labelled(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Number tables and figures in reading order."""
     tables = figures = 0
     done: list[Section] = []
-    for position, section in enumerate(sections, start=1):
+    for section in sections:
         blocks: list[Block] = []
         for block in section.blocks:
             if isinstance(block, Table) and not block.label:
@@ -325,7 +365,7 @@ def _numbered(sections: tuple[Section, ...]) -> tuple[Section, ...]:
                     blocks.append(Pair(left=left, right=replace(block.right, label=f"Table {tables}")))
             else:
                 blocks.append(block)
-        done.append(replace(section, number=str(position), blocks=tuple(blocks)))
+        done.append(replace(section, blocks=tuple(blocks)))
     return tuple(done)
 
 

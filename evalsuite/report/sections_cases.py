@@ -8,8 +8,7 @@ from evalsuite.report.figures_cases import Box, flow
 from evalsuite.report.format import format_bytes, format_count, format_level_name, format_utc
 from evalsuite.report.material import Material
 from evalsuite.report.sections_classes import has_several
-from evalsuite.report.sections_intake import intake_blocks
-from evalsuite.report.sections_reuse import reuse_table, use_words
+from evalsuite.report.sections_intake import completeness, intake_blocks
 from evalsuite.report.signatures import lock_signature
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Item, Notice, Row, Section, Table
@@ -49,23 +48,23 @@ def test_set(material: Material) -> Section:
     digest = m.evidence.testset.get("digest") or m.recorded("testset.digest")
     if digest:
         items.insert(2, Item(name="Lock SHA-256", value=clean(digest), mono=True))
-    words = use_words(m)
-    if words is not None:
-        items.append(Item(name="Uses", value=words))
-    items.append(Item(name="Reference standard", value=_reference_words(m)))
-    if m.recorded("testset.encrypted", False):
-        items.append(Item(name="Kept", value="encrypted (AES-256-GCM) until the predictions were sealed"))
-    blocks: list[Block] = [Facts(items=tuple(items))]
-    if m.evidence.accounting:
-        blocks.append(_mix(material))
-    by_use = reuse_table(m)
-    if by_use is not None:
-        blocks.append(by_use)
-    blocks += intake_blocks(m)
+    blocks: list[Block] = [Facts(items=tuple(items)), *intake_blocks(m)]
     return Section(id="test-set", number="", title="Test set", code="R05", blocks=tuple(blocks))
 
 
-def _reference_words(m: Material) -> str:
+def case_mix(material: Material) -> Section:
+    """Who the cases are, as far as the protocol groups them; a person adds what no column says."""
+    m = material
+    blocks: list[Block] = []
+    if m.evidence.accounting:
+        blocks.append(_mix(m))
+    complete = completeness(m)
+    if complete is not None:
+        blocks.append(complete)
+    return Section(id="case-mix", number="", title="Patients and case mix", code="R07", blocks=tuple(blocks))
+
+
+def reference_words(m: Material) -> str:
     task = m.protocol.task
     if task.kind in ("multiclass", "ordinal"):
         order = ", from the lowest grade to the highest" if task.kind == "ordinal" else ""

@@ -20,7 +20,7 @@ _MOST_CASES = 12
 
 
 def intake_blocks(material: Material) -> list[Block]:
-    """The intake checks, the version's history and the completeness of DICOM attributes; [] where none is recorded."""
+    """The intake checks and the version's history; [] where none is recorded."""
     m = material
     blocks: list[Block] = []
     versions = _version_items(m)
@@ -32,9 +32,6 @@ def intake_blocks(material: Material) -> list[Block]:
         found = [r for r in rows if r.get("outcome") in ("warning", "problem")]
         if found:
             blocks.append(Bullets(items=tuple(_finding(r) for r in found)))
-    complete = _completeness(m)
-    if complete is not None:
-        blocks.append(complete)
     return blocks
 
 
@@ -103,7 +100,7 @@ def _version_items(m: Material) -> list[Item]:
     return items
 
 
-def _completeness(m: Material) -> Table | None:
+def completeness(m: Material) -> Table | None:
     """How many cases state each attribute that the protocol stratifies by or may disclose."""
     total = m.recorded("testset.attributes.n_dicom", 0)
     present = m.recorded("testset.attributes.present", {})

@@ -40,7 +40,7 @@ def readers(material: Material) -> Section:
     said = tuple(clean(n) for n in material.evidence.notes if "reading" in n.lower())
     if said:
         blocks += [Heading(text="Notes on the readings", id="readings"), Bullets(items=said)]
-    return Section(id="readers", number="", title="Reader study", code="R18", blocks=tuple(blocks))
+    return Section(id="readers", number="", title="Reader study", code="R23", blocks=tuple(blocks))
 
 
 def _design(material: Material, study: ReaderStudy) -> tuple[Item, ...]:

@@ -12,6 +12,7 @@ from evalsuite.report.method_sources import sources_of
 from evalsuite.report.sections_classes import has_several, is_measurement, is_segmentation, too_few_of
 from evalsuite.report.sections_study import open_items
 from evalsuite.report.signatures import run_items, times_sentence
+from evalsuite.report.study_items import open_items_table
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.timing import timing
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Heading, Item, Prose, Row, Section, Table
@@ -31,6 +32,9 @@ def limitations(material: Material) -> Section:
             Heading(text="Open items", id="open-items"),
             Bullets(items=tuple(sentence(item) for item in items)),
         ]
+    left = open_items_table(material)
+    if left is not None:
+        blocks.append(left)
     return Section(id="limitations", number="", title="Limitations and open items", code="R25", blocks=tuple(blocks))
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from evalsuite.report.format import format_count, format_percent
 from evalsuite.report.material import Material
 from evalsuite.report.text import clean, sentence
-from evalsuite.report.view import Cell, Column, Heading, Prose, Row, Table
+from evalsuite.report.view import Block, Cell, Column, Prose, Row, Section, Table
 
 
-def sample_size(material: Material) -> list[Heading | Table | Prose]:
-    """The heading and its table; a sentence instead where the protocol assumes nothing."""
+def sample_size(material: Material) -> Section:
+    """The table of what each goal takes; a sentence instead where the protocol assumes nothing."""
+    blocks = tuple(_blocks(material))
+    return Section(id="size", number="", title="Size of the study", code="R10", blocks=blocks)
+
+
+def _blocks(material: Material) -> list[Block]:
     plan = material.protocol.plan
-    head = Heading(text="Sample size", id="sample-size")
     needed = [f for _, f in material.findings(analysis="planning") if f.metric == "cases_needed"]
     if plan is None or not needed:
         said = "The protocol states no assumptions about the size of the study (plan.assume)."
-        return [head, Prose(paragraphs=(said,))]
+        return [Prose(paragraphs=(said,))]
     power = {
         (f.endpoint, f.condition): f.estimate.value
         for _, f in material.findings(analysis="planning")
@@ -58,4 +62,4 @@ def sample_size(material: Material) -> list[Heading | Table | Prose]:
             *(sentence(clean(m)) for m in methods),
         ),
     )
-    return [head, table]
+    return [table]

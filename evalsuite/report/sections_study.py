@@ -15,7 +15,6 @@ from evalsuite.report.format import (
 from evalsuite.report.judged import RULES
 from evalsuite.report.material import Material, metric_title
 from evalsuite.report.sections_classes import has_several, is_detection, is_measurement, is_segmentation
-from evalsuite.report.sections_size import sample_size
 from evalsuite.report.signatures import freeze_items
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import (
@@ -211,7 +210,6 @@ def pre_specification(material: Material) -> Section:
     blocks.append(_endpoints(material))
     if p.operating_points:
         blocks.append(_operating_points(material))
-    blocks += sample_size(material)
     sources = tuple(sentence(clean(s)) for s in p.sources[:30])
     if sources:
         blocks += [Heading(text="Sources of the goals", id="sources"), Bullets(items=sources)]

@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import InputError
+from evalsuite.protocol.checklists import load_checklists
 from evalsuite.protocol.jsonschema import SCHEMAS, json_schema
 from evalsuite.protocol.load import load_protocol, shipped_protocols
 from evalsuite.protocol.metrics import METRICS
 
 
 def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
-    """Title and rows of `evalsuite list`. InputError for anything but protocols, metrics, models, analyses."""
+    """Title and rows of `evalsuite list`. InputError for anything but what it knows."""
     if what == "protocols":
         rows = []
         for name in shipped_protocols():
             p = load_protocol(name)
             rows.append({"name": name, "version": p.version, "task": p.task.kind, "title": p.title})
         return "Shipped protocols", rows
+    if what == "checklists":
+        return "Reporting checklists", [
+            {
+                "name": c.name,
+                "standing": c.standing,
+                "items": len(c.items),
+                "checked on": c.checked_on,
+                "title": c.title,
+            }
+            for c in load_checklists().values()
+        ]
     if what == "metrics":
         from evalsuite.analyses.tasks import computable
 
@@ -76,7 +88,9 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             {"name": "variance_components", "what": "spread of repeated acquisitions by operator, camera, reader"},
             {"name": "verification_bias", "what": "sensitivity and specificity corrected for partial verification"},
         ]
-    raise InputError(f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models or analyses.")
+    raise InputError(
+        f"Nothing called '{what}' to list.", hint="Choose protocols, metrics, models, analyses or checklists."
+    )
 
 
 def _model_formats() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.errors import InputError, OutputError
 from evalsuite.protocol import freeze as freezing
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
+from evalsuite.protocol.study_load import STUDY_FILE, study_template
 from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
@@ -28,6 +29,8 @@ _NEXT_STEPS = """# {title}
 
 1. Edit `protocol.yaml`: intended use, endpoints, acceptance criteria, strata. Every key is explained in the field
    reference (`protocols/README.md`); `evalsuite inspect protocol.yaml` lists every problem at once.
+   `study.yaml` holds what only a person knows: data, reference standard, risks, people. What is left empty is listed
+   in the report as open, and can be filled after the run: `evalsuite report run-1 --study study.yaml`.
 2. Fill `cases.csv`: one row per case, image paths relative to it. The two rows in it are examples.
 3. Seal the test set: `evalsuite lock cases.csv --protocol protocol.yaml --out testset`
 4. Freeze, before anyone sees a result:
@@ -38,7 +41,7 @@ _NEXT_STEPS = """# {title}
 
 
 def scaffold(directory: Path, source: str) -> list[Path]:
-    """Write protocol.yaml, cases.csv and README.md into a new or empty folder; returns their paths.
+    """Write protocol.yaml, study.yaml, cases.csv and README.md into a new or empty folder; returns their paths.
 
     Raises InputError for a name that is not shipped, OutputError where the folder is taken or cannot be written.
     """
@@ -56,6 +59,7 @@ def scaffold(directory: Path, source: str) -> list[Path]:
         raise OutputError(f"Cannot make {directory}: {error.strerror}.") from error
     files = {
         "protocol.yaml": text,
+        STUDY_FILE: study_template(protocol.id).encode(),
         "cases.csv": case_table_template(protocol).encode(),
         "README.md": _NEXT_STEPS.format(title=protocol.title).encode(),
     }

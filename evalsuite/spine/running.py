@@ -25,6 +25,7 @@ from evalsuite.spine.running_context import (
 )
 from evalsuite.spine.running_predict import finished_run, predict_and_seal
 from evalsuite.spine.running_score import evaluate_and_judge, remembered_set
+from evalsuite.spine.study import complete_study
 from evalsuite.spine.undo import keep_aside, take_back
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run(
     waiver: Path | None = None,
     runner: Runner | None = None,
     sandbox: Sandbox = SANDBOXED,
+    study: Path | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
@@ -59,7 +61,8 @@ def run(
     `waiver` is the custodian's signed permission to use cases beyond the policy's limit. `runner` computes the shards
     elsewhere than in this process; it is no part of what the run is, so that another one may go on with it. Packages
     that can execute code run in a sandbox; `sandbox` says with which limits, or (`UNSANDBOXED`) that they run in this
-    process, which the report then says on its first page.
+    process, which the report then says on its first page. `study` is the study description; by default study.yaml
+    beside the protocol, where there is one.
 
     Raises
     ------
@@ -86,6 +89,7 @@ def run(
         waiver=waiver,
         runner=runner,
         sandbox=sandbox,
+        study=study,
         then_score=True,
     )
     folder = this.folder
@@ -116,6 +120,7 @@ def predict_stage(
     waiver: Path | None = None,
     runner: Runner | None = None,
     sandbox: Sandbox = SANDBOXED,
+    study: Path | None = None,
 ) -> RunFolder:
     """The first stage alone: predictions made and sealed, the reference standard still closed."""
     this = RunContext(
@@ -136,6 +141,7 @@ def predict_stage(
         waiver=waiver,
         runner=runner,
         sandbox=sandbox,
+        study=study,
     )
     with claimed(this.folder):
         take_back(this.folder)
@@ -184,8 +190,20 @@ def score_stage(
     return finished(folder, verdict)
 
 
-def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches) -> RunResult:
-    """PDF and HTML again from what is sealed; nothing is recomputed and the bytes come out the same."""
+def report_stage(
+    run_path: Path,
+    *,
+    who: Who,
+    on_stage: OnStage = nobody_watches,
+    study: Path | None = None,
+    testset_path: Path | None = None,
+    store: str | None = None,
+) -> RunResult:
+    """PDF and HTML again from what is sealed; nothing is recomputed and the bytes come out the same.
+
+    With `study`, a study description, the report is that of the completed description, and the ledger of the test set
+    says so; `testset_path` and `store` say where that is.
+    """
     folder = RunFolder(Path(run_path))
     with claimed(folder):
         take_back(folder)
@@ -194,5 +212,10 @@ def report_stage(run_path: Path, *, who: Who, on_stage: OnStage = nobody_watches
             raise InputError(
                 f"{folder.path} has predictions but no verdict yet.", hint=f"First: evalsuite score {folder.path}"
             )
-        verdict = render_again(folder, who, on_stage)
+        if study is None:
+            verdict = render_again(folder, who, on_stage)
+        else:
+            verdict = complete_study(
+                folder.path, study, who=who, testset_path=testset_path, store=store, on_stage=on_stage
+            )
     return finished(folder, verdict)

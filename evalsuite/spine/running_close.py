@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from evalsuite.errors import InputError
@@ -49,8 +50,11 @@ def seal_predictions(run: RunContext) -> None:
     clear_work(run.folder)  # last: until the seal is there, the plan says how to go on
 
 
-def seal_report(run: RunContext) -> None:
-    """Close a finished run: the report's line in the ledger, the ledger as it stands, the digest of every file."""
+def seal_report(run: RunContext, *, more: Mapping[str, str] | None = None, reason: str = "report written") -> None:
+    """Close a finished run: the report's line in the ledger, the ledger as it stands, the digest of every file.
+
+    `more` are further digests for that line.
+    """
     folder = run.folder
     record = read_json(folder.record)
     history.step(
@@ -58,8 +62,8 @@ def seal_report(run: RunContext) -> None:
         "reported",
         run.who,
         record["run"]["id"],
-        {"report": sha256_file(folder.pdf) if folder.pdf.exists() else ""},
-        reason="report written",
+        {"report": sha256_file(folder.pdf) if folder.pdf.exists() else "", **(more or {})},
+        reason=reason,
     )
     export(run.ledger, folder.ledger)
     write_seal(folder.path, signer=run.who.signer, utc=run.who.now())

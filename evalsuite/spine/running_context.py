@@ -92,8 +92,8 @@ class RunContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
-    open the reference standard, a waiver of the reuse limit, who computes (no part of what the run is), and how
-    packages that can execute code are run.
+    open the reference standard, a waiver of the reuse limit, who computes (no part of what the run is), how packages
+    that can execute code are run, and the study description where it is not beside the protocol.
     """
 
     protocol_path: Path | str
@@ -106,6 +106,7 @@ class Request:
     waiver: Path | None = None
     runner: Runner | None = None
     sandbox: Sandbox = SANDBOXED
+    study: Path | None = None
 
 
 def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnStage:

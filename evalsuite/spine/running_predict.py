@@ -25,6 +25,7 @@ from evalsuite.spine.running_close import keep_proofs
 from evalsuite.spine.running_context import Request, RunContext, RunResult, finished, other_run
 from evalsuite.spine.running_models import model_at_work, opened_models, require_sandboxes
 from evalsuite.spine.scoring import require_baseline, require_supported
+from evalsuite.spine.study import describe
 from evalsuite.types import Verdict
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
         run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total), store=run.store
     )
     require_columns(protocol, testset)
+    study = describe(ask.study, ask.protocol_path, protocol)
     if ask.then_score:
         require_reference_key(testset, run.reference_key)
     with opened_models(run, _with_compiler(ask, protocol), testset) as (model, other):
         if frozen is not None:
             _match_freeze(frozen, testset, model.digest, other)
-        return _predict_and_seal(run, ask, protocol, testset, model, other)
+        return _predict_and_seal(run, ask, protocol, testset, model, other, study)
 
 
 def _with_compiler(ask: Request, protocol: StudyProtocol) -> Request:
@@ -122,6 +124,7 @@ def _predict_and_seal(
     testset: LockedTestSet,
     model: AnyModel,
     other: Baseline | None,
+    study: Mapping[str, Any] | None,
 ) -> Predictions:
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.mask_store import copy_masks
@@ -152,7 +155,8 @@ def _predict_and_seal(
     write_predictions(predictions, folder.predictions)
     copy_masks(predictions.mask_files, folder.arrays)
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {} if study is None else {"study": study}
+    sealed |= {} if study is None else {"study": study["sha256"]}
     if other is not None:
         with model_at_work(run, other.digest):
             compared = baseline_predictions(
@@ -167,7 +171,7 @@ def _predict_and_seal(
             )
         write_predictions(compared, folder.baseline)
         copy_masks(compared.mask_files, folder.arrays / "baseline")
-        facts = {"baseline": {**other.facts, "predictions": compared.digest}}
+        facts["baseline"] = {**other.facts, "predictions": compared.digest}
         sealed |= {"baseline": other.digest, "baseline_predictions": compared.digest}
     record = {
         **facts,

@@ -144,7 +144,7 @@ def _bare(criterion: CriterionResult) -> CriterionResult:
 
 def summary_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record without places, command and ledger: who ran what where is not the developers' to know."""
-    kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles")}
+    kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles", "study")}
     kept["view"] = "developers' view: a summary; figures of groups, curves and cases are withheld"
     kept["run"] = {**record["run"], "command": "withheld in the developers' view"}
     kept["testset"] = {k: v for k, v in record["testset"].items() if k != "attributes"}

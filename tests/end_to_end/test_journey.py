@@ -173,7 +173,7 @@ def test_a_ledger_rolled_back_behind_a_run_is_noticed(locked, cli):
 def test_init_scaffolds_a_study_whose_protocol_loads(tmp_path, cli):
     out = tmp_path / "new"
     assert cli("init", out).code == 0
-    assert {p.name for p in out.iterdir()} == {"protocol.yaml", "cases.csv", "README.md"}
+    assert {p.name for p in out.iterdir()} == {"protocol.yaml", "study.yaml", "cases.csv", "README.md"}
     assert cli("inspect", out / "protocol.yaml", "--json").json()["kind"] == "protocol"
     assert cli("init", out).code == 2
 

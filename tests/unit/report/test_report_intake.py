@@ -7,7 +7,7 @@ from typing import Any
 
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report.material import Material
-from evalsuite.report.sections_intake import intake_blocks
+from evalsuite.report.sections_intake import completeness, intake_blocks
 from evalsuite.types import Evidence, Verdict
 
 
@@ -51,8 +51,7 @@ def test_every_check_is_a_row_and_findings_name_few_cases():
 
 
 def test_versions_draws_and_completeness():
-    blocks = intake_blocks(
-        material(
+    made = material(
             lineage={
                 "supersedes": {"version": "1", "root": "b" * 64},
                 "counts": {"kept": 8, "added": 2, "relabelled": None},
@@ -63,10 +62,10 @@ def test_versions_draws_and_completeness():
             },
             retired=3,
             attributes={"n_dicom": 10, "present": {"dicom:Manufacturer": 9, "dicom:KVP": 4}},
-        )
     )  # fmt: skip
+    blocks = intake_blocks(made)
     values = {i.name: i.value for i in blocks[1].items}
     assert "8 kept, 2 added, relabelled not verifiable" in values["Supersedes"]
     assert values["Random draw"] == "10 of 40 cases, 9 of 30 patients by site; seed 7, sha256-rank/1"
     assert values["Retired"].startswith("3 cases")
-    assert [tuple(c.text for c in r.cells) for r in blocks[2].rows] == [("Manufacturer", "9 of 10", "90 %")]
+    assert [tuple(c.text for c in r.cells) for r in completeness(made).rows] == [("Manufacturer", "9 of 10", "90 %")]
