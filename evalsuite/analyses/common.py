@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
+from evalsuite.protocol.checks import SEQUENCE
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats.proportions import exact_binomial_test
 from evalsuite.testset.strata import StratumLabels
@@ -103,6 +104,8 @@ def exact_tests(protocol: StudyProtocol, findings: Sequence[Finding]) -> Iterato
     """One-sided exact binomial tests of criteria on proportions of independent cases; the interval is what decides."""
     for endpoint in protocol.endpoints:
         criterion = endpoint.criterion
+        if endpoint.interval == SEQUENCE:
+            continue  # a p-value of one look beside limits for every look would contradict them
         if criterion is None or criterion.bound == "point" or not 0.0 < criterion.value < 1.0:
             continue
         for f in findings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from evalsuite.analyses.cuts import Cut, cut, stratifiable, two_sided_level
 from evalsuite.analyses.population import Bools, Ints, Looks
 from evalsuite.analyses.probability_metrics import OF_PROBABILITIES, ONE_CLASS_WILL_DO, UTILITY
+from evalsuite.protocol.checks import SEQUENCE
 from evalsuite.protocol.schema import AurocInterval, Endpoint
 from evalsuite.stats import contingency, predictive, roc, roc_operating
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.proportions import ProportionMethod
+from evalsuite.stats.sequential import confidence_sequence
 from evalsuite.types import Estimate
 
 Needs = Literal["positives", "negatives", "both", "any"]
@@ -23,6 +25,8 @@ Needs = Literal["positives", "negatives", "both", "any"]
 def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty: str) -> Estimate:
     if not among.any():
         return Estimate.not_estimable(empty, n=0, level=c.level, n_patients=0)
+    if endpoint.interval == SEQUENCE:
+        return _share_at_every_look(success[among], c, among)
     return clustered_proportion(
         success[among],
         c.patient_index[among],
@@ -31,6 +35,17 @@ def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty:
         n_positive=int(c.reference[among].sum()),
         n_negative=int((~c.reference[among]).sum()),
     )
+
+
+def _share_at_every_look(success: Bools, c: Cut, among: Bools) -> Estimate:
+    """Limits that hold however often one looks. Cases are in the order in which their labels arrived; a patient, who
+    counts once with their share of correct calls, is complete with their last case."""
+    patient = c.patient_index[among]
+    last = {int(p): i for i, p in enumerate(patient)}
+    order = np.array(sorted(last, key=lambda p: last[p]), dtype=np.intp)
+    good = np.bincount(patient, weights=success)[order]
+    found = confidence_sequence(good, np.bincount(patient)[order], level=c.level)
+    return replace(found, n_positive=int(c.reference[among].sum()), n_negative=int((~c.reference[among]).sum()))
 
 
 def _called(c: Cut) -> Bools:

@@ -32,6 +32,9 @@ UNREADABLE = "\ufffd"
 _PROPORTION_INTERVALS: tuple[str, ...] = get_args(ProportionInterval)
 _AUROC_INTERVALS: tuple[str, ...] = get_args(AurocInterval)
 _OF_TWO_CLASSES = ("fisher-z", "fleiss")
+#: Limits that hold at every look while labels arrive, and the shares of cases they are made of.
+SEQUENCE = "sequence"
+OF_SEQUENCE = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 _BOOTSTRAP_INTERVALS: tuple[str, ...] = get_args(BootstrapInterval)
 SETTINGS = (
     *("prevalence", "sensitivity", "specificity", "range", "over", "bins", "binning", "smoother", "top", "maximum"),
@@ -58,6 +61,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.analysis_checks import analysis_problems
     from evalsuite.protocol.bias_checks import bias_problems
     from evalsuite.protocol.comparison_checks import comparison_problems
+    from evalsuite.protocol.drift import drift_problems
     from evalsuite.protocol.failures import failure_problems, slice_problems, what_if_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
@@ -81,6 +85,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *bias_problems(protocol, UNREADABLE),
         *source_problems(protocol, UNREADABLE),
         *failure_problems(protocol, UNREADABLE),
+        *drift_problems(protocol, UNREADABLE),
         *slice_problems(protocol, UNREADABLE),
         *what_if_problems(protocol, UNREADABLE),
         *triage_problems(
@@ -281,6 +286,8 @@ def _settings(protocol: StudyProtocol, endpoint: Endpoint, info: MetricInfo, pat
     if info.needs_call and protocol.task.kind == "multiclass" and endpoint.target is None:
         # The closed forms of kappa and MCC are those of two classes.
         fitting = tuple(name for name in fitting if name not in _OF_TWO_CLASSES)
+    if protocol.task.kind != "binary":
+        fitting = tuple(name for name in fitting if name != SEQUENCE)
     if endpoint.interval is not None and endpoint.interval not in fitting:
         allowed = ", ".join(fitting)
         hint = f"one of: {allowed}; or leave it out for the default" if allowed else "it has one only; leave it out"
@@ -295,7 +302,8 @@ def intervals_for(endpoint: Endpoint, info: MetricInfo) -> tuple[str, ...]:
         return (*_AUROC_INTERVALS, *_BOOTSTRAP_INTERVALS)
     # A predictive value at a declared prevalence is no proportion of cases.
     if info.family == "proportion" and endpoint.prevalence is None:
-        return (*_PROPORTION_INTERVALS, *_BOOTSTRAP_INTERVALS)
+        at_every_look = (SEQUENCE,) if info.name in OF_SEQUENCE else ()
+        return (*_PROPORTION_INTERVALS, *_BOOTSTRAP_INTERVALS, *at_every_look)
     return _BOOTSTRAP_INTERVALS
 
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from evalsuite.protocol.bias_block import Bias
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
+from evalsuite.protocol.drift import Drift
 from evalsuite.protocol.failures import Failures, Slices, ThresholdWhatIf
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
@@ -420,7 +421,7 @@ class Analyses(Block):
     change: Change | None = Field(default=None, description="agreement of change between two visits")
     linearity: LinearityStudy | None = Field(default=None, description="linearity and limit of quantitation")
     triage: Triage | None = Field(default=None, description="waiting time a triage device saves")
-    drift: dict[str, Any] | None = Field(default=None, description="change since a baseline")
+    drift: Drift | None = Field(default=None, description="change since a baseline; for a drift audit")
     failures: Failures | None = Field(default=None, description="wrong cases, and what they have in common")
     slices: Slices | None = Field(default=None, description="search for groups with more wrong cases")
     threshold_what_if: ThresholdWhatIf | None = Field(

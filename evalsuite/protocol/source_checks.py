@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from evalsuite.errors import Problem
+from evalsuite.protocol.drift import drift_columns
 from evalsuite.protocol.schema import StudyProtocol
 
 #: Metrics that can be estimated anew against another reference panel, by kind of task.
@@ -45,6 +46,8 @@ def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
             named.append((a.change.pair, "analyses.change.pair"))
     if a.failures is not None and a.failures.outline is not None:
         named.append((a.failures.outline, "analyses.failures.outline"))
+    if a.drift is not None:
+        named += drift_columns(a.drift)
     columns: dict[str, str] = {}
     for column, where in named:
         columns.setdefault(column, where)

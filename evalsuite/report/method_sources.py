@@ -75,6 +75,7 @@ _SOURCES: tuple[tuple[str, str, str], ...] = (
     (r"Begg", "Partial verification", "Begg & Greenes, Biometrics 39:207 (1983)"),
     (r"linearised", "Sampling weights", "Binder, Int Stat Rev 51:279 (1983); Yao, Li & Graubard, Stat Med 34:1437 "
      "(2015)"),
+    (r"betting confidence sequence", "Confidence sequence", "Waudby-Smith & Ramdas, J R Stat Soc B 86:1 (2024)"),
     (r"Holm", "Holm", "Holm, Scand J Stat 6:65 (1979)"),
     (r"Hochberg(?<!Benjamini-Hochberg)", "Hochberg", "Hochberg, Biometrika 75:800 (1988)"),
     (r"Hommel", "Hommel", "Hommel, Biometrika 75:383 (1988)"),

@@ -166,6 +166,7 @@ def evaluate_cases(
     import scipy
 
     import evalsuite
+    from evalsuite.analyses.arrival import arrival_order
     from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
@@ -188,6 +189,12 @@ def evaluate_cases(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = frame.iloc[rows].reset_index(drop=True)
     patient_id = _clusters(protocol, testset, frame, rows)
+    arrived = arrival_order(protocol, frame, case_id)
+    if arrived is not None:
+        frame, device = frame.iloc[arrived].reset_index(drop=True), device.iloc[arrived].reset_index(drop=True)
+        case_id, patient_id = (tuple(x[i] for i in arrived) for x in (case_id, patient_id))
+        if compared is not None:
+            compared = compared.iloc[arrived].reset_index(drop=True)
     cells = _cells(case_id, frame, protocol.task.reference)
     outlines = _cells(case_id, frame, protocol.analyses.failures.outline if protocol.analyses.failures else None)
     if protocol.task.reference_file is not None:

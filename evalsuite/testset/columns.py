@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Problem
+from evalsuite.protocol.drift import drift_attributes
 from evalsuite.protocol.source_checks import analysis_columns
 from evalsuite.testset.table import row_list, suggest
 
@@ -97,6 +98,7 @@ def what_is_wanted(
                 attributes.append(column.removeprefix(DICOM_PREFIX))
             else:
                 named.setdefault(column, f"stratum {spec.name!r}")
+        attributes += drift_attributes(protocol.analyses.drift)
         for column in protocol.disclose:
             if column.startswith(DICOM_PREFIX):
                 attributes.append(column.removeprefix(DICOM_PREFIX))
@@ -136,8 +138,8 @@ def assign_roles(columns: Sequence[str], path_columns: Iterable[str], wanted: Wa
     """Decide what every column is for.
 
     Open are the case, patient and image columns, study_id, site, acquired_at and sample_weight. Of the others, all are
-    sealed, or, where `--reference` or a protocol names the sealed ones, those and reference_status. Image columns are
-    `image` and the columns of file names that are neither sealed by name nor masks.
+    sealed, or, where `--reference` or a protocol names the sealed ones, those, reference_status and labelled_at. Image
+    columns are `image` and the columns of file names that are neither sealed by name nor masks.
     """
     named = wanted.reference
     by_caller = {n for n, who in (named or {}).items() if who in ("--reference", "task.reference")}
@@ -149,7 +151,7 @@ def assign_roles(columns: Sequence[str], path_columns: Iterable[str], wanted: Wa
     def is_sealed(column: str) -> bool:
         if column in always_open:
             return False
-        return named is None or column in named or column == "reference_status"
+        return named is None or column in named or column in ("reference_status", "labelled_at")
 
     sealed = tuple(c for c in columns if is_sealed(c))
     return Roles(

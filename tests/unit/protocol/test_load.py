@@ -401,7 +401,6 @@ def test_a_dump_loads_to_an_equal_protocol() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "where"),
     [
-        ("kind", "drift_audit", "kind"),
         ("analyses", {"interpretability": {}}, "analyses.interpretability"),
         ("analyses", {"calibration": {"bins": 5}}, "analyses.calibration.bins"),
     ],

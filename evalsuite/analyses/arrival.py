@@ -1,0 +1,50 @@
+"""The order in which the labels of a set arrived: what is looked at again and again is looked at in this order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evalsuite.errors import InputError, Problem
+from evalsuite.protocol.checks import SEQUENCE
+from evalsuite.protocol.schema import StudyProtocol
+
+#: Column of the case table with the time at which a case's reference standard became known.
+LABELLED_AT = "labelled_at"
+_SHOWN = 20
+
+
+def arrival_order(protocol: StudyProtocol, frame: pd.DataFrame, case_id: tuple[str, ...]) -> NDArray[np.intp] | None:
+    """Positions of the cases in the order of their labels; None where the order of the case table is that order.
+
+    It matters to protocols that ask for limits at every look (`interval: sequence`). The column `labelled_at` has times
+    in ISO 8601, those without a zone being UTC; cases without one come last, equal times keep the table's order.
+
+    Raises
+    ------
+    InputError
+        If a cell is no such time; cases are named, cells are not.
+    """
+    if LABELLED_AT not in frame.columns or all(e.interval != SEQUENCE for e in protocol.endpoints):
+        return None
+    seconds, wrong = np.full(len(frame), np.inf), []
+    for i, cell in enumerate(frame[LABELLED_AT]):
+        text = str(cell).strip()
+        if not text:
+            continue
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            wrong.append(case_id[i])
+            continue
+        seconds[i] = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} cells of '{LABELLED_AT}' are not a time.",
+            problems=[Problem("not a time in ISO 8601", f"case {c}") for c in wrong[:_SHOWN]],
+            hint="For example 2026-03-31 or 2026-03-31T14:05:00+02:00; leave it empty where there is no label.",
+        )
+    return np.argsort(seconds, kind="stable")
