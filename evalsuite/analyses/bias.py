@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evalsuite.analyses.bias_explain import STANDARDISED, CaseMix, case_mix_of, explained, imbalances
 from evalsuite.analyses.bias_figures import NEED_CALL, NEED_PROBABILITY, Figures, Found, complement
 from evalsuite.analyses.bias_ranges import equalised_odds, ranges_and_worst
 from evalsuite.analyses.common import Results
@@ -155,10 +156,11 @@ def gaps_between_groups(
             among_all=population.n_patients if attribute.shared else None,
         )
         names = asked_metrics(protocol, asked, population)
+        mix = case_mix_of(asked.case_mix, labels, attribute_asked.stratum)
         wanted = dict.fromkeys(COMPLEMENT.get(m, m) for m in names)
         both: dict[str, _Study] = {}
         for metric in wanted:
-            study = _Study(protocol, asked, attribute, figures, metric, at, findings)
+            study = _Study(protocol, asked, attribute, figures, metric, at, findings, mix)
             mine = study.findings()
             both[metric] = study
             if metric in names:
@@ -176,11 +178,37 @@ def gaps_between_groups(
                 template=replace(first.template, operating_point=at),
                 seed=first.seed,
             )
+        made += _imbalances(protocol, asked, population, labels, attribute, next(iter(both.values())))
         if attribute.shared:
             notes.append(
                 f"Some patients have cases in several groups of '{attribute_asked.stratum}': gaps allow for it."
             )
     return Results(findings=tuple(made), curves=(), accounting=(), tests=tuple(tests), notes=tuple(notes))
+
+
+def _imbalances(
+    protocol: StudyProtocol,
+    asked: Bias,
+    population: Population,
+    labels: Mapping[str, StratumLabels],
+    attribute: Attribute,
+    study: _Study,
+) -> Iterator[Finding]:
+    """What the sides of the declared gaps differ in: other attributes, case mix, how the reference was made."""
+    simple = [a.stratum for a in asked.attributes if protocol.stratum(a.stratum).cross is None]
+    verification = [] if asked.verification is None else [asked.verification]
+    names = list(dict.fromkeys([*asked.case_mix, *verification, *simple]))
+    pairs = [
+        (
+            p.group.mask,
+            p.other.mask,
+            replace(study.template, stratum=dict(p.group.stratum), reference_group=p.other.name),
+        )
+        for p in attribute.pairs
+        if p.declared
+    ]
+    spectrum = [*asked.case_mix, *verification]
+    return imbalances(population, labels, names, spectrum, attribute.asked.stratum, pairs)
 
 
 def _mirrored(findings: Sequence[Finding], metric: str, name: str) -> Iterator[Finding]:
@@ -204,11 +232,12 @@ class _Study:
         metric: str,
         at: str | None,
         findings: Sequence[Finding],
+        mix: CaseMix | None = None,
     ) -> None:
         self.protocol, self.asked, self.attribute = protocol, asked, attribute
         self.figures, self.metric = figures, metric
         self.at = at if metric in NEED_CALL else None
-        self.primary = findings
+        self.primary, self.mix = findings, mix
         self.level = asked.level or two_sided_level(protocol.confidence)
         self.margin = asked.margin(metric)
         criteria = any(
@@ -249,9 +278,9 @@ class _Study:
         )
         self.tests.append(overall)
         declared = [p for p in self.attribute.pairs if p.declared]
-        made += self._family(declared, overall, prespecified=self.asked.adjustment == "holm")
+        made += self._family(declared, overall, declared=True)
         beside = [p for p in self.attribute.pairs if not p.declared]
-        made += self._family(beside, overall, prespecified=False)
+        made += self._family(beside, overall, declared=False)
         made += ranges_and_worst(
             self.metric,
             self.attribute.asked.stratum,
@@ -289,8 +318,8 @@ class _Study:
 
     # --- gaps ---------------------------------------------------------------------------------------------------------
 
-    def _family(self, pairs: Sequence[Pair], overall: TestOutcome, *, prespecified: bool) -> Iterator[Finding]:
-        holm = prespecified
+    def _family(self, pairs: Sequence[Pair], overall: TestOutcome, *, declared: bool) -> Iterator[Finding]:
+        holm = declared and self.asked.adjustment == "holm"
         alpha = 1.0 - self.level
         told = [self._gap(p, self.level) for p in pairs]
         p_values = [self._p(p) for p in pairs]
@@ -312,10 +341,10 @@ class _Study:
                     undefined=None if p is not None else estimate.undefined or estimate.interval_undefined,
                 )
             )
-            yield from self._about(pair, estimate, each if holm else None, p_adjusted <= alpha and gate, prespecified)
+            yield from self._about(pair, estimate, each if holm else None, p_adjusted <= alpha and gate, declared)
 
     def _about(
-        self, pair: Pair, estimate: Estimate, alpha: float | None, apart: bool, prespecified: bool
+        self, pair: Pair, estimate: Estimate, alpha: float | None, apart: bool, declared: bool
     ) -> Iterator[Finding]:
         narrow = self._gap(pair, 2.0 * self.level - 1.0) if self.equivalence else None
         extremes = self._extremes(pair)
@@ -328,9 +357,10 @@ class _Study:
             margin=self.margin,
         )
         difference = f"{self.metric}_difference"
+        role = "exploratory" if alpha is None else "secondary"
 
         def finding(e: Estimate, condition: str | None, word: GapOutcome | None = None) -> Finding:
-            made = self._finding(pair.group, difference, e, role="secondary", prespecified=prespecified)
+            made = self._finding(pair.group, difference, e, role=role, prespecified=declared)
             return replace(made, reference_group=pair.other.name, condition=condition, outcome=word)
 
         yield finding(estimate, None, outcome)
@@ -343,9 +373,19 @@ class _Study:
             if narrow_e is not None:
                 yield finding(narrow_e, f"{EQUIVALENCE}; {condition}")
         least = self._finding(
-            pair.group, f"{self.metric}_detectable_gap", self._detectable(pair), prespecified=prespecified
+            pair.group, f"{self.metric}_detectable_gap", self._detectable(pair), prespecified=declared
         )
         yield replace(least, reference_group=pair.other.name)
+        if self.mix is not None and self.metric in STANDARDISED and declared and estimate.value is not None:
+            yield from explained(
+                self.figures,
+                self.metric,
+                pair.group.mask,
+                pair.other.mask,
+                self.mix,
+                level=self.level,
+                template=finding(estimate, None),
+            )
 
     def _gap(
         self,
