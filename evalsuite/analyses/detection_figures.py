@@ -14,7 +14,7 @@ from evalsuite.analyses.population import Bools, Floats
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats import detection
-from evalsuite.stats._resampled import read, replicated
+from evalsuite.stats._resampled import Material, Ranked, Statistic, read, replicated
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.stats.detection import DetectionFigures, Detections
 from evalsuite.stats.draw import PatientDraw
@@ -87,7 +87,7 @@ def estimate(
         score, ranked = seen.highest()[mask], cast(AurocMethod, endpoint.interval or protocol.confidence.auroc)
         return auroc(seen.abnormal[mask], score, level=level, method=ranked, cluster=population.patient_index[mask])
     method = chosen_interval(protocol, endpoint)
-    figures = _figures(protocol, endpoint, population, seen.of_lesions(lesions), lesions, resampling.draw)
+    figures = figures_of(protocol, endpoint, population, seen.of_lesions(lesions), lesions, resampling.draw)
     table = replicated(
         resampling.draw, figures.material, figures.statistics, masks=mask[None], with_jackknife=method == "bca"
     )
@@ -143,7 +143,7 @@ def _proportion(protocol: StudyProtocol, endpoint: Endpoint) -> ProportionMethod
     return cast(ProportionMethod, endpoint.interval or protocol.confidence.proportion)
 
 
-def _figures(
+def figures_of(
     protocol: StudyProtocol,
     endpoint: Endpoint,
     population: LesionPopulation,
@@ -151,7 +151,19 @@ def _figures(
     lesions: Bools,
     draw: PatientDraw,
 ) -> DetectionFigures:
+    """What the resampling engine needs for one figure of the lesions of `lesions` (l,)."""
     metric = endpoint.metric
+    if metric == "case_auroc":
+        item = Ranked(reference=seen.abnormal, score=seen.highest(), case=np.arange(seen.n))
+        return DetectionFigures(
+            material=Material(ranked={"case": [item]}, ranks=("auroc",)),
+            statistics=(
+                Statistic(
+                    value=lambda parts: parts.auroc["case"][:, 0],
+                    reason=lambda parts: "no cases with a lesion, or none without",
+                ),
+            ),
+        )
     if metric in _RATES:
         return detection.marks_per_case(seen, called(protocol, endpoint, seen.false_score), cases=_RATES[metric])
     if metric in _QUALITY:

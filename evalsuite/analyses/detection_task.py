@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from evalsuite.analyses.detection_curves import froc_curves
 from evalsuite.analyses.detection_figures import COMPUTED, COUNTING, NEEDS, OF_LESIONS, estimate
 from evalsuite.analyses.lesion_listing import lesion_listings
 from evalsuite.analyses.lesion_population import LesionPopulation, build_lesion_population, matching_rule
+from evalsuite.analyses.mark_overlap import mark_overlap
+from evalsuite.analyses.mark_pairs import both_mark
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
@@ -47,6 +50,7 @@ def evaluate_detection(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve and count of a detection protocol; arguments as for a binary one. The reference column of
@@ -54,9 +58,9 @@ def evaluate_detection(
 
     Raises InputError where the model gives no marks, or marks and lesions cannot be compared.
     """
-    population = build_lesion_population(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
-    )
+    cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
+    population = build_lesion_population(protocol, **cases, predictions=predictions)
+    other = None if baseline is None else build_lesion_population(protocol, **cases, predictions=baseline)
     study = _Study(protocol, population)
     asked = _with_maximum(protocol, with_standard_table(protocol, _standard(protocol)))
     results = evaluate_several(
@@ -69,7 +73,8 @@ def evaluate_detection(
         missing_outputs=not population.has_output.all(),
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
-        extra=lambda cells: _of_groups(asked, study, cells[0]),
+        extra=lambda cells: _beside(asked, study, cells[0], other),
+        both=None if other is None else lambda _: both_mark(protocol, population, other, study.resampling, _POLICIES),
         notes=tuple(_notes(protocol, population)),
         on_step=on_step,
     )
@@ -113,6 +118,13 @@ def _notes(protocol: StudyProtocol, p: LesionPopulation) -> Iterator[str]:
     if twice:
         marks = "1 mark repeats" if twice == 1 else f"{twice} marks repeat"
         yield f"{marks} another one of their case exactly (score and place); each counts as a mark."
+
+
+def _beside(asked: Sequence[Question], study: _Study, whole: Cell, other: LesionPopulation | None) -> Iterator[Finding]:
+    """Figures of groups of lesions, and what two devices mark alike."""
+    yield from _of_groups(asked, study, whole)
+    if other is not None:
+        yield from mark_overlap(study.protocol, study.population, other)
 
 
 def _of_groups(asked: Sequence[Question], study: _Study, whole: Cell) -> Iterator[Finding]:

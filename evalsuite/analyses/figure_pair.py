@@ -11,13 +11,14 @@ import numpy as np
 from evalsuite.analyses.common import Cell, policies
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.paired_shares import chosen_method, mcnemar_tests, share_difference, share_ratio
-from evalsuite.analyses.population import Bools, Ints, OutputPolicy, ReferencePolicy
+from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.analyses.several import share
 from evalsuite.protocol.comparisons import BOOTSTRAPPED, as_endpoint
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats.bootstrap import Replicated, difference_estimate, read
-from evalsuite.types import Estimate, TestOutcome
+from evalsuite.stats.signed_rank import signed_ranks
+from evalsuite.types import Estimate, TestOutcome, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class FigurePair:
     """One comparison of a figure of the whole task.
 
     Shares of cases have a score interval as in a task of one question; every other difference is of two columns of one
-    resampling of patients. `resampling` keeps its replicates, which are read at any level.
+    resampling of patients. `resampling` keeps its replicates, which are read at any level. `unit` is what counts, where
+    that is not a case; `values` are both devices' figures of every case, where cases have their own.
     """
 
     protocol: StudyProtocol
@@ -63,6 +65,8 @@ class FigurePair:
     pair_up: PairUp
     patient_index: Ints
     resampling: Resampling
+    unit: Unit = "case"
+    values: Callable[[Sides], tuple[Floats, Floats]] | None = None
     sides: dict[tuple[str | None, int], Sides] = field(default_factory=dict)
 
     @property
@@ -71,6 +75,9 @@ class FigurePair:
 
     def difference(self, cell: Cell, condition: str | None, level: float) -> Estimate:
         """Candidate minus baseline at a two-sided level, or why there is none."""
+        return replace(self._difference(cell, condition, level), unit=self.unit)
+
+    def _difference(self, cell: Cell, condition: str | None, level: float) -> Estimate:
         sides = self._sides(cell, condition)
         absent = self._absent(sides, cell, level)
         if absent is not None:
@@ -104,11 +111,15 @@ class FigurePair:
         right = self._right(sides)
         assert right is not None, "the protocol's loader requires a share of cases"
         people = len(np.unique(self.patient_index[sides.include]))
-        return share_ratio(right, sides.include, self.patient_index, level=level, n_patients=people)
+        found = share_ratio(right, sides.include, self.patient_index, level=level, n_patients=people)
+        return replace(found, unit=self.unit)
 
     def own(self, cell: Cell, which: int) -> Estimate:
         """One device's own estimate (0 the candidate's, 1 the baseline's) on the cases and under the assumptions of the
         difference."""
+        return replace(self._own(cell, which), unit=self.unit)
+
+    def _own(self, cell: Cell, which: int) -> Estimate:
         sides = self._sides(cell, None)
         level = two_sided_level(self.protocol.confidence)
         absent = self._absent(sides, cell, level)
@@ -124,12 +135,18 @@ class FigurePair:
         return read(table, method=self.protocol.confidence.bootstrap.interval, level=level)[0][0]
 
     def no_difference(self, cell: Cell) -> Iterator[TestOutcome]:
-        """McNemar's tests of shares of cases, where every case is a patient."""
+        """McNemar's tests of shares of cases, signed ranks of cases' own figures; where every case is a patient."""
         sides = self._sides(cell, None)
         level = two_sided_level(self.protocol.confidence)
         right = self._right(sides)
-        if right is not None and not self._clustered and self._absent(sides, cell, level) is None:
+        if self._clustered or self._absent(sides, cell, level) is not None:
+            return
+        if right is not None:
             yield from mcnemar_tests(self.comparison, right, sides.include)
+        elif self.values is not None:
+            first, second = (v[sides.include] for v in self.values(sides))
+            name = f"{self.comparison.name}: no difference"
+            yield signed_ranks(first, second, name=name, endpoint=self.comparison.name)
 
     @property
     def _clustered(self) -> bool:

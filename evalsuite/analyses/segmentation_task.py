@@ -11,13 +11,16 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import Both
 from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, OF_LABELS, SECOND, Asked, asked_of
 from evalsuite.analyses.mask_listing import mask_listing
+from evalsuite.analyses.mask_pairs import Outlined, both_outline
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
 from evalsuite.errors import InputError
+from evalsuite.protocol.comparisons import as_endpoint
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.protocol.segmentation import structure_of, structures
@@ -74,7 +77,21 @@ def questions(protocol: StudyProtocol) -> tuple[Question, ...]:
 def figures_wanted(protocol: StudyProtocol) -> tuple[Asked, ...]:
     """Every figure of single cases that the questions rest on."""
     every = [asked_of(q.endpoint, structure_of(protocol, q.endpoint)) for q in questions(protocol)]
-    return tuple(dict.fromkeys(every))
+    return tuple(dict.fromkeys((*every, *figures_compared(protocol))))
+
+
+def figures_compared(protocol: StudyProtocol) -> tuple[Asked, ...]:
+    """The figures of single cases that the comparisons rest on."""
+    endpoints = [as_endpoint(c) for c in protocol.comparisons]
+    return tuple(dict.fromkeys(asked_of(e, structure_of(protocol, e)) for e in endpoints))
+
+
+def _both(study: _Study, other: _Study) -> Both:
+    one, two = (
+        Outlined(values=s.paired, has_output=s.population.has_output, has_reference=s.population.has_reference)
+        for s in (study, other)
+    )
+    return both_outline(study.protocol, one, two, study.population.patient_index, study.resampling, _POLICIES)
 
 
 def evaluate_segmentation(
@@ -84,12 +101,14 @@ def evaluate_segmentation(
     patient_id: tuple[str, ...],
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
-    """Every finding, curve and count of a segmentation protocol; arguments as for a binary one. `predictions` have been
-    through `with_mask_figures`."""
+    """Every finding, curve and count of a segmentation protocol; arguments as for a binary one. `predictions` (and the
+    `baseline`'s) have been through `with_mask_figures`."""
     population = _population(protocol, case_id, patient_id, frame, predictions)
     study = _Study(protocol, population)
+    other = None if baseline is None else _Study(protocol, _population(protocol, case_id, patient_id, frame, baseline))
     results = evaluate_several(
         protocol,
         population,
@@ -100,6 +119,7 @@ def evaluate_segmentation(
         missing_outputs=not population.has_output.all(),
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
+        both=None if other is None else lambda _: _both(study, other),
         notes=tuple(_notes(protocol, population, predictions)),
         on_step=on_step,
     )
@@ -279,6 +299,12 @@ class _Study:
                 values[gone] = self._assumed(e, policy == "worst_case", values, counts)
                 counts = counts | gone
         return values, counts
+
+    def paired(
+        self, e: Endpoint, mask: Bools, outputs: OutputPolicy, references: ReferencePolicy
+    ) -> tuple[Floats, Bools, str | None]:
+        """`values`, and why some case of `mask` has no worst case."""
+        return *self.values(e, outputs, references), self._unknown(e, mask, outputs, references)
 
     def _assumed(self, e: Endpoint, worst: bool, values: Floats, counts: Bools) -> float:
         info = METRICS[e.metric]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from evalsuite.errors import InputError, IntegrityError, OutputError
 from evalsuite.imaging.grid import Grid
 from evalsuite.inference.masks import Runs, StoredMask
-from evalsuite.inference.predictions import write_parquet
+from evalsuite.inference.predictions import Predictions, write_parquet
 from evalsuite.record.files import copy_file
 
 MASKS_SCHEMA = "evalsuite/masks/1"
@@ -141,6 +142,18 @@ def read_masks(
                 continue
             for row in file.read_row_group(group).take(wanted).to_pylist():
                 yield _mask(row, path)
+
+
+def with_masks(predictions: Predictions, folder: Path) -> Predictions:
+    """Predictions that were read back, with the files of their masks in `folder`, each compared with its digest.
+
+    Raises IntegrityError where they are not those that were sealed.
+    """
+    if predictions.masks is None:
+        return predictions
+    files = mask_files(folder)
+    verify_masks(files, predictions.masks)
+    return replace(predictions, mask_files=files)
 
 
 def verify_masks(files: Sequence[Path], digest: str) -> int:

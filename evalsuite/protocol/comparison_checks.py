@@ -18,7 +18,10 @@ from evalsuite.protocol.schema import Comparison, StudyProtocol
 from evalsuite.protocol.several import target_problems
 
 _PAIRED = ("tango", "newcombe")
-_SETTINGS = ("prevalence", "top", "maximum", "tolerance", "coverage")
+_SETTINGS = (
+    *("prevalence", "top", "maximum", "tolerance", "coverage"),
+    *("false_positives", "counted_in", "definition", "quantile"),
+)
 
 
 def comparison_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Problem]:

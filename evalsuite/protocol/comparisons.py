@@ -19,6 +19,7 @@ BOOTSTRAPPED: tuple[str, ...] = get_args(BootstrapInterval)
 SHARES = (
     *("sensitivity", "specificity", "accuracy"),
     *("top_k_accuracy", "adjacent_agreement", "subset_accuracy", "coverage_probability"),
+    *("lesion_sensitivity", "patient_detection", "case_sensitivity", "case_specificity"),
 )
 
 #: Metrics of which a paired difference (candidate minus baseline) is estimated. Expected calibration errors are not
@@ -42,12 +43,21 @@ COMPARABLE = (
     *("top_k_accuracy", "hand_till", "multiclass_brier", "subset_accuracy", "hamming_loss"),
     *("adjacent_agreement", "quadratic_kappa", "linear_kappa", "kendall_tau_b", "gwet_ac2", "vus", "rps"),
     *("bias", "mae", "rmse", "ccc", "icc", "tdi", "coverage_probability"),
+    *("dice", "iou", "boundary_iou", "cldice", "hd", "hd95", "assd", "masd", "nsd"),
+    *("volume_error", "relative_volume_error"),
+    *("lesion_sensitivity", "patient_detection", "case_sensitivity", "case_specificity", "case_auroc"),
+    *("false_positives_per_case", "false_positives_per_normal_case", "false_positives_per_abnormal_case"),
+    *("froc_sensitivity", "cpm", "lesion_average_precision", "lroc", "afroc", "wafroc", "mark_ppv", "mark_f1"),
+    *("panoptic_quality", "segmentation_quality"),
     *(
         f"{average}_{metric}"
         for average in ("macro", "weighted", "micro")
         for metric in ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc", "average_precision")
     ),
 )
+
+#: Shares of one device's marks that the other one has too, found beside every comparison of marks.
+OVERLAPS = {"tp_mark_overlap": "Marks on lesions", "fp_mark_overlap": "False marks"}
 
 
 def compared_metric(comparison: Comparison) -> str:
@@ -128,6 +138,10 @@ def as_endpoint(comparison: Comparison) -> Endpoint:
         maximum=comparison.maximum,
         tolerance=comparison.tolerance,
         coverage=comparison.coverage,
+        false_positives=comparison.false_positives,
+        counted_in=comparison.counted_in,
+        definition=comparison.definition,
+        quantile=comparison.quantile,
     )
 
 

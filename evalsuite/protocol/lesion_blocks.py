@@ -26,6 +26,11 @@ class Matching(Block):
         default="by_score",
         description="who chooses first: the highest score, the closest pair, or the best sum of overlaps",
     )
+    same_mark_mm: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None,
+        description="comparisons: largest distance of two devices' marks that lie at one place, for the overlap of "
+        "their false marks; `distance_mm`, or `overlap` of their boxes, if not given",
+    )
     extra: Literal["ignored", "false"] = Field(
         default="ignored", description="what a further mark on a lesion that was found is: ignored or a false positive"
     )

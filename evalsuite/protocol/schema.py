@@ -241,6 +241,18 @@ class Comparison(Block):
     coverage: Probability | None = Field(
         default=None, description="share of cases within the total deviation index; 0.9 unless stated"
     )
+    false_positives: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="false positives per case at which both FROC curves are read"
+    )
+    counted_in: Literal["all", "normal"] | None = Field(
+        default=None, description="cases in which false positives are counted: all, or those without a lesion only"
+    )
+    definition: Literal["voxel", "pooled", "surfel"] | None = Field(
+        default=None, description="what a surface is, for distances: voxel unless stated (docs/statistics/masks.md)"
+    )
+    quantile: Probability | None = Field(
+        default=None, description="compare this quantile of the cases' figures instead of their means, e.g. 0.1"
+    )
     rationale: str = Field(default="", description="why this comparison, and why this margin")
 
 

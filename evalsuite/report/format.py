@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from evalsuite.protocol.comparisons import OVERLAPS
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.text import clean, given
 from evalsuite.types import Estimate, Outcome
 
 #: Metrics that are proportions of counted cases: printed as n/N and per cent.
-PROPORTIONS = frozenset(name for name, info in METRICS.items() if info.family == "proportion")
+PROPORTIONS = frozenset((*(name for name, info in METRICS.items() if info.family == "proportion"), *OVERLAPS))
 _UNITS = {
     "patient": "patients", "study": "studies", "case": "cases", "lesion": "lesions", "eye": "eyes",
     "reader": "readers", "pixel": "pixels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalsuite.protocol.comparisons import RATIO, compared_metric, is_difference
+from evalsuite.protocol.comparisons import OVERLAPS, RATIO, compared_metric, is_difference
 from evalsuite.protocol.schema import Comparison
 from evalsuite.report.format import (
     format_count,
@@ -38,6 +38,9 @@ def comparison(material: Material) -> Section | None:
         "the baseline unless the protocol says otherwise."
     )
     blocks: list[Block] = [Prose(paragraphs=(text,)), _whole(material, found)]
+    overlap = _overlap(material, found)
+    if overlap is not None:
+        blocks.append(overlap)
     ratios = _ratios(material, found)
     if ratios is not None:
         blocks.append(ratios)
@@ -98,6 +101,48 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
         ),
         rows=tuple(rows),
         notes=(material.method_note(f.estimate for f in chosen), material.set_note),
+    )
+
+
+def _overlap(material: Material, found: list[tuple[int, Finding]]) -> Table | None:
+    """How many of each device's marks the other one has too; None without any."""
+    rows: dict[tuple[str, str], dict[str, tuple[int, Finding]]] = {}
+    for index, f in found:
+        if f.metric in OVERLAPS and f.condition is not None:
+            rows.setdefault((f.endpoint, f.metric), {})[f.condition] = index, f
+    if not rows:
+        return None
+
+    def cell(entry: tuple[int, Finding]) -> Cell:
+        e = entry[1].estimate
+        return Cell(text=format_estimate(entry[1].metric, e), kind="number" if e.value is not None else "muted")
+
+    chosen = [f.estimate for by in rows.values() for _, f in by.values()]
+    return Table(
+        label="",
+        caption="Marks that both devices have",
+        columns=(
+            Column(title="Marks", width=30),
+            Column(title="Of the candidate's", align="right", width=30),
+            Column(title="Of the baseline's", align="right", width=30),
+            Column(title="Finding", align="right", width=10),
+        ),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(text=OVERLAPS[metric], sub=clean(name, longest=80)),
+                    cell(by["candidate"]),
+                    cell(by["baseline"]),
+                    Cell(text=anchor(by["candidate"][0]), kind="muted"),
+                )
+            )
+            for (name, metric), by in rows.items()
+        ),
+        notes=(
+            "The share of one device's marks on lesions whose lesion the other one marked too, and of its false marks "
+            "that lie where the other one has one. Cases with an output of both devices.",
+            material.method_note(chosen),
+        ),
     )
 
 

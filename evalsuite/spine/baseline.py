@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ def is_run(path: Path) -> bool:
 
 
 def _of_run(folder: RunFolder, testset: LockedTestSet, limit: int | None) -> Baseline:
+    from evalsuite.inference.mask_store import with_masks
     from evalsuite.inference.predictions import read_predictions
 
     require_intact(folder)
@@ -91,7 +92,8 @@ def _of_run(folder: RunFolder, testset: LockedTestSet, limit: int | None) -> Bas
         "run": record["run"]["id"],
         **{k: model.get(k) for k in ("name", "format", "digest", "contract_digest")},
     }
-    return Baseline(digest=model["digest"], facts=facts, model=None, predictions=read_predictions(folder.predictions))
+    predictions = with_masks(read_predictions(folder.predictions), folder.arrays)
+    return Baseline(digest=model["digest"], facts=facts, model=None, predictions=predictions)
 
 
 def baseline_predictions(
@@ -103,9 +105,14 @@ def baseline_predictions(
     limit: int | None,
     on_case: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
+    required: Sequence[str] | None = None,
+    coordinates: str | None = None,
     cluster: Cluster | None = None,
 ) -> Predictions:
-    """Its outputs on the test set: those of the run, or made now (resumable, in the folder `work`)."""
+    """Its outputs on the test set: those of the run, or made now (resumable, in the folder `work`).
+
+    `required` names the output that marks or masks are recorded in, `coordinates` what the places of marks count from.
+    """
     from evalsuite.inference.engine import predict as engine_predict
 
     if baseline.predictions is not None:
@@ -119,5 +126,7 @@ def baseline_predictions(
         limit=limit,
         on_case=on_case,
         should_stop=should_stop,
+        required=required,
+        coordinates=coordinates,
         cluster=None if baseline.model.format == "recorded" else cluster,
     )

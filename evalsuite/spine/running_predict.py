@@ -167,6 +167,8 @@ def _predict_and_seal(
                 limit=ask.limit,
                 on_case=lambda done, total: run.on_stage("predict", done, total),
                 should_stop=run.should_stop,
+                required=_outputs_needed(protocol) if protocol.task.kind in ("detection", "segmentation") else None,
+                coordinates=protocol.task.coordinates,
                 cluster=None if ask.baseline is None else _cluster(ask, *ask.baseline),
             )
         write_predictions(compared, folder.baseline)

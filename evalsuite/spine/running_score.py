@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     """Open the reference standard, and write evidence, verdict and record; every step is on the ledger."""
-    from evalsuite.inference.mask_store import mask_files, verify_masks
+    from evalsuite.inference.mask_store import with_masks
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.judging import judge
     from evalsuite.testset import open_testset
@@ -44,11 +44,10 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
             hint="Give the set of this run with --testset.",
         )
     protocol = load_protocol(folder.protocol)
-    predictions = read_predictions(folder.predictions)
-    if (digest := predictions.masks) is not None:
-        predictions = replace(predictions, mask_files=mask_files(folder.arrays))
-        verify_masks(predictions.mask_files, digest)
-    baseline = read_predictions(folder.baseline) if folder.baseline.exists() else None
+    predictions = with_masks(read_predictions(folder.predictions), folder.arrays)
+    baseline = None
+    if folder.baseline.exists():
+        baseline = with_masks(read_predictions(folder.baseline), folder.arrays / "baseline")
     name = record["run"]["id"]
     states.require_sealed(run.ledger.entries(), name, predictions.digest)
     opened = history.step(

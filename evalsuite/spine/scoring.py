@@ -209,11 +209,13 @@ def evaluate_cases(
         frame = with_lesions(protocol, frame, case_id, ReferenceFiles.of(testset))
     if protocol.task.kind == "segmentation":
         from evalsuite.analyses.mask_figures import with_mask_figures
-        from evalsuite.analyses.segmentation_task import figures_wanted
+        from evalsuite.analyses.segmentation_task import figures_compared, figures_wanted
         from evalsuite.testset.reference_files import ReferenceFiles
 
-        wanted = figures_wanted(protocol)
-        device = with_mask_figures(protocol, frame, device, predictions, ReferenceFiles.of(testset), wanted)
+        wanted, files = figures_wanted(protocol), ReferenceFiles.of(testset)
+        device = with_mask_figures(protocol, frame, device, predictions, files, wanted)
+        if baseline is not None and compared is not None:
+            compared = with_mask_figures(protocol, frame, compared, baseline, files, figures_compared(protocol))
     cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
     split: tuple[Finding, ...] = ()
     if protocol.kind == "reader_study":
