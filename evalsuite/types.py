@@ -25,6 +25,7 @@ CurveKind = Literal[
     "wait_saved",
     "overlap",
     "reader_roc",
+    "risk_coverage",
 ]
 
 CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)

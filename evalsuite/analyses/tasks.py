@@ -33,6 +33,7 @@ from evalsuite.analyses.threshold_what_if import thresholds_what_if
 from evalsuite.analyses.tipping import tipping_points
 from evalsuite.analyses.tipping_several import tipping_of_shares
 from evalsuite.analyses.triage import triage_figures
+from evalsuite.analyses.uncertainty import uncertainty_figures
 from evalsuite.analyses.verification import corrected_figures
 from evalsuite.analyses.weighting import weighted_figures
 from evalsuite.protocol.readers import READER_METRICS
@@ -111,6 +112,12 @@ def evaluate_task(
             failure_analysis(protocol, answered, frame, predictions),
             slice_search(protocol, answered, frame, predictions),
         )
+    if protocol.analyses.uncertainty is not None:
+        answers = build_population if protocol.task.kind == "binary" else build_class_population
+        stated: Population | ClassPopulation = answers(
+            protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+        )
+        results = _joined(results, uncertainty_figures(protocol, stated, patient_id, frame, predictions))
     if protocol.analyses.group_differences is not None:
         labels = assign_strata(frame, protocol.strata)
         results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))

@@ -67,6 +67,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.source_checks import source_problems
     from evalsuite.protocol.triage import triage_problems
+    from evalsuite.protocol.uncertainty import uncertainty_problems
 
     return [
         *_unique(protocol),
@@ -88,6 +89,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *drift_problems(protocol, UNREADABLE),
         *slice_problems(protocol, UNREADABLE),
         *what_if_problems(protocol, UNREADABLE),
+        *uncertainty_problems(protocol, UNREADABLE),
         *triage_problems(
             protocol.analyses.triage,
             points=[p.name for p in protocol.operating_points],

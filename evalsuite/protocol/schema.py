@@ -14,6 +14,7 @@ from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
 from evalsuite.protocol.triage import Triage
+from evalsuite.protocol.uncertainty import Uncertainty
 
 PROTOCOL_SCHEMA = "evalsuite/protocol/1"
 
@@ -416,7 +417,7 @@ class Analyses(Block):
     bias: Bias | None = Field(default=None, description="gaps between groups of patients, and what explains them")
     interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
     robustness: dict[str, Any] | None = Field(default=None, description="performance on degraded images")
-    uncertainty: dict[str, Any] | None = Field(default=None, description="whether stated uncertainty is right")
+    uncertainty: Uncertainty | None = Field(default=None, description="whether the device knows when it may be wrong")
     utility: Utility | None = Field(
         default=None, description="decision curves of a binary probability; drawn with these defaults if not given"
     )

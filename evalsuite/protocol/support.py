@@ -15,6 +15,7 @@ _ANALYSES = (
     *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
     "bias",
     "threshold_what_if",
+    "uncertainty",
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -58,6 +59,7 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
     yield from _without_a_definition(protocol)
     yield from _of_lesions(protocol)
     yield from _of_wrong_cases(protocol)
+    yield from _of_one_answer(protocol)
     for name in _OF_ONE_NUMBER:
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
@@ -82,6 +84,20 @@ def _of_wrong_cases(protocol: StudyProtocol) -> Iterator[Problem]:
         elif kind not in OF_TASKS:
             what = f"analysis '{name}' in a {kind} task is not carried out by this version"
             yield Problem(what, f"analyses.{name}", "remove the block")
+
+
+def _of_one_answer(protocol: StudyProtocol) -> Iterator[Problem]:
+    """Analyses of one answer per case by the device alone."""
+    for name in ("uncertainty",):
+        if getattr(protocol.analyses, name) is None:
+            continue
+        where = f"analyses.{name}"
+        if protocol.kind == "reader_study":
+            what = f"analysis '{name}' is of a device alone, and a reader study has readers"
+            yield Problem(what, where, "evaluate the device as a standalone study")
+        elif protocol.task.kind not in OF_TASKS:
+            what = f"analysis '{name}' in a {protocol.task.kind} task is not carried out by this version"
+            yield Problem(what, where, f"remove the block; available for: {', '.join(OF_TASKS)}")
 
 
 def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ from evalsuite.report.sections_size import sample_size
 from evalsuite.report.sections_tool import tool
 from evalsuite.report.sections_traceability import traceability
 from evalsuite.report.sections_triage import triage
+from evalsuite.report.sections_uncertainty import uncertainty
 from evalsuite.report.study_items import open_facts, speaks
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
@@ -87,6 +88,7 @@ def build_dossier(
         *_bias(m),
         *_triage(m),
         *_population(m),
+        *_asked(uncertainty(m)),
         missing.missing(m),
         about_run.limitations(m),
         about_run.environment(m),
@@ -150,6 +152,11 @@ def _bias(m: Material) -> tuple[Section, ...]:
 def _population(m: Material) -> tuple[Section, ...]:
     """The section on sites, weights and partial verification, where there is something to say."""
     section = generalisation(m)
+    return () if section is None else (section,)
+
+
+def _asked(section: Section | None) -> tuple[Section, ...]:
+    """The section of an optional analysis, where there is one."""
     return () if section is None else (section,)
 
 
