@@ -15,6 +15,7 @@ from evalsuite.cli.gaps import gaps
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
 from evalsuite.cli.plan import plan
+from evalsuite.cli.selftest import selftest
 from evalsuite.cli.sign import sign
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
@@ -129,6 +130,7 @@ app.command(name="lock")(lock)
 app.command(name="plan")(plan)
 app.command(name="sign")(sign)
 app.command(name="gaps")(gaps)
+app.command(name="selftest")(selftest)
 app.command(name="export")(process.export)
 app.command(name="package")(process.package)
 app.command(name="void")(process.void)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from evalsuite.protocol.bias_outcomes import GapOutcome
 from evalsuite.protocol.jsonschema_inputs import case_row, model_facts
-from evalsuite.protocol.jsonschema_study import gaps_schema, study_schema
+from evalsuite.protocol.jsonschema_study import gaps_schema, selftest_schema, study_schema
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.types import (
     CASE_STATUSES,
@@ -565,6 +565,7 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "package": _package,
     "study": study_schema,
     "gaps": gaps_schema,
+    "selftest": selftest_schema,
 }
 
 

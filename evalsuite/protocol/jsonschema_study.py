@@ -1,4 +1,4 @@
-"""Published JSON Schemas of the study description and of what checklists still miss."""
+"""Published JSON Schemas of the study description, of what checklists still miss, and of the self-test."""
 
 from __future__ import annotations
 
@@ -45,6 +45,35 @@ def gaps_schema() -> dict[str, Any]:
                 "run": _TEXT,
                 "checklists": _several(_closed({**about, "items": _several(item)})),
                 "exit_code": {"const": 0},
+            }
+        ),
+    }
+
+
+def selftest_schema() -> dict[str, Any]:
+    """JSON Schema of what `evalsuite selftest --json` prints."""
+    truth: dict[str, Any] = {"type": "boolean"}
+    figure = _closed({"expected": {}, "computed": {}, "agrees": truth})
+    answer = {
+        **dict.fromkeys(("name", "statistic", "source", "fault"), _TEXT),
+        "kind": {"enum": ["published", "software", "definition"]},
+        "tolerance": {"type": "number", "minimum": 0},
+        "holds": truth,
+        "figures": {"type": "object", "additionalProperties": figure},
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": "Known answers and what this installation computed (evalsuite selftest --json)",
+        **_closed(
+            {
+                "schema": {"const": "evalsuite/selftest/1"},
+                "id": {"type": "string", "pattern": "^ST-[0-9A-F]{16}$"},
+                "n": {"type": "integer", "minimum": 1},
+                "failed": _several(_TEXT),
+                "versions": {"type": "object", "additionalProperties": _TEXT},
+                "vectors_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "answers": _several(_closed(answer)),
+                "exit_code": {"enum": [0, 3]},
             }
         ),
     }

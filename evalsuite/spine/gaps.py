@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from evalsuite.errors import InputError
 from evalsuite.protocol.checklists import Checklist, load_checklists
 from evalsuite.protocol.load import load_protocol
 from evalsuite.record.canonical import read_json
+from evalsuite.record.seal import SIGNED_REPORT
 from evalsuite.report.facts import facts_of, not_applicable
 from evalsuite.report.gaps import gaps_of
 from evalsuite.report.material import Material
@@ -18,6 +20,7 @@ from evalsuite.spine.exhibits import read_exhibits
 from evalsuite.spine.folder import RunFolder, require_intact
 from evalsuite.types import Evidence, Verdict
 
+SIGNATURES = "run.signatures"
 GAPS_SCHEMA = "evalsuite/gaps/1"
 
 
@@ -46,6 +49,8 @@ def gaps(run_path: Path, names: Sequence[str]) -> dict[str, Any]:
         exhibits=read_exhibits(folder),
     )
     facts, waived = facts_of(material), not_applicable(material)
+    if (folder.path / SIGNED_REPORT).exists():  # signed after the report was written, so the report cannot know
+        facts[SIGNATURES] = replace(facts[SIGNATURES], state="reported")
     pages = _pages(folder)
     return {
         "schema": GAPS_SCHEMA,
@@ -78,6 +83,8 @@ def _pages(folder: RunFolder) -> Mapping[str, tuple[int, ...]]:
         return {}
     found: dict[str, tuple[int, ...]] = {}
     for place in pdf_places(folder.pdf).sections:
+        if place.section == "Summary":
+            found["R01"] = (place.page,)
         number = place.section.split()[0].partition(".")[0] if place.section else ""
         if number.isdigit():
             found.setdefault(f"R{int(number):02d}", (place.page,))

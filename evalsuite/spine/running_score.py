@@ -13,6 +13,7 @@ from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.record.usage import intervals
+from evalsuite.selftest import selftest
 from evalsuite.spine import history, roles, states
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.exhibits import write_exhibits
@@ -90,6 +91,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     head = ledger.head_of(entries)
     record["run"]["finished_utc"] = run.who.now()
     record["paths"]["testset"] = str(run.testset_path.resolve())
+    record["selftest"] = selftest().summary()
     record["signing"] = {"keyid": None if run.who.signer is None else run.who.signer.keyid}
     record["ledger"] = {
         "count": head.count,
