@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from evalsuite.analyses.figure_pair import PairUp, Sides
 from evalsuite.analyses.measurement_population import Direction, Measured, MeasurementPopulation, measured
 from evalsuite.analyses.metrics import two_sided_level
@@ -20,6 +18,7 @@ from evalsuite.analyses.several import enough
 from evalsuite.protocol.comparisons import compared_metric, criteria
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.stats.bootstrap import Replicated
+from evalsuite.stats.deviation import within_tolerance
 from evalsuite.stats.measured_bootstrap import measured_replicates
 from evalsuite.types import Estimate
 
@@ -58,7 +57,7 @@ class MeasuredFigures:
         if endpoint.metric != "coverage_probability":
             return None
         assert endpoint.tolerance is not None, "the protocol's loader requires it"
-        return np.asarray(np.abs(view.device - view.reference) <= endpoint.tolerance)
+        return within_tolerance(view.device, view.reference, endpoint.tolerance)
 
     def replicates(
         self,

@@ -460,7 +460,7 @@ def _line(which: str) -> _Closed:
 def _within(e: Endpoint, device: Any, reference: Any, patient: Any, study: _Study) -> Estimate:
     assert e.tolerance is not None, "the protocol's loader requires it"
     method = cast(ProportionMethod, e.interval or study.protocol.confidence.proportion)
-    near = np.abs(device - reference) <= e.tolerance
+    near = deviation.within_tolerance(device, reference, e.tolerance)
     return clustered_proportion(near, patient, level=study.level, method=method)
 
 

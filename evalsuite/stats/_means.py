@@ -75,6 +75,18 @@ def clustered_mean(values: Floats, index: NDArray[np.intp]) -> Mean:
     )
 
 
+#: Of the larger number: what subtracting two decimals leaves beside their difference (12.3 - 12.2 is not .1).
+ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
+
+
+def differences(device: Floats, reference: Floats) -> Floats:
+    """(n,) device less reference; exactly equal where nothing but the rounding of the subtraction tells them apart."""
+    d = device - reference
+    if d.size and np.ptp(d) <= ROUNDING * max(float(np.abs(device).max()), float(np.abs(reference).max())):
+        return np.full(d.size, float(d.mean()))
+    return d
+
+
 def paired(device: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
     """Two (n,) arrays of finite measurements of the same cases, as float64.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from evalsuite.stats._means import Floats, Mean, clustered_mean, paired, patient_index
+from evalsuite.stats._means import Floats, Mean, clustered_mean, differences, paired, patient_index
 from evalsuite.stats._normal import check_level, t_two_sided, z_two_sided
 from evalsuite.types import Estimate, Unit
 
@@ -111,7 +111,7 @@ def _mean_of(
     name = _t_name(bool(index.size) and int(index.max()) + 1 < a.size)
     if a.size == 0:
         return Estimate.not_estimable("no cases", n=0, n_patients=0, level=level, unit=unit, method=name)
-    d = a - b
+    d = differences(a, b)
     if what == "bias":
         return _estimate_mean(clustered_mean(d, index), level, name, unit)
     if what == "mae":
@@ -287,7 +287,7 @@ def bland_altman(
             spread_trend=none,
             coverage=coverage,
         )
-    d, size = a - b, (a + b) / 2.0
+    d, size = differences(a, b), (a + b) / 2.0
     m = int(index.max()) + 1
     clustered = m < n
     used: LimitsMethod = "mover" if clustered else method

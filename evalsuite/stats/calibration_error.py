@@ -203,8 +203,17 @@ _SHARES = {"e50": 0.5, "e90": 0.9, "emax": 1.0}
 
 def _summaries(gaps: FloatArray, statistics: Sequence[SmoothStatistic]) -> list[float]:
     """Mean (`ici`) or quantile of the gaps, for each statistic."""
-    quantiles = iter(np.quantile(gaps, [_SHARES[s] for s in statistics if s != "ici"]).tolist())
-    return [float(gaps.mean()) if s == "ici" else next(quantiles) for s in statistics]
+    ordered = np.sort(gaps)
+    return [float(gaps.mean()) if s == "ici" else _quantile(ordered, _SHARES[s]) for s in statistics]
+
+
+def _quantile(ordered: FloatArray, share: float) -> float:
+    """numpy's quantile of values in ascending order, digit for digit, without what it costs to ask for one."""
+    at = share * (ordered.size - 1)
+    below = min(int(at), ordered.size - 1)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+    part = at - below
+    return high - (high - low) * (1.0 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def smooth_error_value(
@@ -303,8 +312,8 @@ def smooth_errors(
             if drawn.size and float(np.ptp(p)) > 0.0:
                 part = BinarySample(reference=sample.reference[drawn], score=p, cluster=None, unit=unit)
                 again = _smooth(part, smoother)
-                at, first = np.unique(p, return_index=True)
-                gaps, changes = np.abs(again - p), np.abs(np.interp(sample.score, at, again[first]) - curve)
+                order = np.argsort(p, kind="stable")
+                gaps, changes = np.abs(again - p), np.abs(np.interp(sample.score, p[order], again[order]) - curve)
                 values[:, row], errors[:, row] = _summaries(gaps, statistics), _summaries(changes, statistics)
     made = []
     for k, value in enumerate(_summaries(np.abs(curve - sample.score), statistics)):

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from scipy.optimize import brentq
 
-from evalsuite.stats._means import clustered_mean, paired, patient_index
+from evalsuite.stats._means import ROUNDING, Floats, clustered_mean, differences, paired, patient_index
 from evalsuite.stats._normal import check_level, t_two_sided
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.types import Estimate, TestOutcome, Unit
@@ -36,7 +36,7 @@ def total_deviation_index(
         "unit": unit,
         "method": f"normal {coverage:.4g} quantile of the absolute difference, log delta method",
     }
-    d = a - b
+    d = differences(a, b)
     if d.size < 2 or np.ptp(d) == 0:
         return Estimate.not_estimable("fewer than 2 cases" if d.size < 2 else "the differences do not vary", **fields)
     mean, sd, n = float(d.mean()), float(d.std(ddof=1)), d.size
@@ -53,6 +53,13 @@ def total_deviation_index(
     se = math.sqrt(by_mean**2 * sd**2 / n + by_sd**2 * sd**2 / (2.0 * (n - 1)))
     half = t_two_sided(level, n - 1) * se / k
     return Estimate(value=k, low=k * math.exp(-half), high=k * math.exp(half), **fields)
+
+
+def within_tolerance(device: Floats, reference: Floats, tolerance: float) -> NDArray[np.bool_]:
+    """(n,) whether device and reference differ by at most `tolerance`: 12.3 is within .1 of 12.2, whatever the last
+    digit of the subtraction."""
+    slack = ROUNDING * np.maximum(np.abs(device), np.abs(reference))
+    return np.asarray(np.abs(device - reference) <= tolerance + slack)
 
 
 def coverage_probability(
@@ -74,7 +81,9 @@ def coverage_probability(
     if not (0.0 <= tolerance < math.inf):
         raise ValueError(f"tolerance is a finite number from 0, got {tolerance!r}")
     a, b = paired(device, reference)
-    return clustered_proportion(np.abs(a - b) <= tolerance, patient_index(patient, a.size), level=level, unit=unit)
+    return clustered_proportion(
+        within_tolerance(a, b, tolerance), patient_index(patient, a.size), level=level, unit=unit
+    )
 
 
 def tost(
@@ -101,7 +110,7 @@ def tost(
     a, b = paired(device, reference)
     label = "two one-sided t tests" if math.isfinite(lower) and math.isfinite(upper) else "one-sided t test"
     undefined = "no cases" if a.size == 0 else None
-    mean = clustered_mean(a - b, patient_index(patient, a.size)) if a.size else None
+    mean = clustered_mean(differences(a, b), patient_index(patient, a.size)) if a.size else None
     if mean is not None and mean.standard_error is None:
         undefined = mean.why_no_limits
     if mean is None or mean.standard_error is None:

@@ -19,6 +19,7 @@ from evalsuite.stats._means import paired
 from evalsuite.stats._normal import check_level, z_two_sided
 from evalsuite.stats._resampled import Material, Parts, Replicated, Statistic, read, replicated
 from evalsuite.stats.bootstrap_interval import BootstrapMethod
+from evalsuite.stats.deviation import within_tolerance
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, Unit
 
@@ -117,7 +118,7 @@ def measured_replicates(
     u, v = np.where(chosen, x - origin, 0.0), np.where(chosen, y - origin, 0.0)
     d = v - u
     columns = [np.ones(y.size), u, v, u * u, v * v, u * v, d, d * d, np.abs(d)]
-    columns.append((np.abs(d) <= (0.0 if tolerance is None else tolerance)).astype(np.float64))
+    columns.append(within_tolerance(y, x, 0.0 if tolerance is None else tolerance).astype(np.float64))
     sums = {"cases": np.stack(columns, axis=1), "patients": _patients(d, chosen, draw)}
     statistics = [_statistic(m, origin, coverage, variance_ratio) for m in metrics]
     return replicated(draw, Material(sums=sums), statistics, masks=chosen[None, :], with_jackknife=with_jackknife)

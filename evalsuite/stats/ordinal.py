@@ -91,7 +91,8 @@ def gwet_ac(
     """Gwet's AC2 of a (k, k) table of counts (AC1 with weights "none"): agreement beyond chance, for any prevalence.
 
     Chance agreement is T/(k(k - 1)) Σ π(1 - π), T the sum of all weights, π the mean of the two raters' shares of each
-    category. Student t interval on n - 1 degrees of freedom with Gwet's linearised variance, clipped to [-1, 1].
+    category. Student t interval on n - 1 degrees of freedom with Gwet's linearised variance, clipped to [-1, 1] (below,
+    where the estimate itself is not).
 
     Returns
     -------
@@ -123,7 +124,9 @@ def gwet_ac(
     if variance <= 1e-24:
         return Estimate(value=value, interval_undefined="complete agreement: the variance is 0", **fields)
     half = t_two_sided(level, n - 1) * math.sqrt(variance)
-    return Estimate(value=value, low=max(-1.0, value - half), high=min(1.0, value + half), **fields)
+    # With weights, systematic disagreement of few cases can lie below -1: the limit then is as it comes.
+    low = value - half if value < -1.0 else max(-1.0, value - half)
+    return Estimate(value=value, low=low, high=min(1.0, value + half), **fields)
 
 
 def kendall_tau_b(table: ArrayLike, *, level: float = 0.95, unit: Unit = "case", **counts: Any) -> Estimate:

@@ -5,6 +5,7 @@ The closed-form intervals of `ordinal` take cases as independent; these do not. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -105,7 +106,7 @@ def _statistic(metric: str, k: int) -> Statistic:
         )
     if metric == "gwet_ac2":
         w = agreement_weights(k, "quadratic")
-        return _of_table(lambda t: _gwet(t, w), k, "no cases")
+        return _of_table(lambda t: _gwet(t, w), k, "no cases", lowest=-math.inf)
     if metric == "kendall_tau_b":
         return _of_table(_tau_b, k, _ONE_GRADE)
     if metric == "rps":
@@ -119,12 +120,12 @@ def _statistic(metric: str, k: int) -> Statistic:
     )
 
 
-def _of_table(formula: Callable[[FloatArray], FloatArray], k: int, reason: str) -> Statistic:
+def _of_table(formula: Callable[[FloatArray], FloatArray], k: int, reason: str, *, lowest: float = -1.0) -> Statistic:
     def value(parts: Parts) -> FloatArray:
         table = parts.sums["table"]
         return formula(table.reshape(table.shape[0], k, k))
 
-    return Statistic(value=value, reason=lambda p: reason, bounds=(-1.0, 1.0))
+    return Statistic(value=value, reason=lambda p: reason, bounds=(lowest, 1.0))
 
 
 def _kappa(table: FloatArray, w: FloatArray) -> FloatArray:

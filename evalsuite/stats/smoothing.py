@@ -96,7 +96,7 @@ def loess(x: FloatArray, y: FloatArray, *, span: float = LOESS_SPAN) -> FloatArr
     """
     order = np.argsort(x, kind="stable")
     xs, ys = x[order], y[order].astype(np.float64)
-    at = np.unique(xs)
+    at = xs[np.append(True, np.diff(xs) > 0.0)]
     if at.size > LOESS_DIRECT_UP_TO:
         at = np.unique(np.quantile(xs, np.linspace(0.0, 1.0, LOESS_KNOTS)))
     count = min(max(int(span * xs.size + 1e-5), 1), xs.size)

@@ -199,7 +199,7 @@ def weighted_mean(
     total = float(d.weight.sum())
     mean = float(x.mean()) if d.plain else float(d.weight @ x) / total
     variance = linearised_variance(d.weight * (x - mean) / total, d)
-    if variance == 0.0:
+    if variance == 0.0 or (not isinstance(variance, str) and np.ptp(x) == 0.0):
         variance = "no variation between patients was seen"
     if isinstance(variance, str):
         return Estimate(value=mean, interval_undefined=variance, **fields)

@@ -146,6 +146,21 @@ def test_coverage_probability_is_a_proportion():
     assert coverage_probability([2.0], [1.0], tolerance=1.0).value == 1.0
 
 
+def test_the_last_digit_of_a_subtraction_is_no_variation_and_breaks_no_tolerance():
+    reference = np.array([12.2, 7.1, 101.4, 3.3, 0.2])
+    device = np.round(reference + 0.1, 1)
+    assert 0.0 < np.ptp(device - reference) < 1e-13
+    assert coverage_probability(device, reference, tolerance=0.1).value == 1.0
+    assert coverage_probability(device, reference, tolerance=0.0999).value == 0.0
+    for figure in (bias, mean_absolute_error, root_mean_square_error):
+        e = figure(device, reference)
+        assert e.value == pytest.approx(0.1)
+        assert "no variation" in e.interval_undefined
+    assert "do not vary" in bland_altman(device, reference).bias.interval_undefined
+    assert "do not vary" in total_deviation_index(device, reference).undefined
+    assert "no variation" in tost(device, reference, lower=-1.0, upper=1.0).undefined
+
+
 def test_tost_agrees_with_the_90_percent_interval():
     e = bias(DEVICE, REFERENCE, level=0.9)
     assert tost(DEVICE, REFERENCE, lower=e.low - 1e-6, upper=e.high + 9).p_value < 0.05

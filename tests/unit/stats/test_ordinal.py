@@ -64,6 +64,14 @@ def test_gwet_edges():
         gwet_ac([[1, 2], [3, 4]], weights="cubic")
 
 
+def test_a_gwet_coefficient_below_minus_one_lies_in_its_interval():
+    table = np.zeros((4, 4))
+    table[0, 2] = table[1, 3] = table[2, 0] = 1
+    table[3, 0] = 2
+    e = gwet_ac(table)
+    assert e.low < e.value < -1.0 < e.high
+
+
 def test_tau_b_edges():
     assert kendall_tau_b([[0, 0], [0, 0]]).undefined == "no cases"
     assert "same grade" in kendall_tau_b([[3, 4], [0, 0]]).undefined

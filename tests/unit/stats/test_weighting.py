@@ -72,6 +72,12 @@ def test_one_patient_and_no_variation_have_no_interval():
     assert "one patient" in e.interval_undefined
 
 
+def test_equal_values_under_unequal_weights_have_no_interval():
+    e = w.weighted_brier([1, 0, 1, 0, 1], np.full(5, 0.5), [0.69, 0.63, 0.26, 0.48, 0.97])
+    assert e.value == pytest.approx(0.25)
+    assert "no variation" in e.interval_undefined
+
+
 def test_strata_that_differ_narrow_the_interval_and_enrichment_is_undone():
     stratum = np.repeat([0, 1], 100)
     success = np.r_[np.arange(100) < 95, np.arange(100) < 20]
