@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from evalsuite.analyses.bias_explain import STANDARDISED, CaseMix, case_mix_of, explained, imbalances
+from evalsuite.analyses.bias_explain import (
+    PREDICTIVE,
+    STANDARDISED,
+    CaseMix,
+    case_mix_of,
+    explained,
+    imbalances,
+    telling_strata,
+)
 from evalsuite.analyses.bias_figures import NEED_CALL, NEED_PROBABILITY, Figures, Found, complement
 from evalsuite.analyses.bias_ranges import equalised_odds, ranges_and_worst
 from evalsuite.analyses.common import Results
@@ -157,10 +165,14 @@ def gaps_between_groups(
         )
         names = asked_metrics(protocol, asked, population)
         mix = case_mix_of(asked.case_mix, labels, attribute_asked.stratum)
+        telling = telling_strata(asked.case_mix, labels, population)
+        blind = case_mix_of(asked.case_mix, labels, attribute_asked.stratum, telling)
         wanted = dict.fromkeys(COMPLEMENT.get(m, m) for m in names)
         both: dict[str, _Study] = {}
         for metric in wanted:
-            study = _Study(protocol, asked, attribute, figures, metric, at, findings, mix)
+            study = _Study(
+                protocol, asked, attribute, figures, metric, at, findings, blind if metric in PREDICTIVE else mix
+            )
             mine = study.findings()
             both[metric] = study
             if metric in names:

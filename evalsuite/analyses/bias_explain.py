@@ -25,6 +25,8 @@ from evalsuite.stats.standardised import (
 from evalsuite.testset.strata import StratumLabels
 from evalsuite.types import Estimate, Finding
 
+#: Of these the ones among cases with the same call, whose value at a given disease is known beforehand.
+PREDICTIVE = ("ppv", "npv")
 #: Figures that are shares of cases called right or wrong: those that can be standardised.
 STANDARDISED = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "selection_rate")
 Codes = NDArray[np.intp]
@@ -44,10 +46,12 @@ class CaseMix:
         return ", ".join(self.names)
 
 
-def case_mix_of(names: Sequence[str], labels: Mapping[str, StratumLabels], attribute: str) -> CaseMix | None:
-    """The declared case mix but for what the attribute itself is made of; None where nothing is left."""
+def case_mix_of(
+    names: Sequence[str], labels: Mapping[str, StratumLabels], attribute: str, telling: Sequence[str] = ()
+) -> CaseMix | None:
+    """The declared case mix but for what the attribute is made of and `telling` strata; None where nothing is left."""
     own = set(labels[attribute].keys)
-    chosen = [name for name in names if not own & set(labels[name].keys)]
+    chosen = [name for name in names if not own & set(labels[name].keys) and name not in telling]
     if not chosen:
         return None
     levels = tuple(np.asarray(labels[name].index, dtype=np.intp) for name in chosen)
@@ -56,6 +60,22 @@ def case_mix_of(names: Sequence[str], labels: Mapping[str, StratumLabels], attri
         combined = combined * len(labels[name].levels) + codes
     cell = np.unique(combined, return_inverse=True)[1].reshape(-1)
     return CaseMix(names=tuple(chosen), levels=levels, cell=cell.astype(np.intp), n_cells=int(cell.max()) + 1)
+
+
+def telling_strata(names: Sequence[str], labels: Mapping[str, StratumLabels], population: Population) -> list[str]:
+    """Strata whose every level holds cases of one class alone, such as the size of what was found.
+
+    At a given size a predictive value is 0 or 1 by construction, so that predictive values are not brought to them.
+    """
+    known, positive = population.has_reference, population.positive
+    found = []
+    for name in names:
+        index = labels[name].index[known]
+        n = np.bincount(index, minlength=len(labels[name].levels))
+        sick = np.bincount(index, weights=positive[known], minlength=n.size)
+        if not ((sick > 0) & (sick < n)).any():
+            found.append(name)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +154,9 @@ def explained(
         yield finding(Estimate.not_estimable(weighted, n=n, level=level), title)
     else:
         yield finding(_named(gap(*weighted, level=level), "overlap weights"), title)
-    crude = odds_ratio(success, in_group, patient[cases], np.zeros((cases.size, 0)), level=level)
+    crude = odds_ratio(success, in_group, patient[cases], [], level=level)
     yield finding(crude, "crude", f"{metric}_odds_ratio")
-    adjusted = odds_ratio(success, in_group, patient[cases], covariates, level=level)
+    adjusted = odds_ratio(success, in_group, patient[cases], [codes[cases] for codes in mix.levels], level=level)
     yield finding(adjusted, f"regression_adjusted={mix.said}", f"{metric}_odds_ratio")
 
 

@@ -83,6 +83,8 @@ def size(metric: str, value: float) -> str:
 def signed(metric: str, value: float) -> str:
     """A gap's number with its sign, in percentage points of shares."""
     digits, factor = (1, 100.0) if metric in _IN_POINTS else (3, 1.0)
+    if abs(value) < 1e-9:
+        value = 0.0  # what rounding leaves of two equal sums
     text = format_number(factor * value, digits)
     return text if text.startswith("−") or not text.strip("0.") else f"+{text}"
 
@@ -139,3 +141,23 @@ def summary(findings: Sequence[Finding]) -> str:
     told = [f"{n} {OUTCOMES[word]}" for word, n in counts.items() if n]
     n = len(findings)
     return f"Of {n} gap{'s' if n != 1 else ''}: {', '.join(told)}."
+
+
+def case_mix_sentence(finding: Finding, standardised: Estimate, *, mix: str) -> str:
+    """Whether a disparity remains at the same case mix; an interval that holds 0 alone explains nothing."""
+    metric, crude = base_metric(finding.metric), finding.estimate.value
+    what = f"{title_of(metric)}, {group_name(finding)} against {other_name(finding)}"
+    if standardised.value is None or crude is None:
+        why = clean(given(standardised.undefined, "no reason recorded"), longest=120)
+        return f"{what}: whether case mix explains the gap cannot be told ({why})."
+    unit = " points" if metric in _IN_POINTS else ""
+    told = f"{signed(metric, standardised.value)} ({interval(metric, standardised)}{unit})"
+    first = f"{what}: {signed(metric, crude)} as it is, {told} at the same case mix ({mix})."
+    same_way = standardised.value * crude > 0.0
+    if leaves_out_zero(standardised):
+        if same_way:
+            return f"{first} The recorded case mix does not explain the gap."
+        return f"{first} At the same case mix the gap is the other way round: the case mix hides it."
+    if abs(standardised.value) <= 0.5 * abs(crude) or not same_way:
+        return f"{first} Most of the gap goes with the recorded case mix; what remains is compatible with none."
+    return f"{first} Whether the recorded case mix explains the gap stays open."

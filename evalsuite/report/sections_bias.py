@@ -16,10 +16,12 @@ from evalsuite.report.bias_words import (
     summary,
     title_of,
 )
-from evalsuite.report.format import format_count, format_level
+from evalsuite.report.figures_bias import GapRow, MapCell, gap_plot, heat_map
+from evalsuite.report.format import format_count, format_level, format_level_name, format_value
 from evalsuite.report.material import Material, anchor
+from evalsuite.report.sections_bias_causes import causes
 from evalsuite.report.text import clean
-from evalsuite.report.view import Block, Bullets, Cell, Column, Heading, Prose, Row, Section, Table, Tone
+from evalsuite.report.view import Block, Bullets, Cell, Column, Figure, Heading, Prose, Row, Section, Table, Tone
 from evalsuite.types import Finding, TestOutcome
 
 Numbered = tuple[int, Finding]
@@ -32,6 +34,10 @@ _TONES: dict[str, Tone] = {
 _MARKS = {"equivalent": "✓", "disparity": "✗", "inconclusive": "?", "not_assessable": "–"}
 MOST_ROWS = 120
 MOST_SENTENCES = 12
+MOST_OPEN = 3
+MOST_PLOTTED = 36
+MOST_COLUMNS = 6
+_PLOTTED = ("sensitivity", "specificity", "auroc", "ppv", "npv", "accuracy", "selection_rate", "brier")
 #: Mirror images of other figures: tabled once.
 _MIRRORED = ("fpr", "fnr", "underdiagnosis_rate")
 
@@ -78,9 +84,12 @@ def _attribute(material: Material, name: str, found: Sequence[Numbered]) -> list
         return [*blocks, Prose(paragraphs=(text,))]
     blocks.append(Prose(paragraphs=(f"{summary([f for f in declared if _shown(f)])}{_omnibus(material, name)}",)))
     blocks += _sentences(material, mine, [f for f in declared if _shown(f)])
+    blocks += _gap_figure(material, title, [f for f in declared if _shown(f)])
+    blocks += _map(material, title, mine)
     blocks.append(_gap_table(material, title, mine, [(i, f) for i, f in gaps if _shown(f)]))
     whole = [(i, f) for i, f in found if f.condition in (f"attribute={name}", f"attribute={name}; no difference")]
     blocks += _whole(material, title, whole)
+    blocks += causes(material, title, mine, [f for f in declared if _shown(f)])
     return blocks
 
 
@@ -111,7 +120,8 @@ def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[
     asked = material.protocol.analyses.bias
     assert asked is not None
     told = [f for f in declared if f.outcome in ("disparity", "equivalent")]
-    told += [f for f in declared if f.outcome in ("inconclusive", "not_assessable") and _important(material, f)]
+    open_ = [f for f in declared if f.outcome in ("inconclusive", "not_assessable") and _important(material, f)]
+    told += open_[:MOST_OPEN]
     told.sort(key=lambda f: tuple(OUTCOMES).index(f.outcome or "") if f.outcome != "disparity" else -1)
     items = []
     for f in told[:MOST_SENTENCES]:
@@ -126,8 +136,11 @@ def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[
         )
         margin = asked.margin(base_metric(f.metric))
         items.append(gap_sentence(f, margin=margin, narrow=narrow))
-    if len(told) > MOST_SENTENCES:
-        items.append(f"{len(told) - MOST_SENTENCES} more gaps of note stand in the table.")
+    more = max(0, len(told) - MOST_SENTENCES) + max(0, len(open_) - MOST_OPEN)
+    if more:
+        items.append(
+            f"{more} more gap{'s' if more > 1 else ''} of the kind stand{'' if more > 1 else 's'} in the table."
+        )
     return [Bullets(items=tuple(items))] if items else []
 
 
@@ -139,15 +152,89 @@ def _important(material: Material, f: Finding) -> bool:
     return declared or (asked is not None and asked.margin(base_metric(f.metric)) is not None)
 
 
+def _gap_figure(material: Material, title: str, declared: Sequence[Finding]) -> list[Block]:
+    """Gaps of shares and of AUROCs against their margins; the others have units of their own and are tabled."""
+    asked = material.protocol.analyses.bias
+    assert asked is not None
+    wanted = [m for m in _PLOTTED if asked.margin(m) is not None] or list(_PLOTTED[:3])
+    rows: list[GapRow] = []
+    for metric in wanted:
+        own = [f for f in declared if base_metric(f.metric) == metric]
+        if own and len(rows) + len(own) + 1 <= MOST_PLOTTED:
+            rows.append(GapRow(label=title_of(metric), group=True))
+            rows += [_plotted(f, asked.margin(metric)) for f in own]
+    if not any(r.value is not None for r in rows):
+        return []
+    shown = [r for r in rows if not r.group]
+    alt = f"Gaps between groups of {title}: " + "; ".join(f"{r.label}: {r.text}" for r in shown) + "."
+    notes = ("Bars: intervals as tabled below, not adjusted for the number of groups.", material.set_note)
+    figure = Figure(
+        label="", caption=f"Gaps between groups of {title}", alt=alt, svg=gap_plot(rows, alt=alt), notes=notes
+    )
+    return [figure]
+
+
+def _plotted(f: Finding, margin: float | None) -> GapRow:
+    e, outcome = f.estimate, f.outcome or "not_assessable"
+    return GapRow(
+        label=f"{group_name(f)} less {other_name(f)}",
+        text=f"{_MARKS[outcome]} {OUTCOMES[outcome]}",
+        value=e.value,
+        low=e.low,
+        high=e.high,
+        margin=margin,
+    )
+
+
+def _map(material: Material, title: str, mine: Sequence[Numbered]) -> list[Block]:
+    """Of a cross of two strata, every combination with its figure and its number of cases."""
+    blocks: list[Block] = []
+    for metric in ("sensitivity", "specificity", "auroc"):
+        own = [f for _, f in mine if f.metric == metric and f.condition is None and f.reference_group is None]
+        if not own or len(own[0].stratum) != 2:
+            continue
+        cells: dict[tuple[str, str], MapCell] = {}
+        for f in own:
+            first, second = (format_level_name(v) for v in f.stratum.values())
+            e = f.estimate
+            text = "not assessable" if e.value is None else format_value(metric, e)
+            n = e.n_positive if metric == "sensitivity" else e.n_negative if metric == "specificity" else e.n
+            cells[first, second] = MapCell(text=text, counts=f"n = {format_count(n)}", value=e.value)
+        rows, columns = (list(dict.fromkeys(key[k] for key in cells)) for k in (0, 1))
+        if len(rows) > MOST_PLOTTED or len(columns) > MOST_COLUMNS:
+            continue
+        alt = f"{title_of(metric)} by {title}: " + "; ".join(
+            f"{a} and {b}: {c.text} ({c.counts})" for (a, b), c in cells.items()
+        )
+        words = {"sensitivity": "reference-positive cases", "specificity": "reference-negative cases"}
+        blocks.append(
+            Figure(
+                label="",
+                caption=f"{title_of(metric)} in every combination of {title}",
+                alt=alt,
+                svg=heat_map(rows, columns, cells, title=title_of(metric), alt=alt),
+                notes=(
+                    f"Darker: lower. Grey: not assessable. n: {words.get(metric, 'cases')}. Intervals in the table.",
+                    material.set_note,
+                ),
+            )
+        )
+    return blocks
+
+
 def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: Sequence[Numbered]) -> Table:
     rows: list[Row] = []
     tests = {t.name: t for t in material.evidence.tests}
     metric = ""
+    # Beside a declared reference the rest is told only where it shows something; all of it is in the evidence.
+    beside = [f for _, f in gaps if not f.prespecified and f.outcome != "disparity"]
+    gaps = [(i, f) for i, f in gaps if f not in beside]
+    single = len({(tuple(f.stratum.items()), f.reference_group) for _, f in gaps}) == 1
     for index, f in gaps:
-        if f.metric != metric:
+        if f.metric != metric and not single:
             metric = f.metric
             rows.append(Row(cells=(Cell(text=title_of(base_metric(metric))),), group=True))
-        rows.append(_gap_row(index, f, mine, tests))
+        rows.append(_gap_row(index, f, mine, tests, single=single))
     notes = [
         "Group less the other, shares in percentage points. p: adjusted for the number of groups (Holm; of gaps with † "
         "Benjamini-Hochberg, exploratory). Could be found: smallest shortfall that this many cases would show.",
@@ -156,14 +243,17 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
     ]
     if len(rows) > MOST_ROWS:
         notes.insert(0, f"{len(rows) - MOST_ROWS} more rows are in the attached evidence.json.")
+    if beside:
+        notes.insert(0, f"{len(beside)} gaps to the rest, none of them a disparity, are in the attached evidence.json.")
     level = next((f.estimate.level for _, f in gaps), material.level)
-    titles = ("Group less other", "n", "Gap", f"{format_level(level)} CI", "p", "Could be found", "Outcome")
+    first = f"{group_name(gaps[0][1])} less {other_name(gaps[0][1])}" if single else "Group less other"
+    titles = (first, "n", "Gap", f"{format_level(level)} CI", "p", "Could be found", "Outcome")
     widths = (27.0, 8.0, 11.0, 18.0, 10.0, 10.0, 16.0)
     return Table(
         label="",
         caption=f"Gaps between groups of {title}",
         columns=tuple(
-            Column(title=t, align="left" if t in ("Group less other", "Outcome") else "right", width=w)
+            Column(title=t, align="left" if t in (first, "Outcome") else "right", width=w)
             for t, w in zip(titles, widths, strict=True)
         ),
         rows=tuple(rows[:MOST_ROWS]),
@@ -171,7 +261,7 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
     )
 
 
-def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, TestOutcome]) -> Row:
+def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, TestOutcome], *, single: bool) -> Row:
     metric, e = base_metric(f.metric), f.estimate
     named = f"{' × '.join(f.stratum.values())} = {f.reference_group}"
     test = next((t for n, t in tests.items() if n.startswith(f"{f.endpoint}: ") and n.endswith(f" {named}")), None)
@@ -184,9 +274,9 @@ def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, 
         ),
         None,
     )
-    outcome = f.outcome or "not_assessable"
+    outcome, mark = f.outcome or "not_assessable", "" if f.prespecified else " †"
     cells = (
-        Cell(text=f"{group_name(f)} less {other_name(f)}{'' if f.prespecified else ' †'}"),
+        Cell(text=title_of(metric) if single else f"{group_name(f)} less {other_name(f)}{mark}"),
         Cell(text=format_count(e.n), kind="number"),
         Cell(text="–" if e.value is None else signed(metric, e.value), kind="number"),
         Cell(text="–" if e.value is None else interval(metric, e), kind="number"),

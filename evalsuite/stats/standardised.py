@@ -161,11 +161,13 @@ def overlap_weighted(
 
 
 def odds_ratio(
-    success: Bools, in_group: Bools, patient: Codes, covariates: Floats, *, level: float = 0.95, **counts: Any
+    success: Bools, in_group: Bools, patient: Codes, levels: Sequence[Ints], *, level: float = 0.95, **counts: Any
 ) -> Estimate:
-    """Odds of success in the group over those in the other, given `covariates (n, k)`.
+    """Odds of success in the group over those in the other, given categorical covariates, `levels` of (n,) codes each.
 
-    Logistic regression; Wald interval on the log scale with the sandwich variance of patients as clusters, G / (G - 1).
+    Levels of a covariate in which every case has the same outcome say nothing about the group and are left out with
+    their cases, which the method says. Logistic regression; Wald interval on the log scale with the sandwich variance
+    of patients as clusters, G / (G - 1).
 
     Not estimable where the regression has no finite maximum (a group without a success, or told apart by case mix).
 
@@ -174,14 +176,19 @@ def odds_ratio(
     Liang & Zeger, Biometrika 73:13-22 (1986).
     """
     level = check_level(level)
-    index = np.unique(patient, return_inverse=True)[1].reshape(-1)
+    kept = informative(success, levels)
+    left = int((~kept).sum())
+    success, in_group, levels = success[kept], in_group[kept], [codes[kept] for codes in levels]
+    index = np.unique(patient[kept], return_inverse=True)[1].reshape(-1)
     fields: dict[str, Any] = {
         "n": success.size,
-        "n_patients": int(index.max()) + 1,
+        "n_patients": int(index.max(initial=-1)) + 1,
         "level": level,
-        "method": "logistic regression, patient-robust (sandwich)",
+        "method": "logistic regression, patient-robust (sandwich)"
+        + (f"; {left} cases at levels with one outcome left out" if left else ""),
         **counts,
     }
+    covariates = dummies(levels) if levels else np.zeros((success.size, 0))
     design = np.hstack([np.ones((success.size, 1)), in_group[:, None].astype(np.float64), covariates])
     if bool(success.all()) or not bool(success.any()):
         return Estimate.not_estimable("every case has the same outcome", **fields)
@@ -193,6 +200,19 @@ def odds_ratio(
         return Estimate(value=math.exp(b), interval_undefined=ONE_PATIENT, **fields)
     half = float(ndtri(0.5 + level / 2.0)) * math.sqrt(float(fit.robust[1, 1]))
     return Estimate(value=math.exp(b), low=math.exp(b - half), high=math.exp(b + half), **fields)
+
+
+def informative(success: Bools, levels: Sequence[Ints]) -> Bools:
+    """(n,) bool: cases whose levels all show both outcomes, taken away one after another until this holds."""
+    kept = np.ones(success.size, dtype=bool)
+    while True:
+        before = int(kept.sum())
+        for codes in levels:
+            n = np.bincount(codes[kept], minlength=int(codes.max()) + 1)
+            x = np.bincount(codes[kept], weights=success[kept], minlength=n.size)
+            kept &= ((x > 0) & (x < n))[codes]
+        if int(kept.sum()) == before:
+            return kept
 
 
 def standardised_difference(first: Bools, second: Bools) -> float | None:

@@ -93,3 +93,11 @@ def test_without_a_shared_cell_the_reason_is_given():
     results = run(asking(), apart)
     assert "no combination" in found(results, "standardised=severity").undefined
     assert "completely apart" in found(results, "overlap_weighted=severity").undefined
+
+
+def test_predictive_values_are_not_brought_to_what_tells_the_disease():
+    """Severity "none" is every healthy case and nobody else: at a given severity a PPV is 0 or 1."""
+    results = run(asking(metrics=["sensitivity", "ppv", "npv"]), CONFOUNDED)
+    standardised = {f.metric for f in of(results, "bias") if f.condition == "standardised=severity"}
+    assert "sensitivity_difference" in standardised
+    assert "ppv_difference" not in standardised

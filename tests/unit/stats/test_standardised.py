@@ -112,15 +112,24 @@ def test_odds_ratios_are_those_of_statsmodels():
     )
     g = groups.max() + 1
     se = fit.bse[1] * np.sqrt(g / (g - 1))
-    e = odds_ratio(success, in_group, patient, dummies([severity, site]))
+    e = odds_ratio(success, in_group, patient, [severity, site])
     expected = np.exp([fit.params[1], fit.params[1] - 1.959964 * se, fit.params[1] + 1.959964 * se])
     assert (e.value, e.low, e.high) == pytest.approx(tuple(expected), rel=1e-6)
 
 
 def test_a_crude_odds_ratio_is_that_of_the_table():
     success, in_group = np.repeat([1, 0, 1, 0], [30, 20, 40, 10]) == 1, np.repeat([1, 1, 0, 0], [30, 20, 40, 10]) == 1
-    e = odds_ratio(success, in_group, np.arange(100), np.zeros((100, 0)))
+    e = odds_ratio(success, in_group, np.arange(100), [])
     assert e.value == pytest.approx((30 / 20) / (40 / 10))
+
+
+def test_levels_where_every_case_has_one_outcome_are_left_out_and_said():
+    success = np.concatenate([np.arange(60) % 3 > 0, np.ones(20, dtype=bool)])
+    in_group, severity = np.arange(80) % 2 == 0, np.repeat([0, 1, 2], [30, 30, 20])
+    e = odds_ratio(success, in_group, np.arange(80), [severity])
+    within = odds_ratio(success[:60], in_group[:60], np.arange(60), [severity[:60]])
+    assert (e.value, e.low, e.n) == (within.value, within.low, 60)
+    assert "20 cases at levels with one outcome left out" in e.method
 
 
 def test_overlap_weights_balance_the_case_mix_exactly():
@@ -150,7 +159,7 @@ def test_what_tells_the_groups_apart_cannot_be_adjusted_for():
     severity = np.repeat([0, 1], 50)
     success = np.arange(100) % 3 == 0
     assert overlap_weighted(success, severity == 0, np.arange(100), dummies([severity])) == APART
-    e = odds_ratio(success, severity == 0, np.arange(100), dummies([severity]))
+    e = odds_ratio(success, severity == 0, np.arange(100), [severity])
     assert e.value is None
 
 

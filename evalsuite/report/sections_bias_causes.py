@@ -1,0 +1,189 @@
+"""R18, what may lie behind a gap: the same gap at the same case mix, and what else differs between the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalsuite.report.bias_words import (
+    base_metric,
+    case_mix_sentence,
+    group_name,
+    interval,
+    other_name,
+    signed,
+    title_of,
+)
+from evalsuite.report.format import format_count, format_number, format_percent
+from evalsuite.report.material import Material, anchor
+from evalsuite.report.text import clean, given
+from evalsuite.report.view import Block, Bullets, Cell, Column, Prose, Row, Table
+from evalsuite.types import Estimate, Finding
+
+Numbered = tuple[int, Finding]
+MOST_ROWS = 40
+MOST_IMBALANCES = 16
+#: In size: what is customarily read as an imbalance.
+IMBALANCED = 0.1
+
+
+def causes(material: Material, title: str, mine: Sequence[Numbered], declared: Sequence[Finding]) -> list[Block]:
+    """Crude and standardised side by side, then the imbalances; `mine` are the attribute's findings."""
+    return [*_case_mix(material, title, mine, declared), *_imbalance(material, title, mine)]
+
+
+def _same(f: Finding, g: Finding) -> bool:
+    return dict(f.stratum) == dict(g.stratum) and f.reference_group == g.reference_group
+
+
+def _case_mix(material: Material, title: str, mine: Sequence[Numbered], declared: Sequence[Finding]) -> list[Block]:
+    asked = material.protocol.analyses.bias
+    assert asked is not None
+    if not asked.case_mix:
+        text = (
+            "No case mix was declared, so whether differences in severity, scanner or site explain these gaps was not "
+            "examined."
+        )
+        return [Prose(paragraphs=(text,))]
+    rows: list[Row] = []
+    sentences: list[str] = []
+    mix = ""
+    for f in declared:
+        beside = [(i, g) for i, g in mine if _same(f, g) and base_metric(g.metric).startswith(base_metric(f.metric))]
+        found = {str(g.condition).partition("=")[0]: (i, g) for i, g in beside if g.metric == f.metric}
+        if "standardised" not in found:
+            continue
+        index, standardised = found["standardised"]
+        mix = str(standardised.condition).partition("=")[2]
+        rows.append(_row(f, index, standardised.estimate, found, beside))
+        if f.outcome == "disparity":
+            sentences.append(case_mix_sentence(f, standardised.estimate, mix=clean(mix, longest=120)))
+    if not rows:
+        text = (
+            "The declared case mix is what these groups are made of, or none of their figures is a share: not examined."
+        )
+        return [Prose(paragraphs=(text,))]
+    titles = ("Gap", "As it is", "Standardised", "Overlap-weighted", "Odds ratio, as it is / adjusted", "Effective n")
+    widths = (26.0, 12.0, 18.0, 18.0, 15.0, 11.0)
+    notes = [
+        f"Case mix: {clean(mix, longest=160)}. Standardised: both sides at the case mix of the whole set, as far as "
+        "both have cases of it (the share beside the effective numbers of cases). Overlap-weighted: cases count by "
+        "their chance of being on the other side. Adjusted: logistic regression, errors by patient. Shares in "
+        "percentage points. What was not recorded is not adjusted for.",
+        material.set_note,
+    ]
+    if len(rows) > MOST_ROWS:
+        notes.insert(0, f"{len(rows) - MOST_ROWS} more rows are in the attached evidence.json.")
+    table = Table(
+        label="",
+        caption=f"{title}: gaps as they are, and at the same case mix",
+        columns=tuple(
+            Column(title=t, align="left" if t == "Gap" else "right", width=w)
+            for t, w in zip(titles, widths, strict=True)
+        ),
+        rows=tuple(rows[:MOST_ROWS]),
+        notes=tuple(notes),
+    )
+    told: list[Block] = [Bullets(items=tuple(sentences[:8]))] if sentences else []
+    return [*told, table]
+
+
+def _row(
+    f: Finding,
+    index: int,
+    standardised: Estimate,
+    found: dict[str, Numbered],
+    beside: Sequence[Numbered],
+) -> Row:
+    metric = base_metric(f.metric)
+    odds = {str(g.condition).partition("=")[0]: g.estimate for _, g in beside if g.metric == f"{metric}_odds_ratio"}
+    sizes = [
+        g.estimate.denominator
+        for _, g in beside
+        if g.metric == metric and str(g.condition).endswith(("group", "other"))
+    ]
+    shared = next((g.estimate.value for _, g in beside if g.metric == f"{metric}_case_mix_shared"), None)
+    weighted = found["overlap_weighted"][1].estimate if "overlap_weighted" in found else None
+    effective = " / ".join("–" if n is None else format_count(round(n)) for n in sizes)
+    cells = (
+        Cell(text=f"{title_of(metric)}: {group_name(f)} less {other_name(f)}"),
+        Cell(text=_value(metric, f.estimate), sub=_ends(metric, f.estimate), kind="number"),
+        Cell(text=_value(metric, standardised), sub=_ends(metric, standardised), kind="number"),
+        Cell(text=_value(metric, weighted), sub=_ends(metric, weighted), kind="number"),
+        Cell(text=f"{_odds(odds.get('crude'))} / {_odds(odds.get('regression_adjusted'))}", kind="number"),
+        Cell(
+            text=effective or "–",
+            sub="" if shared is None else f"{format_percent(shared)}\u00a0% shared",
+            kind="number",
+        ),
+    )
+    return Row(cells=cells, anchor=anchor(index))
+
+
+def _value(metric: str, e: Estimate | None) -> str:
+    return "–" if e is None or e.value is None else signed(metric, e.value)
+
+
+def _ends(metric: str, e: Estimate | None) -> str:
+    if e is None:
+        return ""
+    return clean(given(e.undefined, ""), longest=70) if e.value is None else interval(metric, e)
+
+
+def _odds(e: Estimate | None) -> str:
+    return "–" if e is None or e.value is None else format_number(e.value, 2)
+
+
+def _imbalance(material: Material, title: str, mine: Sequence[Numbered]) -> list[Block]:
+    found = [(i, f) for i, f in mine if f.metric == "standardised_difference"]
+    if not found:
+        return []
+    apart = [(i, f) for i, f in found if f.estimate.value is None or abs(f.estimate.value) >= IMBALANCED]
+    if not apart:
+        text = (
+            f"No recorded attribute is imbalanced between these groups ({len(found)} standardised differences < 0.1)."
+        )
+        return [Prose(paragraphs=(text,))]
+    apart.sort(key=lambda item: (item[1].estimate.value is not None, -abs(item[1].estimate.value or 0.0)))
+    rows = []
+    for index, f in apart[:MOST_IMBALANCES]:
+        e = f.estimate
+        shares = ["–" if share is None else f"{format_percent(share)}\u00a0%" for share in (e.numerator, e.denominator)]
+        said = str(f.condition).removeprefix("imbalance in ")
+        cells = (
+            Cell(text=f"{group_name(f)} against {other_name(f)}"),
+            Cell(text=clean(said, longest=90)),
+            Cell(text=shares[0], kind="number"),
+            Cell(text=shares[1], kind="number"),
+            Cell(
+                text=clean(given(e.undefined, ""), longest=60) if e.value is None else format_number(e.value, 2),
+                kind="number",
+            ),
+        )
+        rows.append(Row(cells=cells, anchor=anchor(index)))
+    verification = material.protocol.analyses.bias.verification if material.protocol.analyses.bias else None
+    notes = [
+        f"Of {len(found)} standardised differences those of 0.1 or more in size, largest first. What is imbalanced may "
+        "explain a gap, or hide one.",
+        material.set_note,
+    ]
+    if verification is not None:
+        notes.insert(
+            1,
+            f"How the reference was established: '{clean(verification, longest=60)}'. Groups confirmed in different "
+            "ways may differ in figures for that alone.",
+        )
+    if len(apart) > MOST_IMBALANCES:
+        notes.insert(0, f"{len(apart) - MOST_IMBALANCES} more are in the attached evidence.json.")
+    titles = ("Groups", "What differs", "Group", "Other", "Standardised difference")
+    widths = (30.0, 32.0, 11.0, 11.0, 16.0)
+    table = Table(
+        label="",
+        caption=f"{title}: what the groups differ in",
+        columns=tuple(
+            Column(title=t, align="left" if k < 2 else "right", width=w)
+            for k, (t, w) in enumerate(zip(titles, widths, strict=True))
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+    return [table]
