@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from evalsuite.analyses.lesion_masks import pairs_in_masks
 from evalsuite.analyses.lesions import CaseLesions
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy
 from evalsuite.errors import InputError
@@ -162,6 +163,7 @@ def matching_rule(protocol: StudyProtocol) -> str:
         if matching.distance_mm is not None
         else "within its radius of its centre",
         "inside": "inside its box",
+        "in_mask": "in whose mask it lies",
         "overlap": f"if their boxes overlap by {matching.overlap or 0.0:g} or more (intersection over union)",
     }[matching.rule]
     who = {
@@ -211,12 +213,12 @@ def _matched(
     mark_of = np.full(lesion_case.size, -1)
     false, hit = np.ones(len(every), dtype=bool), np.zeros(len(every), dtype=bool)
     if some:
-        pairs = _pairs(protocol, some, lesion_case, mark_case, where, place)
+        pairs = _pairs(protocol, known, lesion_case, mark_case, where, place)
         found = matching.match(pairs, score, lesion_case.size, assignment=asked.assignment, extra=asked.extra)
         mark_of, closeness, false, hit = found.mark_of, found.closeness, found.false, found.hit
     across = []
     for least in OVERLAPS if some and asked.rule == "overlap" else ():
-        pairs = _pairs(protocol, some, lesion_case, mark_case, where, place, least=least)
+        pairs = _pairs(protocol, known, lesion_case, mark_case, where, place, least=least)
         again = matching.match(pairs, score, lesion_case.size, assignment=asked.assignment, extra=asked.extra)
         scores = np.full(lesion_case.size, -np.inf)
         scores[again.found] = score[again.mark_of[again.found]]
@@ -260,7 +262,7 @@ def _matched(
 
 def _pairs(
     protocol: StudyProtocol,
-    lesions: list[CaseLesions],
+    known: list[tuple[int, CaseLesions]],
     lesion_case: Ints,
     mark_case: Ints,
     where: np.ndarray,
@@ -270,6 +272,7 @@ def _pairs(
     """Marks and lesions that are close enough; `least` in place of the protocol's smallest overlap."""
     asked = protocol.task.matching
     assert asked is not None, "the protocol's loader requires it"
+    lesions = [x for _, x in known if x.n]
     at = np.concatenate([x.place for x in lesions])
     boxes, marked_by_boxes = lesions[0].box, is_box(place)
     axes = at.shape[1] // 2 if boxes else at.shape[1]
@@ -278,7 +281,7 @@ def _pairs(
             f"The lesions have {axes} axes and the marks have another number of them.",
             hint="Give both in the plane (x, y), or both in space (x, y, z).",
         )
-    needed = {"overlap": (True, True), "inside": (True, None), "distance": (None, None)}[asked.rule]
+    needed = {"overlap": (True, True), "inside": (True, None)}.get(asked.rule, (None, None))
     for has, need, whose in ((boxes, needed[0], "lesions"), (marked_by_boxes, needed[1], "marks")):
         if need and not has:
             raise InputError(
@@ -289,6 +292,8 @@ def _pairs(
         assert asked.overlap is not None, "the protocol's loader requires it"
         return matching.pairs_by_box(mark_case, where, lesion_case, at, least=least or asked.overlap)
     points = (where[:, :axes] + where[:, axes:]) / 2.0 if marked_by_boxes else where
+    if asked.rule == "in_mask":
+        return pairs_in_masks(known, mark_case, points, str(protocol.task.coordinates))
     if asked.rule == "inside":
         return matching.pairs_in_box(mark_case, points, lesion_case, at)
     centres = (at[:, :axes] + at[:, axes:]) / 2.0 if boxes else at

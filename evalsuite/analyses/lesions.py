@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from evalsuite.errors import EvalsuiteError, InputError, Problem
+from evalsuite.imaging.points import Lie
 from evalsuite.models.marks import is_box, place_columns
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.testset.reference_files import ReferenceFiles
@@ -27,14 +28,26 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LesionMask:
+    """Where the lesions of one case lie, voxel by voxel: `voxel (v,)`, ascending, counts through the image along its
+    last axis first; `lesion (v,)` says whose each is, from 0."""
+
+    lie: Lie
+    voxel: np.ndarray
+    lesion: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseLesions:
     """The lesions of one case: `place (k, axes)` of their centres, or `(k, 2 axes)` of boxes, lower corner first;
-    `diameter_mm (k,)` NaN where not stated; `groups` the texts of the columns that lesions are grouped by, `(k,)`."""
+    `diameter_mm (k,)` NaN where not stated; `groups` the texts of the columns that lesions are grouped by, `(k,)`;
+    `mask` their voxels, where the reference is a mask."""
 
     place: np.ndarray
     box: bool
     diameter_mm: np.ndarray
     groups: dict[str, tuple[str, ...]]
+    mask: LesionMask | None = None
 
     @property
     def n(self) -> int:

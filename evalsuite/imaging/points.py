@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from evalsuite.errors import ImageError
 from evalsuite.imaging.grid import Grid, as_affine, is_regular, spacing_of
 
+_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lie:
@@ -27,18 +29,37 @@ def index_in(lie: Lie, point: Sequence[float], coordinates: str) -> tuple[float,
     `coordinates`: `lps` or `ras`, in the patient, as in DICOM or NIfTI; `image`, from the centre of the first pixel, x
     along columns, y along rows, z along slices (an image without spacing counts pixels).
     """
+    found = indices_in(lie, np.array([point], dtype=np.float64), coordinates)
+    return None if found is None else tuple(float(v) for v in found[0])
+
+
+def indices_in(lie: Lie, points: NDArray[np.float64], coordinates: str) -> NDArray[np.float64] | None:
+    """`index_in` of many points (m, axes)."""
     grid = lie.grid
     if coordinates == "image":
-        if len(point) != len(grid.shape):
+        if points.shape[1] != len(grid.shape):
             return None
-        along = point if lie.columns_first else tuple(reversed(point))
-        spacing = grid.spacing_mm or (1.0,) * len(grid.shape)
-        return tuple(float(v) / s for v, s in zip(along, spacing, strict=True))
-    if grid.affine is None or len(point) != 3:
+        along = points if lie.columns_first else points[:, ::-1]
+        at: NDArray[np.float64] = along / np.asarray(grid.spacing_mm or (1.0,) * len(grid.shape))
+        return at
+    if grid.affine is None or points.shape[1] != 3:
         return None
-    turned = [-point[0], -point[1], point[2]] if coordinates == "lps" else list(point)
-    found = np.linalg.solve(np.asarray(grid.affine), np.array([*turned, 1.0]))[:3]
-    return tuple(float(v) for v in found)
+    turned = points * (_TO_RAS if coordinates == "lps" else 1.0)
+    found = np.linalg.solve(np.asarray(grid.affine), np.column_stack([turned, np.ones(len(turned))]).T)[:3]
+    return np.ascontiguousarray(found.T)
+
+
+def places_of(lie: Lie, indices: NDArray[np.float64], coordinates: str) -> NDArray[np.float64] | None:
+    """Points (m, axes) in mm of indices on the stored grid: the reverse of `indices_in`."""
+    grid = lie.grid
+    if coordinates == "image":
+        along: NDArray[np.float64] = indices * np.asarray(grid.spacing_mm or (1.0,) * len(grid.shape))
+        return along if lie.columns_first else along[:, ::-1]
+    if grid.affine is None or indices.shape[1] != 3:
+        return None
+    matrix = np.asarray(grid.affine)
+    made: NDArray[np.float64] = indices @ matrix[:3, :3].T + matrix[:3, 3]
+    return made * _TO_RAS if coordinates == "lps" else made
 
 
 def outside(lie: Lie, places: NDArray[np.float64], coordinates: str, *, box: bool) -> NDArray[np.bool_]:

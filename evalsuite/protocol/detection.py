@@ -9,6 +9,8 @@ from evalsuite.errors import Problem
 from evalsuite.protocol.lesion_blocks import Matching
 from evalsuite.protocol.schema import StudyProtocol
 
+#: What lesions of a mask can be grouped by: their longest diameter, and their volume.
+OF_MASKS = ("diameter_mm", "volume_ml")
 #: Metrics of the overlap of a lesion with its mark.
 _OF_OVERLAP = ("panoptic_quality", "segmentation_quality")
 
@@ -56,6 +58,14 @@ def detection_problems(protocol: StudyProtocol) -> Iterator[Problem]:
 
 
 def _matching(protocol: StudyProtocol, matching: Matching) -> Iterator[Problem]:
+    if matching.rule == "in_mask" and protocol.task.coordinates is None:
+        yield Problem(
+            "marks are looked up in masks by where they lie",
+            "task.coordinates",
+            "lps, ras or image: what they count from",
+        )
+    if matching.lesions is not None and matching.rule != "in_mask":
+        yield Problem(f"the rule {matching.rule} has no masks", "task.matching.lesions", "remove it")
     if matching.distance_mm is not None and matching.rule != "distance":
         yield Problem(f"the rule {matching.rule} has no distance", "task.matching.distance_mm", "remove it")
     if matching.rule == "overlap" and matching.overlap is None:
@@ -81,5 +91,9 @@ def _lesion_strata(protocol: StudyProtocol) -> Iterator[Problem]:
         if spec.name in taken:
             yield Problem(f"name '{spec.name}' given twice", f"{path}.name", "names identify; choose another")
         taken.append(spec.name)
+        masks = protocol.task.matching is not None and protocol.task.matching.rule == "in_mask"
+        if masks and (spec.column or spec.name) not in OF_MASKS:
+            hint = f"column: {' or '.join(OF_MASKS)}, which are measured on the mask"
+            yield Problem("masks say nothing else of their lesions than how large they are", f"{path}.column", hint)
         if spec.bins is not None and any(b <= a for a, b in itertools.pairwise(spec.bins)):
             yield Problem("bin edges must increase", f"{path}.bins", f"e.g. {sorted(set(spec.bins))}")

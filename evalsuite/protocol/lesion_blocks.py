@@ -12,9 +12,15 @@ from evalsuite.protocol.blocks import Block, Name
 class Matching(Block):
     """When a mark counts as having found a lesion. Limits include themselves."""
 
-    rule: Literal["distance", "inside", "overlap"] = Field(
+    rule: Literal["distance", "inside", "overlap", "in_mask"] = Field(
         description="distance: from the lesion's centre; inside: the mark (a box's centre) lies in the lesion's box; "
-        "overlap: intersection over union of the two boxes"
+        "overlap: intersection over union of the two boxes; in_mask: the reference column names a mask of each case, "
+        "and the mark (a box's centre) lies in a lesion of it"
+    )
+    lesions: Literal["components", "labels"] | None = Field(
+        default=None,
+        description="in_mask: what a lesion is: a connected region (voxels that touch by a corner belong together; the "
+        "default), or all voxels of one value",
     )
     distance_mm: Annotated[float, Field(gt=0.0)] | None = Field(
         default=None, description="largest distance; the lesion's radius (column `diameter_mm`) if not given"

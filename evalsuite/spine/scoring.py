@@ -203,10 +203,13 @@ def evaluate_cases(
 
         frame = with_measured(protocol, frame, case_id, ReferenceFiles.of(testset))
     if protocol.task.kind == "detection":
+        from evalsuite.analyses.lesion_masks import with_lesion_masks
         from evalsuite.analyses.lesions import with_lesions
         from evalsuite.testset.reference_files import ReferenceFiles
 
-        frame = with_lesions(protocol, frame, case_id, ReferenceFiles.of(testset))
+        matching = protocol.task.matching
+        of_masks = matching is not None and matching.rule == "in_mask"
+        frame = (with_lesion_masks if of_masks else with_lesions)(protocol, frame, case_id, ReferenceFiles.of(testset))
     if protocol.task.kind == "segmentation":
         from evalsuite.analyses.mask_figures import with_mask_figures
         from evalsuite.analyses.segmentation_task import figures_compared, figures_wanted

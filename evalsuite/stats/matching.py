@@ -210,6 +210,22 @@ def pairs_in_mask(lesions: npt.NDArray[np.integer], position: npt.ArrayLike) -> 
     return Pairs(mark=mark, lesion=label[mark] - 1, closeness=np.zeros(mark.size))
 
 
+def pairs_in_regions(shape: Sequence[int], voxel: IntArray, lesion: IntArray, position: npt.ArrayLike) -> Pairs:
+    """`pairs_in_mask` where only the voxels of lesions are held: `voxel (v,)`, ascending, counts through an image of
+    this shape along its last axis first, and `lesion (v,)` says whose each is, from 0."""
+    where = np.asarray(position, dtype=np.float64)
+    if where.ndim != 2 or where.shape[1] != len(shape) or not bool(np.isfinite(where).all()):
+        raise ValueError(f"position must be finite numbers of shape (marks, {len(shape)}), got {where.shape}")
+    index = np.floor(where + 0.5)
+    mark = np.flatnonzero(((index >= 0) & (index < np.asarray(shape))).all(axis=1))
+    flat = np.ravel_multi_index(tuple(index[mark].astype(np.int64).T), tuple(shape))
+    at = np.searchsorted(voxel, flat)
+    hit = at < voxel.size
+    hit[hit] = voxel[at[hit]] == flat[hit]
+    mark = mark[hit]
+    return Pairs(mark=mark, lesion=lesion[at[hit]].astype(np.int64), closeness=np.zeros(mark.size))
+
+
 def pairs_by_overlap(
     lesions: npt.NDArray[np.integer],
     marks: npt.NDArray[np.integer],

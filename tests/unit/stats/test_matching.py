@@ -73,6 +73,11 @@ def test_boxes() -> None:
 def test_marks_in_a_label_map_and_overlaps_of_label_maps() -> None:
     lesions = np.zeros((4, 6), dtype=np.uint8)
     lesions[1, 1:3], lesions[3, 5] = 1, 2
+    voxel = np.flatnonzero(lesions)
+    places = [[1.4, 0.6], [1.5, 1.0], [3, 5.49], [3, 5.5], [-1, 2], [0, 0]]
+    held = matching.pairs_in_regions(lesions.shape, voxel, lesions.reshape(-1)[voxel] - 1, places)
+    whole = matching.pairs_in_mask(lesions, places)
+    assert (held.mark.tolist(), held.lesion.tolist()) == (whole.mark.tolist(), whole.lesion.tolist())
     inside = matching.pairs_in_mask(lesions, [[1.4, 0.6], [1.5, 1.0], [3, 5.49], [3, 5.5], [-1, 2], [0, 0]])
     assert list(zip(inside.mark.tolist(), inside.lesion.tolist(), strict=True)) == [(0, 0), (2, 1)]
     marks = np.zeros((4, 6), dtype=np.int64)
