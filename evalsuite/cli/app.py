@@ -414,6 +414,10 @@ def report(
     study: Annotated[
         Path | None, typer.Option("--study", help="a completed study description; changes no result, and is recorded")
     ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="a public copy beside the run: no cases, no small groups; in the ledger")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for --public; RUN-public by default")] = None,
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
     key: Key = None,
     actor: Actor = "",
@@ -422,6 +426,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the PDF and HTML again; nothing is recomputed."""
+    if public or out is not None:
+        process.public_copy(run_folder, public, out, study, testset, key, actor, role, store, as_json)
+        return
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine import report_stage
 

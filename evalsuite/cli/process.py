@@ -11,6 +11,7 @@ from rich.text import Text
 from evalsuite.cli import show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stderr
 from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
+from evalsuite.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")]
 MovedSet = Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")]
@@ -19,8 +20,10 @@ MovedSet = Annotated[Path | None, typer.Option("--testset", help="the locked set
 def export(
     run_folder: RunFolder,
     view: Annotated[
-        Literal["developer", "assessor"],
-        typer.Option("--view", help="developer: verdict and whole-set estimates; assessor: everything"),
+        Literal["developer", "assessor", "public"],
+        typer.Option(
+            "--view", help="developer: verdict, whole-set estimates; public: no cases, no small groups; assessor: all"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="folder to make")],
     testset: MovedSet = None,
@@ -45,6 +48,28 @@ def export(
                 f"The {view} view of run {done['run']} is in {out}",
                 [("files", f"{len(done['files'])}"), ("ledger", f"entry {done['ledger_entry']}")],
             )
+
+
+def public_copy(
+    run_folder: Path,
+    public: bool,
+    out: Path | None,
+    study: Path | None,
+    testset: Path | None,
+    key: Path | None,
+    actor: str,
+    role: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """`report --public`: the public view, beside the run unless a folder is given."""
+    with errors_as_exit_codes(as_json=as_json):
+        if not public:
+            raise InputError("--out is for a public copy.", hint="Add --public; the report itself lies in its run.")
+        if study is not None:
+            raise InputError("A public copy holds no study description.", hint="Leave out --study.")
+    where = out or run_folder.resolve().with_name(f"{run_folder.resolve().name}-public")
+    export(run_folder, "public", where, testset, key, actor, role, "public copy written", store, as_json)
 
 
 def package(

@@ -183,6 +183,13 @@ def report_id(material: Material) -> str:
 
 
 def _banner(m: Material) -> str | None:
+    """What is said on every page: of which copy it is, and that it is no evidence."""
+    said = [clean(copy, longest=110)] if (copy := m.recorded("banner")) is not None else []
+    said += [line] if (line := _not_evidence(m)) is not None else []
+    return " · ".join(said) or None
+
+
+def _not_evidence(m: Material) -> str | None:
     if m.verdict.evidence:
         return None
     reasons = [clean(r, longest=110).rstrip(".") for r in m.verdict.not_evidence_because]

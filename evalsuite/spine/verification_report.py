@@ -14,6 +14,8 @@ from evalsuite.record.seal import LEDGER_NAME, SEAL_NAME
 from evalsuite.record.trust import Check, CheckStatus
 from evalsuite.spine.verification_parts import checked
 
+#: What a copy that leaves figures out says of itself (`evalsuite.report.attachments.COPY`).
+COPY = "copy.json"
 _ATTACHED = ("evidence.json", "verdict.json", "protocol.yaml")
 
 
@@ -62,6 +64,12 @@ def _belong_together(attached: Mapping[str, bytes]) -> str:
     protocol = parse_protocol(attached["protocol.yaml"], "protocol.yaml")
     if protocol_digest(protocol) != evidence["protocol"]["digest"]:
         raise IntegrityError("the attached evidence belongs to another protocol")
+    if COPY in attached:
+        copied = parse_json(attached[COPY], COPY, error=IntegrityError)
+        return (
+            f"a {copied['view']} copy of run {copied['run']}, whose evidence has the digest "
+            f"{copied['run_evidence_digest']}; figures are left out of it, so its verdict is not judged again"
+        )
     again = judge(
         protocol, Evidence.from_json(evidence), not_evidence_because=tuple(verdict["not_evidence_because"])
     ).to_json()

@@ -1,4 +1,4 @@
-"""Copies of a finished run for others: a summary for developers, who see no case, and everything for assessors."""
+"""Copies of a finished run: a summary for developers, a public one without small groups, all of it for assessors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ from evalsuite.spine.folder import RunFolder, require_intact
 from evalsuite.spine.roles import ASSESSORS
 from evalsuite.spine.running_context import Who
 from evalsuite.spine.running_score import remembered_set
+from evalsuite.spine.suppression import Published, publishable
 from evalsuite.types import CriterionResult, Estimate, Evidence, Verdict
 
-View = Literal["developer", "assessor"]
+View = Literal["developer", "assessor", "public"]
 VIEW_SCHEMA = "evalsuite/developer-view/1"
 #: Analyses whose whole-set figures are summaries; the others list groups, cases or assumptions about single cases.
 SUMMARIES = ("performance", "calibration", "comparison", "segmentation", "detection", "readers")
 _WITHHELD = "withheld: figures of groups are not part of the developers' view"
+_NOT_PUBLIC = "withheld in the public copy: a group that is small, or by which a small one could be worked out"
+#: Curves of the whole set without counts of cases by score.
+_PUBLIC_CURVES = ("roc", "pr")
 
 
 def export_view(
@@ -35,7 +39,8 @@ def export_view(
     """Write a view of a run into the new folder `out`, and enter in the ledger who got which.
 
     `developer` is summary.json and a report of it: verdict, estimates of the whole set with their intervals; no case,
-    no group, no curve. `assessor` is a copy of the whole run.
+    no group, no curve. `public` is a report (PDF and HTML) without cases and without groups that are small or by which
+    a small one could be worked out; it is marked on every page. `assessor` is a copy of the whole run.
 
     Raises
     ------
@@ -66,6 +71,8 @@ def export_view(
     try:
         if view == "assessor":
             shutil.copytree(folder.path, out, dirs_exist_ok=True)
+        elif view == "public":
+            _write_public(folder, protocol, record, out)
         else:
             out.mkdir(parents=True, exist_ok=True)
             _write_summary(folder, protocol, record, out)
@@ -76,7 +83,7 @@ def export_view(
 
 def refusal(view: View, who: Who, protocol: StudyProtocol) -> str | None:
     """Why this person may not have this view; None where they may."""
-    if view == "developer":
+    if view in ("developer", "public"):
         return None
     if who.role not in ASSESSORS:
         return f"the role {who.role} gets summaries only"
@@ -114,6 +121,91 @@ def _write_summary(folder: RunFolder, protocol: StudyProtocol, record: Mapping[s
     )
 
 
+def _write_public(folder: RunFolder, protocol: StudyProtocol, record: Mapping[str, Any], out: Path) -> None:
+    from evalsuite.report import write_report
+
+    whole = Evidence.from_json(read_json(folder.evidence))
+    published = publishable(protocol, whole, protocol.small_strata.suppress_below)
+    evidence = public_evidence(protocol, whole, published)
+    verdict = public_verdict(Verdict.from_json(read_json(folder.verdict)), published, digest_json(evidence.to_json()))
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(
+        out / "report.pdf",
+        protocol=protocol,
+        evidence=evidence,
+        verdict=verdict,
+        record={
+            **public_record(record, protocol),
+            "copy": {
+                "schema": "evalsuite/copy/1",
+                "view": "public",
+                "run": record["run"]["id"],
+                "run_evidence_digest": digest_json(whole.to_json()),
+            },
+        },
+        html_path=out / "report.html",
+    )
+
+
+def public_evidence(protocol: StudyProtocol, evidence: Evidence, published: Published) -> Evidence:
+    """Estimates of the whole set and of the groups that may be shown; no case, no count of a withheld group."""
+    said = [
+        "This is a public copy: cases, counts by status in groups, tests and assumptions about missing cases are left "
+        f"out, and groups with fewer than {protocol.small_strata.suppress_below} cases of a class are withheld, with "
+        "those by which they could be worked out. Counts of the whole set are as they are."
+    ]
+    for names, n in sorted(published.withheld.items()):
+        where = f"Stratum {' × '.join(names)}"
+        said.append(f"{where}: not shown." if not published.shown[names] else f"{where}: {n} groups are withheld.")
+    return replace(
+        evidence,
+        findings=tuple(
+            f
+            for f in evidence.findings
+            if f.analysis in SUMMARIES and f.condition is None and published.shows(f.stratum)
+        ),
+        curves=tuple(c for c in evidence.curves if not c.stratum and c.kind in _PUBLIC_CURVES),
+        accounting=tuple(a for a in evidence.accounting if not a.stratum),
+        tests=(),
+        notes=tuple(said),
+    )
+
+
+def public_verdict(verdict: Verdict, published: Published, evidence_digest: str) -> Verdict:
+    """The same verdict; what was judged in a withheld group keeps its outcome and loses its figures and its name."""
+    criteria = tuple(c if published.shows(c.stratum) else _nameless(c) for c in verdict.criteria)
+    reason = verdict.reason
+    if criteria != verdict.criteria:
+        deciding = [c.outcome for c in criteria if c.role == "primary"]
+        told = {"met": "met", "not_met": "not met", "inconclusive": "inconclusive"}
+        counted = ", ".join(f"{deciding.count(k)} {word}" for k, word in told.items() if k in deciding)
+        reason = (
+            f"Of {len(deciding)} primary criteria {counted}; which ones in groups is withheld where they are small."
+        )
+    return replace(verdict, criteria=criteria, reason=reason, flags=(), evidence_digest=evidence_digest)
+
+
+def _nameless(criterion: CriterionResult) -> CriterionResult:
+    return replace(_bare(criterion, _NOT_PUBLIC), stratum=dict.fromkeys(criterion.stratum, "withheld"))
+
+
+def public_record(record: Mapping[str, Any], protocol: StudyProtocol) -> dict[str, Any]:
+    """Of the record what identifies protocol, model, test set and software; no person, place or case."""
+    run = {k: v for k, v in record["run"].items() if k in ("id", "started_utc", "finished_utc")}
+    kept = {
+        k: record[k] for k in ("schema", "software", "model", "protocol", "evidence_status", "limit") if k in record
+    }
+    shown = ("set_id", "version", "root", "digest", "n_cases", "n_patients", "locked_utc", "signed", "encrypted")
+    below = protocol.small_strata.suppress_below
+    return {
+        **kept,
+        "run": {**run, "command": "withheld in the public copy"},
+        "testset": {k: record["testset"][k] for k in shown if k in record["testset"]},
+        "view": f"public copy: cases are left out, and groups with fewer than {below} cases of a class are withheld",
+        "banner": f"PUBLIC COPY — groups with fewer than {below} cases of a class are withheld",
+    }
+
+
 def summary_evidence(evidence: Evidence) -> Evidence:
     """Whole-set estimates and counts; no group, no curve (its steps are cases), no note (it may name one)."""
     return replace(
@@ -131,15 +223,16 @@ def summary_evidence(evidence: Evidence) -> Evidence:
 def summary_verdict(verdict: Verdict, evidence_digest: str) -> Verdict:
     """The same verdict, without the figures of criteria that are judged in groups."""
     return replace(
-        verdict, criteria=tuple(_bare(c) for c in verdict.criteria), flags=(), evidence_digest=evidence_digest
+        verdict,
+        criteria=tuple(_bare(c) if c.stratum else c for c in verdict.criteria),
+        flags=(),
+        evidence_digest=evidence_digest,
     )
 
 
-def _bare(criterion: CriterionResult) -> CriterionResult:
-    if not criterion.stratum:
-        return criterion
-    hidden = Estimate.not_estimable(_WITHHELD, n=0, unit=criterion.estimate.unit, level=criterion.estimate.level)
-    return replace(criterion, estimate=hidden, reason=_WITHHELD)
+def _bare(criterion: CriterionResult, why: str = _WITHHELD) -> CriterionResult:
+    hidden = Estimate.not_estimable(why, n=0, unit=criterion.estimate.unit, level=criterion.estimate.level)
+    return replace(criterion, estimate=hidden, reason=why)
 
 
 def summary_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,5 +240,5 @@ def summary_record(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles", "study")}
     kept["view"] = "developers' view: a summary; figures of groups, curves and cases are withheld"
     kept["run"] = {**record["run"], "command": "withheld in the developers' view"}
-    kept["testset"] = {k: v for k, v in record["testset"].items() if k != "attributes"}
+    kept["testset"] = {k: v for k, v in record["testset"].items() if k not in ("attributes", "intake")}
     return kept

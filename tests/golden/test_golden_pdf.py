@@ -79,8 +79,18 @@ def test_every_figure_has_a_text_equivalent(pdf: pikepdf.Pdf) -> None:
 
 def test_it_carries_evidence_verdict_and_protocol(pdf: pikepdf.Pdf) -> None:
     s = study()
-    assert set(pdf.attachments) == {"evidence.json", "verdict.json", "protocol.yaml", "intake.json"}
-    assert all(spec.obj["/AFRelationship"] == "/Data" for spec in pdf.attachments.values())
+    relations = {name: str(spec.obj["/AFRelationship"]) for name, spec in pdf.attachments.items()}
+    assert relations == {
+        "evidence.json": "/Data",
+        "verdict.json": "/Data",
+        "protocol.yaml": "/Source",
+        "intake.json": "/Data",
+        "record.json": "/Data",
+        "software.cdx.json": "/Supplement",
+    }
+    assert pdf.attachments["record.json"].get_file().read_bytes() == canonical_json(dict(s.record))
+    bill = json.loads(pdf.attachments["software.cdx.json"].get_file().read_bytes())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     data = pdf.attachments["evidence.json"].get_file().read_bytes()
     assert data == canonical_json(s.evidence.to_json())
     assert hashlib.sha256(data).hexdigest() == s.verdict.evidence_digest
