@@ -80,6 +80,23 @@ def _finish(
     return LogisticFit(coefficients=b, covariance=covariance, robust=robust, log_likelihood=likelihood)
 
 
+def fit_intercept(outcome: BoolArray, offset: FloatArray, start: float = 0.0) -> tuple[float, float]:
+    """Intercept beside `offset (n,)` where both outcomes occur, and its log-likelihood: Newton kept in a bracket."""
+    positives = float(outcome.sum())
+    odds = math.log(positives / (outcome.size - positives))
+    low, high = odds - float(offset.max()), odds - float(offset.min())
+    a = min(max(start, low), high)
+    for _ in range(200):
+        fitted = expit(offset + a)
+        gap, information = positives - float(fitted.sum()), float((fitted * (1.0 - fitted)).sum())
+        low, high = (a, high) if gap > 0.0 else (low, a)
+        reached = a + gap / information if information > 0.0 else math.inf
+        if abs(reached - a) <= 1e-12 * max(1.0, abs(a)):
+            break
+        a = reached if low < reached < high else (low + high) / 2.0
+    return a, log_likelihood(outcome.astype(np.float64), offset + a)
+
+
 def log_likelihood(y: FloatArray, eta: FloatArray) -> float:
     """Bernoulli log-likelihood at linear predictor `eta`, stable for large |eta|."""
     return float(-(np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))).sum())

@@ -13,7 +13,7 @@ from scipy.special import logit, ndtri
 
 from evalsuite.stats import calibration, smoothing
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, IntArray, binary_sample, check_level
-from evalsuite.stats._logistic import fit_logistic
+from evalsuite.stats._logistic import fit_intercept
 from evalsuite.stats.bins import BinScheme, bin_index
 from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import (
@@ -104,11 +104,12 @@ def profile_slope(
     common["method"] = "profile likelihood"
     if sample.clustered:
         return Estimate(value=wald.value, interval_undefined=REPEATED, **common)
-    x, one = logit(sample.score), np.ones((sample.n, 1))
+    x, intercept = logit(sample.score), 0.0
 
     def best(slope: float) -> float:
-        fit = fit_logistic(sample.reference, one, slope * x)
-        return -math.inf if fit is None else fit.log_likelihood
+        nonlocal intercept
+        intercept, likelihood = fit_intercept(sample.reference, slope * x, intercept)
+        return likelihood
 
     z = float(ndtri(0.5 + level / 2.0))
     top = best(wald.value) - z * z / 2.0
