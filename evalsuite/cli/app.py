@@ -15,6 +15,7 @@ from evalsuite.cli.gaps import gaps
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import Actor, Json, Key, Reason, ReferenceKeyFile, Role, Store, Waiver, who_is
 from evalsuite.cli.plan import plan
+from evalsuite.cli.review import review
 from evalsuite.cli.selftest import selftest
 from evalsuite.cli.sign import sign
 from evalsuite.cli.signals import stop_requested
@@ -135,6 +136,7 @@ app.command(name="export")(process.export)
 app.command(name="package")(process.package)
 app.command(name="void")(process.void)
 app.command(name="waive")(process.waive)
+app.command(name="review")(review)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from evalsuite.report.format import (
 )
 from evalsuite.report.material import Material, anchor
 from evalsuite.report.sections_sources import p_words
-from evalsuite.report.text import clean
+from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
 from evalsuite.types import Finding, Listing, TestOutcome
 
@@ -36,9 +36,11 @@ KINDS = {
 def failures(material: Material) -> list[Block]:
     """Everything about wrong cases but their pictures; nothing where the protocol does not ask."""
     listing = next((x for x in material.exhibits.listings if x.name == LISTING), None)
-    if material.protocol.analyses.failures is None:
-        return []
+    counted = any(True for _ in material.findings(analysis=ANALYSIS))
+    if material.protocol.analyses.failures is None or (listing is None and not counted):
+        return []  # not asked for, or withheld in this copy of the report
     blocks: list[Block] = [Prose(paragraphs=tuple(_summary(material)))]
+    blocks += reviewed(material)
     if listing is not None:
         blocks += _worst(material, listing)
         blocks += _doubtful(material, listing)
@@ -121,6 +123,43 @@ def groups_in_words(tests: Sequence[TestOutcome]) -> str:
     return (
         f"More frequent than among all others, at a false discovery rate of 5\u00a0% over {format_count(len(tests))} "
         f"comparisons: {shown}. {caution}"
+    )
+
+
+# --- what a reviewer said ---------------------------------------------------------------------------------------------
+
+
+def reviewed(m: Material) -> Iterator[Block]:
+    """How often a reviewer put wrong cases into each category; nothing in a report without a reviewer's file."""
+    counts = m.recorded("review.counts")
+    asked = m.protocol.analyses.failures
+    if not isinstance(counts, Mapping) or asked is None:
+        return
+    kinds = [k for k in KINDS if k in counts]
+    names = [*(c for c in asked.categories if any(c in counts[k] for k in kinds)), ""]
+    yield Heading(text="Causes, as a reviewer sees them", id="failure-causes")
+    yield Table(
+        label="",
+        caption="Wrong cases by the reviewer's category",
+        columns=(
+            Column(title="Category", width=34),
+            *(Column(title=kind_title(k), align="right") for k in kinds),
+        ),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(text=clean(name, longest=60) if name else "not put into one"),
+                    *(Cell(text=format_count(counts[k].get(name, 0)), kind="number") for k in kinds),
+                )
+            )
+            for name in names
+        ),
+        notes=(
+            f"By {given(m.recorded('review.by'), 'an unnamed reviewer')}, from a file with SHA-256 "
+            f"{short_digest(m.recorded('review.sha256'))}; comments are in the attached listing. One person's "
+            "judgement of single cases: no figure of this report depends on it.",
+        ),
+        compact=True,
     )
 
 

@@ -19,18 +19,18 @@ _Found = dict[tuple[str, tuple[tuple[str, str], ...], str | None, str | None], t
 def slices(material: Material) -> list[Block]:
     """What the search singled out and what became of it; nothing where the protocol asks for no search."""
     asked = material.protocol.analyses.slices
-    if asked is None:
-        return []
+    said = next((n for n in material.evidence.notes if n.startswith("Slices: ")), None)
+    if asked is None or said is None:
+        return []  # not asked for, or withheld in this copy of the report
     tests = [t for t in material.evidence.tests if t.name.endswith((f", {HELD_OUT}", f", {SEARCHED}"))]
     checked = {(t.endpoint or "", tuple(t.stratum.items())): t for t in tests if t.name.endswith(HELD_OUT)}
     screened = {(t.endpoint or "", tuple(t.stratum.items())): t for t in tests if t.name.endswith(SEARCHED)}
-    said = next((n for n in material.evidence.notes if n.startswith("Slices: ")), "")
     absent = [n for n in material.evidence.notes if n.startswith("Slices over embeddings: ")]
     blocks: list[Block] = [
         Heading(text="Slices", id="slices"),
         Prose(
             paragraphs=(
-                *(clean(n, longest=600) for n in (said, *absent) if n),
+                *(clean(n, longest=600) for n in (said, *absent)),
                 slices_in_words(list(checked.values()), asked.level),
             )
         ),

@@ -18,13 +18,13 @@ _Found = Mapping[tuple[str, str, str], tuple[int, Finding]]
 def what_if(material: Material) -> list[Block]:
     """The table and what it says; nothing where the protocol does not ask."""
     asked = material.protocol.analyses.threshold_what_if
-    if asked is None:
-        return []
+    notes = [clean(n, longest=300) for n in material.evidence.notes if n.startswith("What-if thresholds: ")]
+    if asked is None or not (notes or any(True for _ in material.findings(analysis=ANALYSIS))):
+        return []  # not asked for, or withheld in this copy of the report
     found: dict[tuple[str, str, str], tuple[int, Finding]] = {
         (next(iter(f.stratum.values()), ""), f.metric, f.condition or ""): (i, f)
         for i, f in material.findings(analysis=ANALYSIS)
     }
-    notes = [clean(n, longest=300) for n in material.evidence.notes if n.startswith("What-if thresholds: ")]
     blocks: list[Block] = [
         Heading(text="What if groups had thresholds of their own", id="threshold-what-if"),
         Notice(
@@ -36,7 +36,7 @@ def what_if(material: Material) -> list[Block]:
     ]
     groups = list(dict.fromkeys(group for group, _, _ in found))
     if not groups:
-        return [*blocks, Prose(paragraphs=tuple(notes) or ("Nothing could be compared.",))]
+        return [*blocks, Prose(paragraphs=tuple(notes))]
     name = clean(asked.stratum, longest=60)
     how = {
         "sensitivity": "Each group gets the highest threshold at which it reaches the whole set's sensitivity.",

@@ -37,8 +37,12 @@ def _short_pdf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     Layout is most of the time of a small run; what the other pages say is read in report.html, and how they look is
     tested in tests/golden.
     """
-    if "full_pdf" in request.keywords:
-        return
+    if "full_pdf" not in request.keywords:
+        lay_out_little(monkeypatch)
+
+
+def lay_out_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for a study that several tests of a module share."""
     from evalsuite.report import write
     from evalsuite.report.pdf import make_pdf
     from evalsuite.report.sound import require_sound
