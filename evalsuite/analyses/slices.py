@@ -84,11 +84,12 @@ def slice_search(
         findings += _shares(protocol, wrong, question, found, attributes, half)
         tests += _tests(question, found, attributes, float(p))
     depth = f"up to {asked.depth} attributes" if asked.depth > 1 else "one attribute"
+    n_holding = int((checked <= asked.level).sum())
     notes.append(
         f"Slices: {n_searched} groups of {depth} with at least {asked.support} cases "
         f"({', '.join(attributes.names)}) were searched for more wrong cases in half of the patients; "
-        f"{len(singled)} were singled out and tested in the other half, {int((checked <= asked.level).sum())} hold "
-        f"there at a family-wise error of {asked.level:g}."
+        f"{len(singled)} were singled out and tested in the other half, of which {n_holding} "
+        f"{'holds' if n_holding == 1 else 'hold'} there at a family-wise error of {asked.level:g}."
     )
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=tuple(tests), notes=tuple(notes))
 

@@ -44,7 +44,7 @@ class Failures(Block):
         default=None, description="case-table column of masks; what they mark is outlined in the pictures of cases"
     )
     shown: Annotated[int, Field(ge=0, le=30)] = Field(
-        default=6, description="pictures of each kind of case, the worst first; images are shown as `pictures` says"
+        default=8, description="pictures of each kind of case, the worst first; images are shown as `pictures` says"
     )
     categories: Annotated[list[Name], Field(min_length=1, max_length=30)] = Field(
         default=list(CATEGORIES), description="what a reviewer may enter in the column `category` of the line listing"

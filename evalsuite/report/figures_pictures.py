@@ -23,21 +23,22 @@ STYLES: dict[str, tuple[str, float, str, str]] = {
 }
 
 
-def gallery(pictures: Sequence[Picture], *, alt: str) -> str:
-    """Pictures in rows of three, each with two lines of text below, and the key of what is drawn at the end,
-    where anything is."""
+def gallery(pictures: Sequence[Picture], *, alt: str, across: int = 3) -> str:
+    """Pictures in rows of `across`, each with two lines of text below, and the key of what is drawn at the end, where
+    anything is."""
     parts: list[str] = []
-    row_height = EDGE + 34.0
+    edge = EDGE if across == 3 else (FULL - GAP * (across - 1)) / across
+    row_height = edge + 34.0
     for i, picture in enumerate(pictures):
-        x, y = (i % 3) * (EDGE + GAP), (i // 3) * row_height
+        x, y = (i % across) * (edge + GAP), (i // across) * row_height
         below = ", ".join(t for t in (picture.case_id, picture.note) if t)
         parts.append(f'<g class="case" data-kind="{escape(clean(picture.group, longest=60))}">')
         parts.append(f"<title>{escape(clean(f'{picture.title}: {below}', longest=200))}</title>")
-        parts += _panel(picture, x, y)
-        parts.append(svg.text(x, y + EDGE + 13, svg.fit(picture.title, EDGE, SMALL, bold=True), size=SMALL, bold=True))
-        parts.append(svg.text(x, y + EDGE + 25, svg.fit(below, EDGE, SMALL), size=SMALL, fill=MUTED))
+        parts += _panel(picture, x, y, edge)
+        parts.append(svg.text(x, y + edge + 13, svg.fit(picture.title, edge, SMALL, bold=True), size=SMALL, bold=True))
+        parts.append(svg.text(x, y + edge + 25, svg.fit(below, edge, SMALL), size=SMALL, fill=MUTED))
         parts.append("</g>")
-    y = ((len(pictures) + 2) // 3) * row_height + 4
+    y = -(-len(pictures) // across) * row_height + 4
     kinds = dict.fromkeys(d.kind for p in pictures for d in p.drawn if d.lines)
     if not kinds:
         return svg.drawing(FULL, y, parts, title=alt)
@@ -51,13 +52,13 @@ def gallery(pictures: Sequence[Picture], *, alt: str) -> str:
     return svg.drawing(FULL, y + 20, parts, title=alt)
 
 
-def _panel(picture: Picture, x: float, y: float) -> list[str]:
+def _panel(picture: Picture, x: float, y: float, edge: float) -> list[str]:
     """The picture as large as fits into a square, in the middle, with true proportions."""
     height = picture.height * picture.aspect
-    scale = EDGE / max(picture.width, height)
+    scale = edge / max(picture.width, height)
     wide, high = picture.width * scale, height * scale
-    left, top = x + (EDGE - wide) / 2.0, y + (EDGE - high) / 2.0
-    parts = [svg.rect(x, y, EDGE, EDGE, fill=TINT if picture.image is None else INK, stroke=RULE)]
+    left, top = x + (edge - wide) / 2.0, y + (edge - high) / 2.0
+    parts = [svg.rect(x, y, edge, edge, fill=TINT if picture.image is None else INK, stroke=RULE)]
     if picture.image is not None:
         data = b64encode(picture.image).decode("ascii")
         parts.append(

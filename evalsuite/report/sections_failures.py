@@ -33,19 +33,19 @@ KINDS = {
 }
 
 
-def failures(material: Material) -> list[Block]:
-    """Everything about wrong cases but their pictures; nothing where the protocol does not ask."""
+def failures(material: Material) -> tuple[list[Block], list[Block]]:
+    """Everything about wrong cases but their pictures: the cases, then doubtful references and groups; nothing where
+    the protocol does not ask."""
     listing = next((x for x in material.exhibits.listings if x.name == LISTING), None)
     counted = any(True for _ in material.findings(analysis=ANALYSIS))
     if material.protocol.analyses.failures is None or (listing is None and not counted):
-        return []  # not asked for, or withheld in this copy of the report
+        return [], []  # not asked for, or withheld in this copy of the report
     blocks: list[Block] = [Prose(paragraphs=tuple(_summary(material)))]
     blocks += reviewed(material)
     if listing is not None:
         blocks += _worst(material, listing)
-        blocks += _doubtful(material, listing)
-    blocks += _groups(material)
-    return blocks
+    doubtful = [] if listing is None else [*_doubtful(material, listing)]
+    return blocks, [*doubtful, *_groups(material)]
 
 
 def kind_title(kind: str) -> str:
@@ -175,6 +175,7 @@ def _worst(m: Material, listing: Listing) -> Iterator[Block]:
         order = {"nearly wrong": "nearest first", "no output": "in the set's order"}.get(kind, "worst first")
         # Reference and call say something only where the kind does not say them already.
         said = () if kind in ("false negative", "false positive") else ("Reference", "Outcome")
+        remarks = [tuple(_remarks(row)) for row in shown]
         yield Table(
             label="",
             caption=f"{title}: {what} ({count}, {order})",
@@ -184,9 +185,12 @@ def _worst(m: Material, listing: Listing) -> Iterator[Block]:
                 Column(title="Score", align="right", width=8),
                 Column(title="Beyond", align="right", width=8),
                 Column(title="Groups"),
-                Column(title="Remarks", width=19),
+                *((Column(title="Remarks", width=19),) if any(remarks) else ()),
             ),
-            rows=tuple(_case(row, groups, bool(said)) for row in shown),
+            rows=tuple(
+                _case(row, groups, bool(said), text if any(remarks) else None)
+                for row, text in zip(shown, remarks, strict=True)
+            ),
             notes=(_BEYOND[m.protocol.task.kind == "binary"], m.set_note),
             compact=True,
         )
@@ -198,7 +202,7 @@ _BEYOND = {
 }
 
 
-def _case(row: Mapping[str, str], groups: Sequence[str], decided: bool) -> Row:
+def _case(row: Mapping[str, str], groups: Sequence[str], decided: bool, remarks: Sequence[str] | None) -> Row:
     said = "; ".join(f"{clean(g.removeprefix('group: '), longest=30)} {format_level_name(row[g])}" for g in groups)
     outcome = (Cell(text=clean(row["reference"], longest=30)), Cell(text=_outcome(row)))
     return Row(
@@ -208,7 +212,7 @@ def _case(row: Mapping[str, str], groups: Sequence[str], decided: bool) -> Row:
             Cell(text=_short(row["score"]), kind="number"),
             Cell(text=_short(row["beyond"]), kind="number"),
             Cell(text=said or "not disclosed", kind="text" if said else "muted"),
-            Cell(text="; ".join(_remarks(row))),
+            *(() if remarks is None else (Cell(text="; ".join(remarks)),)),
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from evalsuite.report.figures_pictures import gallery
 from evalsuite.report.format import format_count
@@ -35,26 +35,22 @@ WORST = 10
 def cases_shown(material: Material) -> tuple[Section, ...]:
     """The section with pictures and the worst cases; none where there is nothing of single cases."""
     shown = material.exhibits
-    wrong = [*failures(material), *slices(material), *what_if(material)]
-    if not shown.listings and not wrong:
+    cases, groups = failures(material)
+    searches = [*groups, *slices(material), *what_if(material)]
+    if not shown.listings and not searches:
         return ()
-    blocks: list[Block] = [*wrong, *_galleries(shown.pictures)]
+    blocks: list[Block] = [*cases, *_galleries(shown.pictures)]
     if not shown.pictures and shown.listings:
         blocks.append(Prose(paragraphs=(_why_none(material),)))
     for listing in shown.listings:
         if listing.name == "structures":
             blocks += _worst(material, listing)
-    if not shown.listings:
-        return (_section(wrong, blocks),)
-    files = ", ".join(f"{x.name}.csv ({format_count(len(x.rows))} rows)" for x in shown.listings)
-    text = f"Every one is in the attached line listing: {files}. Which cases are shown follows from it alone."
-    blocks.append(Prose(paragraphs=(text,)))
-    return (_section(wrong, blocks),)
-
-
-def _section(wrong: Sequence[Block], blocks: Sequence[Block]) -> Section:
-    title = "Failure analysis" if wrong else "Single cases"
-    return Section(id="cases-shown", number="", title=title, code="R17", blocks=tuple(blocks))
+    if shown.listings:
+        files = ", ".join(f"{x.name}.csv ({format_count(len(x.rows))} rows)" for x in shown.listings)
+        text = f"Every one is in the attached line listing: {files}. Which cases are shown follows from it alone."
+        blocks.append(Prose(paragraphs=(text,)))
+    title = "Failure analysis" if cases or searches else "Single cases"
+    return (Section(id="cases-shown", number="", title=title, code="R17", blocks=(*blocks, *searches)),)
 
 
 def _why_none(material: Material) -> str:
@@ -87,9 +83,11 @@ def _galleries(pictures: tuple[Picture, ...]) -> Iterator[Figure]:
         alt = f"{caption}. " + "; ".join(clean(f"{p.title} ({p.case_id})", longest=120) for p in mine) + "."
         chosen = _CHOSEN.get(group, "By Dice coefficient; the slice in which reference and device are largest.")
         notes = (chosen, "Stored voxels, not interpolated; grey from the 1st to the 99.5th percentile of the slice.")
+        across = 3
         if group in KINDS:
+            across = 4
             notes = (chosen, "Stored pixels, not interpolated; grey ones from the 1st to the 99.5th percentile.")
-        yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt), alt=alt, notes=notes)
+        yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt, across=across), alt=alt, notes=notes)
 
 
 def _worst(material: Material, listing: Listing) -> Iterator[Table]:

@@ -142,7 +142,8 @@ def assign_roles(columns: Sequence[str], path_columns: Iterable[str], wanted: Wa
     columns are `image` and the columns of file names that are neither sealed by name nor masks.
     """
     named = wanted.reference
-    by_caller = {n for n, who in (named or {}).items() if who in ("--reference", "task.reference")}
+    files_too = ("--reference", "task.reference", "analyses.failures.outline")
+    by_caller = {n for n, who in (named or {}).items() if who in files_too}
     paths = [c for c in columns if c in set(path_columns)]
     patient = wanted.patient if wanted.patient in columns else None
     images = tuple(c for c in paths if c == "image" or (c not in by_caller and not _is_mask(c)))

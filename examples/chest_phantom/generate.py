@@ -26,7 +26,7 @@ from PIL import Image  # noqa: E402
 
 COLUMNS = (
     "case_id", "patient_id", "study_id", "image", "site", "acquired_at", "sex", "age", "nodule", "nodule_size_mm",
-    "marker",
+    "marker", "nodule_mask",
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ def row(study: Study) -> dict[str, str]:
         "nodule": "1" if sizes else "0",
         "nodule_size_mm": f"{max(sizes):.1f}" if sizes else "",
         "marker": "portable" if study.marker else "none",
+        "nodule_mask": f"masks/{study.case_id}.png" if sizes else "",
     }
 
 
@@ -106,7 +107,7 @@ def generate(
         entry = row(study)
         write(out / entry["image"], study, radiograph, seed=seed)
         if study.body.nodules:
-            Image.fromarray(radiograph.mask.astype("uint8") * 255).save(out / "masks" / f"{study.case_id}.png")
+            Image.fromarray(radiograph.mask.astype("uint8") * 255).save(out / entry["nodule_mask"])
         return entry
 
     rows = []
@@ -115,7 +116,7 @@ def generate(
             rows.append(entry)
             if on_case is not None:
                 on_case(done, len(todo))
-    masks = [{"case_id": r["case_id"], "mask": f"masks/{r['case_id']}.png"} for r in rows if r["nodule"] == "1"]
+    masks = [{"case_id": r["case_id"], "mask": r["nodule_mask"]} for r in rows if r["nodule_mask"]]
     _table(out / "cases.csv", COLUMNS, rows)
     _table(out / "masks.csv", ("case_id", "mask"), masks)
     return out / "cases.csv"
