@@ -106,6 +106,9 @@ def absent_sections(material: Material, present: Iterable[str]) -> Table | None:
         if code in there or has_content(material, code):
             continue
         reasons = [_ABSENT[code]] if code in _ABSENT else []
+        if reasons and material.recorded("view") is not None:
+            # A copy for others may lack what the run has; which of the two it is cannot be told from the copy.
+            reasons = [f"withheld in this view of the report, or {reasons[0]}"]
         left = open_facts(material, code) if speaks(material) else ()
         if left:
             reasons.append(f"not stated in study.yaml: {'; '.join(f.words for f in left)}")
