@@ -192,7 +192,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestOutcome:
-    """A hypothesis test: statistic and p-value, adjusted where the protocol adjusts."""
+    """A hypothesis test: statistic and p-value, adjusted where the protocol adjusts.
+
+    `analysis` names the analysis it belongs to where that is neither an endpoint's nor a comparison's own: groups,
+    wrong cases, slices, stated uncertainty, drift.
+    """
 
     __test__ = False  # not a test case, whatever its name looks like to pytest
 
@@ -204,6 +208,7 @@ class TestOutcome:
     endpoint: str | None = None
     stratum: Stratum = field(default_factory=dict)
     undefined: str | None = None
+    analysis: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "stratum": dict(self.stratum)}

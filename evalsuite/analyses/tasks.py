@@ -109,15 +109,16 @@ def evaluate_task(
         )
         results = _joined(
             results,
-            failure_analysis(protocol, answered, frame, predictions),
-            slice_search(protocol, answered, frame, predictions),
+            _named("failures", failure_analysis(protocol, answered, frame, predictions)),
+            _named("slices", slice_search(protocol, answered, frame, predictions)),
         )
     if protocol.analyses.uncertainty is not None:
         answers = build_population if protocol.task.kind == "binary" else build_class_population
         stated: Population | ClassPopulation = answers(
             protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
         )
-        results = _joined(results, uncertainty_figures(protocol, stated, patient_id, frame, predictions))
+        said = uncertainty_figures(protocol, stated, patient_id, frame, predictions)
+        results = _joined(results, _named("uncertainty", said))
     if protocol.analyses.group_differences is not None:
         labels = assign_strata(frame, protocol.strata)
         results = _joined(results, differences_between_groups(protocol, labels, patient_id, results.findings))
@@ -138,7 +139,8 @@ def _biases(
     population = build_population(
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
     )
-    return gaps_between_groups(protocol, population, assign_strata(frame, protocol.strata), results.findings)
+    labels = assign_strata(frame, protocol.strata)
+    return _named("bias", gaps_between_groups(protocol, population, labels, results.findings))
 
 
 _STUDIED: dict[str, Callable[..., Studied]] = {
@@ -189,6 +191,11 @@ def _sources(
 ) -> tuple[Results, ...]:
     made = (panel_of_readers(protocol, population, frame), spread_of_repeats(protocol, population, frame))
     return (*made, linear_range(protocol, population)) if isinstance(population, MeasurementPopulation) else made
+
+
+def _named(analysis: str, results: Results) -> Results:
+    """The same results, whose tests say which analysis they belong to: they adjust no claim of the protocol."""
+    return replace(results, tests=tuple(replace(t, analysis=analysis) for t in results.tests))
 
 
 def _joined(results: Results, *added: Results) -> Results:

@@ -177,6 +177,7 @@ def _evidence() -> Schema:
             "endpoint": _or_null(_TEXT),
             "stratum": _STRATUM,
             "undefined": _or_null(_TEXT),
+            "analysis": _or_null(_TEXT),
         }
     )
     schema = _object(

@@ -229,8 +229,9 @@ def _tests(material: Material) -> Table | None:
 
 
 def adjustment(material: Material) -> list[Block]:
-    """Every test with its p-value adjusted for multiplicity; nothing where the protocol adjusts nothing."""
-    tests = [t for t in material.evidence.tests if t.p_adjusted is not None or _would_be_adjusted(t)]
+    """Every test of the protocol's claims with its p-value adjusted; nothing where the protocol adjusts nothing."""
+    own = [t for t in material.evidence.tests if t.analysis is None]
+    tests = [t for t in own if t.p_adjusted is not None or _would_be_adjusted(t)]
     if not any(t.p_adjusted is not None for t in tests):
         return []
     return [
@@ -242,7 +243,8 @@ def adjustment(material: Material) -> list[Block]:
 def tests_of_goals(material: Material) -> list[Block]:
     """Tests of the endpoints' goals (exact binomial, t) beside the intervals that decide; nothing without any."""
     names = {e.name for e in material.protocol.endpoints}
-    tests = [t for t in material.evidence.tests if t.endpoint in names and t.method.startswith(_OF_GOALS)]
+    own = [t for t in material.evidence.tests if t.analysis is None]
+    tests = [t for t in own if t.endpoint in names and t.method.startswith(_OF_GOALS)]
     if not tests:
         return []
     return [
