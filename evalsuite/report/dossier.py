@@ -17,6 +17,7 @@ from evalsuite.report import sections_results as results
 from evalsuite.report import sections_strata as groups
 from evalsuite.report import sections_study as study
 from evalsuite.report import sections_truth as truth
+from evalsuite.report.anchors import anchored, printed_findings, resolved, resolved_table
 from evalsuite.report.approval import approvals
 from evalsuite.report.contents import ORDER, in_order
 from evalsuite.report.facts import stated
@@ -98,9 +99,10 @@ def build_dossier(
         *approvals(m),
         about_run.glossary(m),
     )
+    sections = anchored(sections)
     sections = (*sections, *traceability(m, printed_findings(sections)))
     ordered = in_order(m, (*sections, cross_reference(m, _anchors(in_order(m, sections)))))
-    identifier = report_id(m)
+    identifier, summary, printed = report_id(m), _summary(m), printed_findings(ordered)
     return Dossier(
         report_id=identifier,
         title=clean(protocol.title, longest=300),
@@ -111,24 +113,15 @@ def build_dossier(
         banner=_banner(m),
         footer_digest=verdict.evidence_digest,
         cover=_cover(m, identifier),
-        summary=_summary(m),
+        summary=replace(summary, table=resolved_table(summary.table, printed)),
         how_to_read=_how_to_read(m),
-        sections=_labelled(ordered),
+        sections=_labelled(resolved(ordered, printed)),
     )
 
 
 def _anchors(sections: Sequence[Section]) -> dict[str, str]:
     """Where each part of the order of contents begins; the summary is not a section."""
     return {"R01": "summary"} | {s.code: s.id for s in reversed(sections)}
-
-
-def printed_findings(sections: Sequence[Section]) -> frozenset[str]:
-    """Anchors of the findings that stand in the tables of these sections."""
-    tables = [b for s in sections for b in s.blocks if isinstance(b, Table)]
-    tables += [b.right for s in sections for b in s.blocks if isinstance(b, Pair) and isinstance(b.right, Table)]
-    rows = [r for t in tables for r in t.rows]
-    anchors = [*(r.anchor for r in rows), *(c.anchor for r in rows for c in r.cells)]
-    return frozenset(a for a in anchors if a is not None)
 
 
 def _compared(m: Material) -> tuple[Section, ...]:

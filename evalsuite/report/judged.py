@@ -80,7 +80,7 @@ def _metric(material: Material, result: CriterionResult) -> str:
 
 def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
     short = 250 if reasons else 40
-    found = None if result.stratum else material.find(result.endpoint)
+    found = material.find(result.endpoint, result.stratum)
     where = "" if not result.stratum else clean(format_stratum(result.stratum), longest=short)
     point = f"at {clean(result.operating_point, longest=min(short, 60))}" if result.operating_point else ""
     estimate, digits = result.estimate, digits_for(result)

@@ -246,6 +246,7 @@ def _policy_row(condition: str | None, found: Sequence[tuple[int, Finding] | Non
                 sub=format_interval(finding.metric, e),
                 kind="number" if condition is not None else "head",
                 anchor=place,
+                link=anchor(index) if place is None else None,
             )
         )
     if len(found) < PER_TABLE:

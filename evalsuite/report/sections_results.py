@@ -95,6 +95,8 @@ def _confusion(material: Material, point: str) -> Table:
     spec = material.protocol.operating_point(point)
     sign = "≥" if spec.comparison == ">=" else ">"
     name = clean(point, longest=60)
+    at = {f.metric: i for i, f in material.findings(overall=True) if f.operating_point == point}
+    counted = f"They are those of findings {anchor(at['sensitivity'])} and {anchor(at['specificity'])}. "
     return Table(
         label="",
         caption=f"Calls against the reference standard at operating point {name} (score {sign} {spec.threshold:g})",
@@ -109,7 +111,7 @@ def _confusion(material: Material, point: str) -> Table:
             row("Called negative", n_positive - tp, tn),
             row("Total", n_positive, n_negative, head=True),
         ),
-        notes=(f"Counts are cases; missing outputs: {missing}. {material.set_note}",),
+        notes=(f"Counts are cases; missing outputs: {missing}. {counted}{material.set_note}",),
     )
 
 

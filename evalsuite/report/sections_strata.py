@@ -344,6 +344,7 @@ def _matrix_row(
                 sub=interval,
                 kind="number",
                 anchor=None if head else anchor(index),
+                link=anchor(index) if head else None,
             )
         )
     if len(endpoints) < PER_TABLE:

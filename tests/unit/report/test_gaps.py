@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "golden"))
 from factory import study
 
 from evalsuite.protocol.checklists import ChecklistItem, load_checklists
+from evalsuite.report.anchors import printed_findings
 from evalsuite.report.contents import ORDER
-from evalsuite.report.dossier import build_dossier, printed_findings
+from evalsuite.report.dossier import build_dossier
 from evalsuite.report.facts import Fact, facts_of, not_applicable
 from evalsuite.report.gaps import gaps_of
 from evalsuite.report.material import Material

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,9 @@ from factory import Study, study
 from factory_odd import ODD, bare, crowded, one_class
 
 from evalsuite.report import Dossier, build_dossier
+from evalsuite.report.format import format_value
 from evalsuite.report.judged import digits_for
+from evalsuite.report.render import render_html
 from evalsuite.report.view import Table
 
 
@@ -197,3 +200,42 @@ def test_the_report_id_follows_run_evidence_and_verdict() -> None:
     assert dossier(s).report_id == first
     assert dossier(replace(s, record={**s.record, "run": {**s.record["run"], "id": "other"}})).report_id != first
     assert dossier(study(outcome="not_met")).report_id != first
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_printed_finding_is_in_the_evidence_with_the_value_printed(name: str) -> None:
+    s = STUDIES[name]()
+    d = dossier(s)
+    shown = 0
+    for row in (r for t in tables(d) for r in t.rows):
+        spots = [
+            (row.anchor, row.cells),
+            *((c.anchor, (c,)) for c in row.cells),
+            *((c.link, row.cells) for c in row.cells),
+        ]
+        for place, cells in spots:
+            if place is None or not place.startswith("f-"):
+                continue
+            f = s.evidence.findings[int(place[2:])]
+            said = " ".join(f"{c.text} {c.sub}" for c in cells)
+            if f.estimate.value is None:
+                assert "not estimable" in said or "not assessable" in said, (place, said)
+            else:
+                assert format_value(f.metric, f.estimate) in said, (place, said)
+            shown += 1
+    assert shown
+
+
+def test_every_primary_estimate_leads_to_its_finding_and_the_page_names_it_for_programs() -> None:
+    s = study()
+    d = dossier(s)
+    wanted = {(c.endpoint, tuple(c.stratum.items())) for c in s.verdict.criteria}
+    criteria = next(t for t in tables(d) if t.caption.startswith("Acceptance criteria, estimates"))
+    links = [r.anchor or next(c.link for c in r.cells if c.link) for r in criteria.rows]
+    found = {(f.endpoint, tuple(f.stratum.items())) for f in (s.evidence.findings[int(x[2:])] for x in links)}
+    assert found == wanted
+    html = render_html(d, medium="screen")
+    pointers = re.findall(r'id="f-(\d+)" data-finding="/findings/(\d+)"', html)
+    assert len(pointers) > 50
+    assert all(int(a) == int(b) < len(s.evidence.findings) for a, b in pointers)
+    assert len(pointers) == html.count('id="f-')
