@@ -145,7 +145,7 @@ def test_the_developers_view_says_nothing_of_cases_groups_or_searches(done, cli,
     html = (tmp_path / "view" / "report.html").read_text()
     for words in ("positive cases called negative", "singled out", "thresholds of their own", "No group was searched"):
         assert words not in html, words
-    assert "withheld in this view of the report, or the protocol asks for no analysis of failures" in html
+    assert "Withheld in this view of the report, or the protocol asks for no analysis of failures" in html
 
 
 def write(path: Path, rows: list[dict[str, str]], columns: list[str] | None = None) -> None:
