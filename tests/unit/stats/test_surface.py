@@ -97,3 +97,31 @@ def test_what_is_not_defined_is_refused() -> None:
         surface.percentile(surface.surfaces(p), 101.0)
     with pytest.raises(ValueError, match="not pooled"):
         surface.surface_figure(p, "hd", definition="pooled", found=surface.surfaces(p, "voxel"))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.7), (30.0, 0.5, 0.5), (0.1, 0.3), (5.0, 0.01)])
+def test_nearest_voxels_are_those_of_looking_at_all_of_them(spacing: tuple[float, ...]) -> None:
+    """Near ones found step by step, far ones in the tree: to the last bit the smallest of all distances."""
+    rng = np.random.default_rng(7)
+    shape = (40, 18, 14)[: len(spacing)]
+    for density in (0.001, 0.02, 0.4):
+        first, second = rng.random(shape) < density, rng.random(shape) < density
+        second[-3:] = False
+        first[0], first[-1, -1], second[0, 0] = False, True, True
+        distances = surface._nearest(first, second, spacing)
+        a, b = np.argwhere(first), np.argwhere(second)
+        steps = (a[:, None] - b[None]) * np.array(spacing)
+        squares = sum(steps[..., k] * steps[..., k] for k in range(len(spacing)))
+        np.testing.assert_allclose(distances, np.sqrt(squares).min(axis=1), rtol=1e-15)
+
+
+def test_places_around_a_voxel_leave_none_out_that_is_closer() -> None:
+    for spacing in ((1.0, 1.0, 1.0), (3.0, 0.5, 0.5), (0.4, 0.9), (1000.0, 1e-5, 1e-5)):
+        steps, distance = surface._outwards(spacing)
+        assert np.all(np.diff(distance) >= 0)
+        assert len(steps) <= surface.STEPS
+        span = np.arange(-12, 13)
+        every = np.stack(np.meshgrid(*[span] * len(spacing), indexing="ij"), axis=-1).reshape(-1, len(spacing))
+        closer = np.sqrt(((every * np.array(spacing)) ** 2).sum(axis=1)) < distance[-1] * (1 - 1e-12)
+        wanted = {tuple(s) for s in every[closer].tolist() if any(s)}
+        assert wanted <= {tuple(s) for s in steps.tolist()}
