@@ -13,7 +13,7 @@ import numpy as np
 from evalsuite.analyses.exhibits import View, draw, read_case, shows_images, view_of
 from evalsuite.analyses.failures import LISTING
 from evalsuite.analyses.mask_figures import read_reference
-from evalsuite.analyses.wrong_cases import NO_OUTPUT
+from evalsuite.analyses.wrong_cases import FALSE_NEGATIVE, FALSE_POSITIVE, NO_OUTPUT
 from evalsuite.errors import ImageError
 from evalsuite.imaging.grid import Grid
 from evalsuite.imaging.mask_file import grid_difference
@@ -99,6 +99,9 @@ def _picture(
     drawn = [] if mask is None else [Drawn(kind="reference", lines=outline(mask[at]))]
     score = f"score {float(row['score']):.3g}" if row["score"] else ""
     place = f"slice {at + 1} of {depth}" if depth > 1 else ""
+    # Where the kind says what was called and what was right, a picture need not.
+    plain = row["kind"] in (FALSE_NEGATIVE, FALSE_POSITIVE)
+    called, right = ("", "") if plain else (f"called {row['called']}", f"reference {row['reference']}")
     return draw(
         view,
         at,
@@ -108,8 +111,8 @@ def _picture(
         with_image=True,
         words={
             "group": row["kind"],
-            "title": "; ".join(x for x in (score, f"called {row['called']}") if x),
-            "note": "; ".join(x for x in (f"reference {row['reference']}", place, why) if x),
+            "title": "; ".join(x for x in (score, called) if x),
+            "note": "; ".join(x for x in (right, place, why) if x),
             "case_id": case.case_id,
         },
     )

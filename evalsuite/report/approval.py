@@ -34,7 +34,7 @@ def box_id(role: str) -> str:
 
 def approvals(m: Material) -> tuple[Section, ...]:
     """The section with a box for each signature; none in a view that is not the whole report."""
-    if m.recorded("view") is not None:
+    if m.recorded("view") is not None or m.recorded("review") is not None:
         return ()
     boxes = tuple(SignatureBox(id=box_id(a.role), title=a.title, meaning=a.meaning) for a in APPROVERS)
     said = (

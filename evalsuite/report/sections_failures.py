@@ -231,7 +231,7 @@ def _remarks(row: Mapping[str, str]) -> Iterator[str]:
     if row["reason"]:
         yield clean(row["reason"], longest=80)
     if row["reference_error"]:
-        yield "reference doubtful"
+        yield "confidently wrong"
     if row.get("other_reference"):
         yield "same image, other reference"
     elif row.get("same_image_as"):

@@ -14,9 +14,17 @@ _NEVER, _BEFORE = "never used", "used before"
 
 
 def first_page_items(material: Material) -> tuple[Item, ...]:
-    """For the first page: that this is a view of a report, and the waiver its run rests on, where there are such."""
+    """For the first page: that this is a view or a reviewed copy, and the waiver its run rests on, where there are such."""
     view = material.recorded("view")
     shown = () if view is None else (Item(name="View", value=clean(view), tone="warning"),)
+    review = material.recorded("review")
+    if isinstance(review, Mapping):
+        by = clean(review.get("by"), longest=60) or "an unnamed reviewer"
+        text = (
+            f"a reviewer's categories of wrong cases were added by {by}, from a file with SHA-256 "
+            f"{short_digest(review.get('sha256'))}; the sealed report of the run is unchanged"
+        )
+        shown = (*shown, Item(name="Reviewed copy", value=text, tone="warning"))
     waiver = material.recorded("use.waiver")
     if not isinstance(waiver, Mapping):
         return shown

@@ -86,12 +86,7 @@ def review_run(
         {"view": "review", "review": digest},
         reason=who.reason or "report copied with a review of wrong cases",
     )
-    shown = {
-        **record,
-        "view": f"reviewed copy: categories of wrong cases by {who.actor or 'an unnamed reviewer'}, from a file with "
-        f"SHA-256 {digest[:16]}…; the sealed report of the run is unchanged",
-        "review": {"sha256": digest, "by": who.actor, "counts": counts},
-    }
+    shown = {**record, "review": {"sha256": digest, "by": who.actor, "counts": counts}}
     _write(folder, protocol, shown, replace(exhibits, listings=_exchanged(exhibits, filled)), filled, out)
     return {
         "run": record["run"]["id"],

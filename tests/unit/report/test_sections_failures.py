@@ -85,7 +85,7 @@ def test_the_listing_is_printed_in_its_order_with_scores_and_groups():
     missed, alarms, doubtful, groups = tables(section)
     assert "positive cases called negative (all, worst first)" in missed.caption
     assert [r.cells[0].text for r in missed.rows] == ["c1", "c2"]
-    assert [c.text for c in missed.rows[0].cells[1:]] == ["0.020", "0.480", "sex female", "reference doubtful"]
+    assert [c.text for c in missed.rows[0].cells[1:]] == ["0.020", "0.480", "sex female", "confidently wrong"]
     assert missed.rows[1].cells[-1].text == "within the band"
     assert alarms.rows[0].cells[-1].text == "same image, other reference"
     assert [r.cells[0].text for r in doubtful.rows] == ["c1", "c3"]
