@@ -14,7 +14,7 @@ _NEVER, _BEFORE = "never used", "used before"
 
 
 def first_page_items(material: Material) -> tuple[Item, ...]:
-    """For the first page: that this is a view or a reviewed copy, and the waiver its run rests on, where there are such."""
+    """For the first page: whether this is a view or a reviewed copy, and which waiver its run rests on."""
     view = material.recorded("view")
     shown = () if view is None else (Item(name="View", value=clean(view), tone="warning"),)
     review = material.recorded("review")
