@@ -419,7 +419,8 @@ def report(
     public: Annotated[
         bool, typer.Option("--public", help="a public copy beside the run: no cases, no small groups; in the ledger")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="folder for --public; RUN-public by default")] = None,
+    model_card: Annotated[bool, typer.Option("--model-card", help="print the model card as Markdown")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for --public, file for --model-card")] = None,
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
     key: Key = None,
     actor: Actor = "",
@@ -428,7 +429,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the PDF and HTML again; nothing is recomputed."""
-    if public or out is not None:
+    if model_card and not public and study is None:
+        process.model_card(run_folder, out, as_json)
+        return
+    if public or model_card or out is not None:
         process.public_copy(run_folder, public, out, study, testset, key, actor, role, store, as_json)
         return
     with errors_as_exit_codes(as_json=as_json):

@@ -65,11 +65,25 @@ def public_copy(
     """`report --public`: the public view, beside the run unless a folder is given."""
     with errors_as_exit_codes(as_json=as_json):
         if not public:
-            raise InputError("--out is for a public copy.", hint="Add --public; the report itself lies in its run.")
+            raise InputError(
+                "--out is for a public copy or a model card.", hint="Add --public or --model-card, and not --study."
+            )
         if study is not None:
             raise InputError("A public copy holds no study description.", hint="Leave out --study.")
     where = out or run_folder.resolve().with_name(f"{run_folder.resolve().name}-public")
     export(run_folder, "public", where, testset, key, actor, role, "public copy written", store, as_json)
+
+
+def model_card(run_folder: Path, out: Path | None, as_json: bool) -> None:
+    """`report --model-card`: the card of a finished run, on the screen or in a file outside the run."""
+    with errors_as_exit_codes(as_json=as_json):
+        from evalsuite.spine.views import card_of_run
+
+        card, text = card_of_run(run_folder, out)
+        if as_json:
+            emit_json({"open_items": list(card.open_items), "path": None if out is None else str(out), "exit_code": 0})
+        elif out is None:
+            typer.echo(text)
 
 
 def package(

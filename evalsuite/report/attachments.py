@@ -11,6 +11,8 @@ from typing import Any
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json
 from evalsuite.record.sbom import bill_of_materials
+from evalsuite.report.model_card import ModelCard
+from evalsuite.report.model_card_files import LONGEST, chai_xml, markdown
 from evalsuite.report.pdf import Attached
 from evalsuite.types import Evidence, Exhibits, Verdict
 
@@ -19,7 +21,12 @@ COPY = "copy.json"
 
 
 def attachments(
-    protocol: StudyProtocol, evidence: Evidence, verdict: Verdict, record: Mapping[str, Any], exhibits: Exhibits | None
+    protocol: StudyProtocol,
+    evidence: Evidence,
+    verdict: Verdict,
+    record: Mapping[str, Any],
+    exhibits: Exhibits | None,
+    card: ModelCard,
 ) -> tuple[Attached, ...]:
     """Everything attached, in a fixed order. A view for others (`record` says so) has no record, bill or listing."""
     whole = record.get("view") is None
@@ -38,9 +45,30 @@ def attachments(
             description="The protocol as it was executed",
             relationship="Source",
         ),
+        Attached(
+            name="model-card.xml",
+            data=chai_xml(card),
+            description="Applied Model Card (Coalition for Health AI, draft v0.2); open fields say so",
+            relationship="Supplement",
+        ),
+        Attached(
+            name="model-card.md",
+            data=markdown(card).encode("utf-8"),
+            description="The same card for people, with a list of its open items",
+            relationship="Supplement",
+        ),
         *(_of_the_run(record) if whole else _of_the_copy(record)),
         *(_listings(exhibits) if whole else ()),
     )
+
+
+def custom_entries(files: tuple[Attached, ...], record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The document information by which programs find the card: the XML itself, where it fits, and who wrote it."""
+    card = next(f.data for f in files if f.name == "model-card.xml").decode("ascii")
+    version = (record.get("software") or {}).get("evalsuite", "")
+    software = f"evalsuite {version}".encode("ascii", "replace").decode("ascii")[:80].strip()
+    named = ("chaiMcSoftwareId", software)
+    return (("chaiMcXml", card), named) if len(card) <= LONGEST else (named,)
 
 
 def _of_the_run(record: Mapping[str, Any]) -> Iterator[Attached]:

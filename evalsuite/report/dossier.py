@@ -24,6 +24,7 @@ from evalsuite.report.facts import stated
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
 from evalsuite.report.material import Material
+from evalsuite.report.model_card import ModelCard, model_card
 from evalsuite.report.sections_bias import bias
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_clauses import cross_reference
@@ -122,6 +123,14 @@ def build_dossier(
 def _anchors(sections: Sequence[Section]) -> dict[str, str]:
     """Where each part of the order of contents begins; the summary is not a section."""
     return {"R01": "summary"} | {s.code: s.id for s in reversed(sections)}
+
+
+def build_model_card(
+    protocol: StudyProtocol, evidence: Evidence, verdict: Verdict, record: Mapping[str, Any]
+) -> ModelCard:
+    """The model card of what a report says; see `evalsuite.report.model_card`."""
+    m = _in_order(Material(protocol=protocol, evidence=evidence, verdict=verdict, record=record))
+    return model_card(m, report_id=report_id(m), kind=KINDS[protocol.kind])
 
 
 def _compared(m: Material) -> tuple[Section, ...]:

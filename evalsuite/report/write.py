@@ -11,8 +11,8 @@ from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.record.files import atomic_write
-from evalsuite.report.attachments import attachments
-from evalsuite.report.dossier import build_dossier
+from evalsuite.report.attachments import attachments, custom_entries
+from evalsuite.report.dossier import build_dossier, build_model_card
 from evalsuite.report.pdf import make_pdf
 from evalsuite.report.render import render_html
 from evalsuite.types import Evidence, Exhibits, Verdict
@@ -31,8 +31,8 @@ def write_report(
     """Write the report as PDF/A-3a to `pdf_path` and, where asked, as one self-contained HTML file to `html_path`.
 
     Attached to the PDF: evidence.json (canonical bytes, whose SHA-256 is the verdict's evidence digest), verdict.json,
-    protocol.yaml, the run's record, its software as a bill of materials, and, where there are any, the intake report
-    and the listings of single cases (`exhibits`). The same arguments give the same bytes.
+    protocol.yaml, the model card, the run's record, its software as a bill of materials, and, where there are any, the
+    intake report and the listings of single cases (`exhibits`). The same arguments give the same bytes.
 
     Raises
     ------
@@ -48,9 +48,16 @@ def write_report(
             hint=f"verdict names sha256 {verdict.evidence_digest}, evidence is {found}. Score the run again.",
         )
     dossier = build_dossier(protocol, evidence, verdict, record, exhibits)
-    files = attachments(protocol, evidence, verdict, record, exhibits)
+    card = build_model_card(protocol, evidence, verdict, record)
+    files = attachments(protocol, evidence, verdict, record, exhibits, card)
     html = render_html(dossier, medium="print")
-    pdf = make_pdf(html, attachments=files, identifier=dossier.report_id.encode(), created=dossier.created)
+    pdf = make_pdf(
+        html,
+        attachments=files,
+        identifier=dossier.report_id.encode(),
+        created=dossier.created,
+        custom=custom_entries(files, record),
+    )
     if html_path is not None:
         atomic_write(html_path, render_html(dossier, medium="screen").encode("utf-8"))
     atomic_write(pdf_path, pdf)

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evalsuite.errors import InputError, OutputError
 from evalsuite.protocol.load import load_protocol
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.digest import digest_json
-from evalsuite.record.files import walk_files
+from evalsuite.record.files import atomic_write, walk_files
 from evalsuite.record.ledger import Entry
 from evalsuite.spine import history, states
 from evalsuite.spine.folder import RunFolder, require_intact
@@ -22,6 +22,9 @@ from evalsuite.spine.running_context import Who
 from evalsuite.spine.running_score import remembered_set
 from evalsuite.spine.suppression import Published, publishable
 from evalsuite.types import CriterionResult, Estimate, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from evalsuite.report.model_card import ModelCard
 
 View = Literal["developer", "assessor", "public"]
 VIEW_SCHEMA = "evalsuite/developer-view/1"
@@ -204,6 +207,39 @@ def public_record(record: Mapping[str, Any], protocol: StudyProtocol) -> dict[st
         "view": f"public copy: cases are left out, and groups with fewer than {below} cases of a class are withheld",
         "banner": f"PUBLIC COPY — groups with fewer than {below} cases of a class are withheld",
     }
+
+
+def card_of_run(run_path: Path, out: Path | None) -> tuple[ModelCard, str]:
+    """The model card of a finished run and its Markdown, which is written to `out` where that is given.
+
+    Raises
+    ------
+    InputError
+        If the run has no verdict.
+    IntegrityError
+        If the run is not as it was sealed.
+    OutputError
+        If `out` lies in the sealed run, or cannot be written.
+    """
+    from evalsuite.report.dossier import build_model_card
+    from evalsuite.report.model_card_files import markdown
+
+    folder = RunFolder(run_path)
+    require_intact(folder)
+    if not folder.verdict.exists():
+        raise InputError(f"{run_path} has no verdict yet.", hint=f"First: evalsuite score {run_path}")
+    if out is not None and out.resolve().is_relative_to(run_path.resolve()):
+        raise OutputError(f"{out} lies in {run_path}, which is sealed.", hint="Choose an --out beside it.")
+    card = build_model_card(
+        load_protocol(folder.protocol),
+        Evidence.from_json(read_json(folder.evidence)),
+        Verdict.from_json(read_json(folder.verdict)),
+        read_json(folder.record),
+    )
+    text = markdown(card)
+    if out is not None:
+        atomic_write(out, text.encode("utf-8"))
+    return card, text
 
 
 def summary_evidence(evidence: Evidence) -> Evidence:

@@ -80,6 +80,21 @@ def test_the_same_run_gives_the_same_public_copy(run: Study, cli: Cli) -> None:
         assert (run.folder / "a" / file).read_bytes() == (run.folder / "b" / file).read_bytes()
 
 
+def test_the_model_card_is_printed_or_written_outside_the_run(run: Study, cli: Cli) -> None:
+    done = cli("report", run.run, "--model-card")
+    assert done.code == 0, done.err
+    assert done.out.startswith("# Model card: ")
+    assert "**Not evidence:" in done.out
+    done = cli("report", run.run, "--model-card", "--out", run.folder / "card.md", "--json")
+    assert done.code == 0
+    assert "Clinical risk level" in done.json()["open_items"]
+    assert (run.folder / "card.md").read_text().startswith("# Model card: ")
+    assert (run.folder / "card.md").read_bytes() == _attached(run.run / "report.pdf")["model-card.md"]
+    assert cli("report", run.run, "--model-card", "--out", run.run / "card.md").code == 2
+    assert cli("report", run.run, "--model-card", "--study", run.protocol).code == 2
+    assert cli("verify", run.run).code == 0
+
+
 def test_what_makes_no_sense_is_said(run: Study, cli: Cli) -> None:
     done = cli("report", run.run, "--out", run.folder / "x")
     assert done.code == 2

@@ -87,6 +87,8 @@ def test_it_carries_evidence_verdict_and_protocol(pdf: pikepdf.Pdf) -> None:
         "intake.json": "/Data",
         "record.json": "/Data",
         "software.cdx.json": "/Supplement",
+        "model-card.xml": "/Supplement",
+        "model-card.md": "/Supplement",
     }
     assert pdf.attachments["record.json"].get_file().read_bytes() == canonical_json(dict(s.record))
     bill = json.loads(pdf.attachments["software.cdx.json"].get_file().read_bytes())
