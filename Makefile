@@ -26,6 +26,7 @@ help:
 	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
 	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
+	@echo "make validation  write the requirement-to-test matrix again (docs/validation/matrix.md)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make accessibility  the HTML report in headless Chromium with axe-core (installs both: 300 MB)"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
@@ -129,6 +130,10 @@ JOBS ?= $(shell nproc)
 coverage-study: setup
 	$(PY) -m benchmarks.coverage run --jobs $(JOBS)
 	$(PY) -m benchmarks.coverage table
+
+.PHONY: validation
+validation: setup
+	$(PY) docs/validation/matrix.py --write
 
 clean:
 	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
