@@ -17,9 +17,11 @@ from evalsuite.analyses.views import primary_view
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.protocol.triage import Triage
 from evalsuite.stats.queueing import Discipline, triage_benefit
+from evalsuite.stats.queueing_simulation import simulated_saving
 from evalsuite.types import Curve, Estimate, Finding
 
 ANALYSIS = "triage"
+SIMULATED = "wait_saved_simulated"
 #: Loads of the curve: from a quiet room to one that hardly keeps up.
 _LOADS = np.round(np.linspace(0.05, 0.9, 35), 6)
 
@@ -42,6 +44,7 @@ def triage_figures(protocol: StudyProtocol, population: Population) -> Results:
     curves: list[Curve] = []
     for discipline in asked.disciplines:
         figures = triage_benefit(asked.room(), sensitivity, specificity, discipline=discipline, level=level)
+        simulated = _simulated(protocol, asked, sensitivity, specificity, discipline)
         findings += [
             Finding(
                 analysis=ANALYSIS,
@@ -53,14 +56,39 @@ def triage_figures(protocol: StudyProtocol, population: Population) -> Results:
                 condition=discipline,
                 estimate=replace(estimate, n_patients=n_patients),
             )
-            for metric, estimate in figures.items()
+            for metric, estimate in (*figures.items(), *simulated)
         ]
         curves += _over_arrivals(asked, sensitivity, specificity, discipline, level)
     note = (
         "Waiting times are worked out for the reading room the protocol assumes (analyses.triage), not observed; their "
         "intervals hold the uncertainty of sensitivity and specificity only."
     )
+    if not asked.room().exact:
+        note += (
+            " Several readers with unequal reading times have no exact wait: the figures are an approximation, and "
+            f"{SIMULATED} is what a simulated room gives at the same sensitivity and specificity."
+        )
     return Results(findings=tuple(findings), curves=tuple(curves), accounting=(), tests=(), notes=(note,))
+
+
+def _simulated(
+    protocol: StudyProtocol, asked: Triage, sensitivity: Estimate, specificity: Estimate, discipline: Discipline
+) -> Iterator[tuple[str, Estimate]]:
+    """The wait saved in a simulated room, where the formulas are approximate: how near they are."""
+    room = asked.room()
+    if room.exact or sensitivity.value is None or specificity.value is None:
+        return
+    yield (
+        SIMULATED,
+        simulated_saving(
+            room,
+            sensitivity.value,
+            specificity.value,
+            discipline=discipline,
+            level=two_sided_level(protocol.confidence),
+            seed=protocol.seed,
+        ),
+    )
 
 
 def _share(protocol: StudyProtocol, population: Population, metric: str, at: str, level: float) -> Estimate:

@@ -42,7 +42,9 @@ class Triage(Block):
     prevalence: Share = Field(description="share of patients with the target condition among images not urgent")
     reading: ReadingMinutes = Field(description="how long reading takes")
     readers: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1, description="who read in parallel; several only where all images take equally long, with cv 1"
+        default=1,
+        description="who read in parallel; waits of several are exact where all images take equally long, with "
+        "cv 1, and else approximated, with a simulation beside them",
     )
     urgent: UrgentImages | None = Field(default=None, description="images read before all others; none unless stated")
     disciplines: Annotated[list[Literal["nonpreemptive", "preemptive"]], Field(min_length=1)] = Field(
@@ -52,7 +54,7 @@ class Triage(Block):
     source: str = Field(default="", description="where these assumptions come from")
 
     def room(self, arrivals_per_hour: float | None = None) -> ReadingRoom:
-        """The reading room, or the same with another number of arrivals. ValueError where there is no exact answer."""
+        """The reading room, or the same with other arrivals. ValueError where the readers cannot keep up."""
         from evalsuite.stats.queueing import ReadingRoom
 
         urgent = self.urgent
@@ -88,9 +90,4 @@ def triage_problems(
     try:
         asked.room()
     except ValueError as error:
-        hint = (
-            "fewer arrivals, more readers or shorter readings"
-            if "keep up" in str(error)
-            else "use one reader, or one mean (with_condition, without_condition, urgent.minutes) and cv: 1"
-        )
-        yield Problem(str(error), path, hint)
+        yield Problem(str(error), path, "fewer arrivals, more readers or shorter readings")

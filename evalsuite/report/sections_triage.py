@@ -15,6 +15,7 @@ _WORDS = {
     "wait_without_device": "Wait without the device, patients with the condition (min)",
     "wait_with_device": "Wait with the device, patients with the condition (min)",
     "wait_saved": "Saved on average for patients with the condition (min)",
+    "wait_saved_simulated": "Saved on average, in a simulated room (min); its interval is that of the simulation",
     "wait_saved_found": "Saved for those the device flags (min)",
     "wait_added_missed": "Added for those it does not flag (min)",
     "wait_added_negatives": "Added for patients without the condition (min)",

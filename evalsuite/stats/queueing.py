@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -28,8 +28,7 @@ class ReadingRoom:
     Raises
     ------
     ValueError
-        If a value is out of range, the readers cannot keep up (`load` of 1 or more), or several readers are combined
-        with reading times for which no exact solution is known (unequal means, or `cv` other than 1).
+        If a value is out of range, or the readers cannot keep up (`load` of 1 or more).
     """
 
     arrivals_per_hour: float
@@ -49,8 +48,6 @@ class ReadingRoom:
             raise ValueError("prevalence lies between 0 and 1, and so does the share of urgent images")
         if self.urgent_share > 0 and not self.urgent_minutes > 0:
             raise ValueError("urgent images take time to read")
-        if self.readers > 1 and not self.alike:
-            raise ValueError(NOT_EXACT)
         if self.load >= 1:
             raise ValueError(f"the readers cannot keep up: a load of {self.load:.3g}, and waits without end")
 
@@ -59,6 +56,11 @@ class ReadingRoom:
         """Whether all images take equally long on average and reading times are exponential."""
         same = {self.minutes_with, self.minutes_without, *([self.urgent_minutes] if self.urgent_share else [])}
         return len(same) == 1 and self.cv == 1.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the waits are known exactly: of one reader always, of several only where readings are alike."""
+        return self.readers == 1 or self.alike
 
     @property
     def load(self) -> float:
@@ -70,7 +72,6 @@ class ReadingRoom:
 
 LOAD = "reader_load"
 _ASSUMED = "it follows from the assumptions alone"
-NOT_EXACT = "with several readers an exact wait is known for exponential reading times with one mean only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,11 @@ def triage_waits(room: ReadingRoom, sensitivity: ArrayLike, specificity: ArrayLi
     -----
     One reader: M/G/1 with priorities (Cobham 1954; with interruption Kleinrock 1976), where the classes are mixtures of
     patients with and without the condition. Several readers: M/M/c (Cobham 1954; with interruption Buzen and Bondi
-    1983: the classes up to an image's own wait in all what they would without classes). The model, and the time saved
+    1983: the classes up to an image's own wait in all what they would without classes). Several readers and unequal
+    reading times (`ReadingRoom.exact` false) have no exact solution: the waits of one reader as fast as all of them
+    together are multiplied by the ratio of waits in M/M/c and M/M/1 (Lee and Longton 1959; with interruption Bondi and
+    Buzen 1984, here for the classes up to an image's own together). `queueing_simulation` says how near
+    that is. The model, and the time saved
     for patients with the condition as its figure of merit, are those of Thompson et al. 2024.
 
     References
@@ -120,6 +125,9 @@ def triage_waits(room: ReadingRoom, sensitivity: ArrayLike, specificity: ArrayLi
     Kleinrock L. Queueing Systems, Volume II: Computer Applications. Wiley 1976, chapter 3.
     Buzen JP, Bondi AB. The response times of priority classes under preemptive resume in M/M/m queues. Oper Res
     1983;31:456-465.
+    Lee AM, Longton PA. Queueing processes associated with airline passenger check-in. Oper Res Q 1959;10:56-71.
+    Bondi AB, Buzen JP. The response times of priority classes under preemptive resume in M/G/m queues. ACM SIGMETRICS
+    Perform Eval Rev 1984;12:195-201.
     Thompson YLE, Levine GM, Chen W, et al. Applying queueing theory to evaluate wait-time-savings of triage algorithms.
     Queueing Syst 2024;108:579-610.
 
@@ -218,8 +226,9 @@ def triage_benefit(
 
 def method_of(room: ReadingRoom, discipline: Discipline) -> str:
     """How the figures were made, for the report."""
-    model = "M/G/1" if room.readers == 1 and not room.alike else f"M/M/{room.readers}"
+    model = f"M/M/{room.readers}" if room.alike else f"M/G/{room.readers}"
     kind = "with interruption" if discipline == "preemptive" else "without interruption"
+    kind += "" if room.exact else ", approximated (Bondi and Buzen 1984; Lee and Longton 1959)"
     return f"{model} priority queue {kind}; extremes over simultaneous intervals of sensitivity and specificity"
 
 
@@ -263,14 +272,18 @@ def _delays(
 ) -> list[_Delay]:
     """Delay of each class of ordinary images, the first before the second; `classes` are (ill, well) arrival rates."""
     if room.readers == 1:
-        return _one_reader(room, urgent, classes, discipline)
-    return _several_readers(room, urgent, classes, discipline)
+        return _one_reader(room, urgent, classes, discipline)[1:]
+    if room.alike:
+        return _several_readers(room, urgent, classes, discipline)
+    return _approximated(room, urgent, classes, discipline)
 
 
 def _one_reader(
     room: ReadingRoom, urgent: Floats, classes: list[tuple[Floats, Floats]], discipline: Discipline
 ) -> list[_Delay]:
-    """Cobham's and Kleinrock's M/G/1: the work that is found, over what the classes above and one's own leave free."""
+    """Cobham's and Kleinrock's M/G/1: the work that is found, over what the classes above and one's own leave free.
+
+    The urgent class comes first."""
     half = (1.0 + room.cv**2) / 2.0  # half the second moment of a reading time of mean 1
     kinds = [(urgent * room.urgent_minutes, urgent * room.urgent_minutes**2 * half)]
     for ill, well in classes:
@@ -286,7 +299,50 @@ def _one_reader(
         else:
             delays.append(_Delay(start=residual / (free * within), per_minute=above / free))
         above = above + load
+    return delays
+
+
+def _approximated(
+    room: ReadingRoom, urgent: Floats, classes: list[tuple[Floats, Floats]], discipline: Discipline
+) -> list[_Delay]:
+    """M/G/c from M/G/1 with a reader as fast as all of them: waits times the ratio of those in M/M/c and M/M/1.
+
+    It is exact for one reader, and for readings that are alike.
+    """
+    c = room.readers
+    fast = replace(
+        room, readers=1, minutes_with=room.minutes_with / c, minutes_without=room.minutes_without / c,
+        urgent_minutes=room.urgent_minutes / c,
+    )  # fmt: skip
+    single = _one_reader(fast, urgent, classes, discipline)
+    rates = [urgent, *(ill + well for ill, well in classes)]
+    work = [urgent * room.urgent_minutes]
+    work += [ill * room.minutes_with + well * room.minutes_without for ill, well in classes]
+    total = np.sum(rates, axis=0)
+    overall = np.sum(work, axis=0) / total
+    if discipline == "nonpreemptive":
+        ratio = _waiting_ratio(np.sum(work, axis=0), c)
+        return [_Delay(start=d.start * ratio, per_minute=d.per_minute) for d in single[1:]]
+    delays: list[_Delay] = []
+    offered, alone, before = np.zeros_like(urgent), np.zeros_like(urgent), np.zeros_like(urgent)
+    for d, rate, load in zip(single, rates, work, strict=True):
+        # A class nobody is in waits what a first image of it would.
+        own = np.maximum(rate, 1e-7 * total)
+        mean = np.divide(load, rate, out=np.array(overall), where=rate > 0)
+        offered = offered + own * mean
+        alone = alone + own * (d.start + d.per_minute * mean / c)
+        ratio = _waiting_ratio(np.minimum(offered, np.sum(work, axis=0)), c)
+        waited = ratio * alone
+        wait, per_minute = (waited - before) / own, d.per_minute / c * ratio
+        before = waited
+        delays.append(_Delay(start=np.maximum(wait - per_minute * mean, 0.0), per_minute=per_minute))
     return delays[1:]
+
+
+def _waiting_ratio(offered: Floats, c: int) -> Floats:
+    """Mean wait in M/M/c over that in M/M/1 with a reader c times as fast, under the same load."""
+    ratio: Floats = np.divide(_erlang_c(offered, c), offered / c, out=np.zeros_like(offered), where=offered > 0)
+    return ratio
 
 
 def _several_readers(

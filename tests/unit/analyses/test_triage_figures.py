@@ -66,6 +66,20 @@ def test_waits_follow_from_the_studys_own_sensitivity_and_specificity() -> None:
     assert all(low <= y <= high for c in curves.values() for low, y, high in zip(c.low, c.y, c.high, strict=True))
 
 
+def test_several_readers_and_unequal_readings_have_a_simulation_beside_them() -> None:
+    study = asked(readers=2, arrivals_per_hour=9)
+    results = run(study, DATA)
+    found = {(f.condition, f.metric): f.estimate for f in results.findings if f.analysis == "triage"}
+    for discipline in ("nonpreemptive", "preemptive"):
+        saved, seen = found[discipline, "wait_saved"], found[discipline, "wait_saved_simulated"]
+        assert "approximated" in saved.method
+        assert "simulation of" in seen.method
+        assert seen.low < seen.value < seen.high
+        assert saved.value == pytest.approx(seen.value, rel=0.15)
+    assert any("no exact wait" in note for note in results.notes)
+    assert "wait_saved_simulated" not in {f.metric for f in run(asked(), DATA).findings}
+
+
 def test_a_case_without_an_output_is_not_flagged_where_it_should_be() -> None:
     """Worst case: a failed positive is missed, so that the device saves less."""
     worse = run(asked(), cases((45, "1", 0.9), (5, "1", None), (200, "0", 0.1)))
@@ -87,7 +101,6 @@ def test_a_set_without_positives_says_why_there_is_nothing() -> None:
     [
         ({"at": "other"}, "unknown operating point 'other'"),
         ({"arrivals_per_hour": 60}, "cannot keep up"),
-        ({"readers": 2}, "one mean only"),
         ({"disciplines": ["preemptive", "preemptive"]}, "named twice"),
     ],
 )
