@@ -50,7 +50,7 @@ class Failures(Block):
         default=list(CATEGORIES), description="what a reviewer may enter in the column `category` of the line listing"
     )
     permutations: Annotated[int, Field(ge=99, le=99999)] = Field(
-        default=9999, description="of patients, for tests of groups where patients have several cases"
+        default=4999, description="of patients, for tests of groups where patients have several cases"
     )
 
 
