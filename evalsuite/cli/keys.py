@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "EVALSUITE_KEY_PASSPHRASE"
 P12_PASSWORD = "EVALSUITE_P12_PASSWORD"
+TOKEN_PIN = "EVALSUITE_PKCS11_PIN"
 
 
 def signer(path: Path | None) -> Signer | None:
@@ -51,15 +52,21 @@ def trust(paths: Sequence[Path] | None) -> Trust:
 
 
 def identity(path: Path, password_file: Path | None) -> Identity:
-    """Certificate and key from PKCS#12; the password from a file, from EVALSUITE_P12_PASSWORD, or asked for."""
+    """Certificate and key from PKCS#12 or a token (`pkcs11:…`); the password from a file, the environment, or asked.
+
+    EVALSUITE_P12_PASSWORD opens a file, EVALSUITE_PKCS11_PIN a token.
+    """
     from evalsuite.record.identity import load_identity
+    from evalsuite.record.token import is_token, load_token_identity
+
+    variable, what = (TOKEN_PIN, "PIN of the token") if is_token(path) else (P12_PASSWORD, f"Password of {path}")
 
     def ask() -> str | None:
         if password_file is not None:
             return _first_line(password_file)
-        return os.environ.get(P12_PASSWORD) or _asked(f"Password of {path}")
+        return os.environ.get(variable) or _asked(what)
 
-    return load_identity(path, ask=ask)
+    return load_token_identity(str(path), ask=ask) if is_token(path) else load_identity(path, ask=ask)
 
 
 def _identity_made(path: Path, name: str, ask_password: bool) -> dict[str, Any]:

@@ -15,10 +15,13 @@ from evalsuite.cli.options import Actor, Json, Store, who_is
 def sign(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a report")],
     role: Annotated[str, typer.Option("--role", help="who signs, in this order: author, reviewer, qa")],
-    key: Annotated[Path, typer.Option("--key", metavar="P12", help="certificate and private key (PKCS#12)")],
+    key: Annotated[
+        Path,
+        typer.Option("--key", metavar="P12", help="certificate and private key (PKCS#12), or pkcs11:… for a token"),
+    ],
     password_file: Annotated[
         Path | None,
-        typer.Option("--password-file", help="its first line opens the key; else EVALSUITE_P12_PASSWORD, or asked for"),
+        typer.Option("--password-file", help="its first line opens the key; else EVALSUITE_P12_PASSWORD (_PKCS11_PIN)"),
     ] = None,
     reason: Annotated[
         str, typer.Option("--reason", help="what the signature means; by default what the role does")

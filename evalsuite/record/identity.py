@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
 from evalsuite.record.signing import require_absent, write_secret
@@ -23,11 +23,20 @@ _NOT_P12 = "A PKCS#12 file (.p12 or .pfx) holds a certificate and its private ke
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenKey:
+    """A private key that stays on its token: an open session, and by what the key is found there."""
+
+    session: Any = field(repr=False, compare=False)
+    label: str
+    key_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """A person's certificate, its private key, and the certificates between it and its authority."""
 
     certificate: Certificate
-    key: RSAPrivateKey | EllipticCurvePrivateKey = field(repr=False, compare=False)
+    key: RSAPrivateKey | EllipticCurvePrivateKey | TokenKey = field(repr=False, compare=False)
     chain: tuple[Certificate, ...] = ()
 
     @property
@@ -106,7 +115,7 @@ def load_identity(path: Path, *, ask: AskPassword | None = None, at: datetime | 
         raise InputError(f"The RSA key in {path} has {key.key_size} bits.", hint="Use one of 3072 bits.")
     if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
         raise InputError(f"The key in {path} is of a kind that PDF readers do not check.", hint="Use RSA or ECDSA.")
-    _require_usable(certificate, path, at or datetime.now(UTC))
+    require_usable(certificate, path, at or datetime.now(UTC))
     return Identity(certificate=certificate, key=key, chain=issuers(certificate, chain))
 
 
@@ -157,7 +166,8 @@ def _parsed(data: bytes, password: bytes | None) -> tuple[object, Certificate | 
     return found.key, own, tuple(c.certificate for c in found.additional_certs)
 
 
-def _require_usable(certificate: Certificate, path: Path, at: datetime) -> None:
+def require_usable(certificate: Certificate, path: Path, at: datetime) -> None:
+    """InputError unless a certificate is valid at that time and may be used for signatures; `path` is where it is."""
     from cryptography.x509 import ExtensionNotFound, KeyUsage
 
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, IntegrityError
-from evalsuite.record.identity import Identity
+from evalsuite.record.identity import Identity, TokenKey
 from evalsuite.record.timestamp import ask_authority, no_answer
 from evalsuite.report.approval import APPROVERS, BOX_MM, box_id
 from evalsuite.report.pdf_metadata import withdraw_accessibility
@@ -148,9 +148,20 @@ def _signer(identity: Identity) -> Any:
     registry = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     for certificate in identity.chain:
         registry.register(x509.Certificate.load(certificate.public_bytes(Encoding.DER)))
+    own = x509.Certificate.load(identity.certificate.public_bytes(Encoding.DER))
+    if isinstance(identity.key, TokenKey):
+        from pyhanko.sign.pkcs11 import PKCS11Signer
+
+        return PKCS11Signer(
+            identity.key.session,
+            signing_cert=own,
+            ca_chain=list(registry),
+            key_label=identity.key.label,
+            key_id=identity.key.key_id,
+        )
     private = identity.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return signers.SimpleSigner(
-        signing_cert=x509.Certificate.load(identity.certificate.public_bytes(Encoding.DER)),
+        signing_cert=own,
         signing_key=keys.PrivateKeyInfo.load(private),
         cert_registry=registry,
     )
