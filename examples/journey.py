@@ -50,10 +50,12 @@ def travel(console: Console, *, table: Path, protocol: Path, model: Path, out: P
     """Lock, freeze, run, verify; 0 whatever the verdict (the demo shows the journey), else the failing exit code."""
     started = time.monotonic()
     testset, frozen, run = (next_free(out, stem) for stem in ("testset", "frozen", "run"))
+    study = protocol.with_name("study.yaml")
+    described = ("--study", study) if study.exists() else ()
     steps: list[tuple[tuple[str | Path, ...], tuple[int, ...]]] = [
         (("lock", table, "--protocol", protocol, "--out", testset, "--id", name), (0,)),
         (("freeze", protocol, "--testset", testset, "--model", model, "--out", frozen), (0,)),
-        (("run", frozen, "--testset", testset, "--model", model, "--out", run), (0, 1)),
+        (("run", frozen, "--testset", testset, "--model", model, *described, "--out", run), (0, 1)),
         (("verify", run), (0,)),
     ]
     for command, expected in steps:

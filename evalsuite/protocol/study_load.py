@@ -121,6 +121,8 @@ def _against(study: StudyDescription, protocol: StudyProtocol) -> Iterator[Probl
     if study.protocol != protocol.id:
         yield Problem(f"belongs to the protocol '{study.protocol}', not to '{protocol.id}'", "protocol")
     names = {e.name for e in protocol.endpoints} | {c.name for c in protocol.comparisons}
+    if protocol.analyses.bias is not None:
+        names |= {c.name for c in protocol.analyses.bias.criteria}
     for i, risk in enumerate(study.risks or ()):
         for j, endpoint in enumerate(risk.endpoints):
             if endpoint not in names:

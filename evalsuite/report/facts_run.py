@@ -59,7 +59,8 @@ def _curve(m: Material, *kinds: str) -> bool:
 def _primary(m: Material) -> list[Finding]:
     names = {e.name for e in m.protocol.endpoints if e.role == "primary"}
     names |= {c.name for c in m.protocol.comparisons if c.role == "primary"}
-    return [f for f in m.evidence.findings if f.endpoint in names and f.condition is None and not f.stratum]
+    found = [*m.findings(overall=True), *m.findings(overall=True, analysis="comparison")]
+    return [f for _, f in found if f.endpoint in names and f.condition is None]
 
 
 def _strata(m: Material) -> set[str]:

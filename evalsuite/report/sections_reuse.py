@@ -11,6 +11,7 @@ from evalsuite.report.view import Cell, Column, Item, Row, Table
 from evalsuite.types import Finding
 
 _NEVER, _BEFORE = "never used", "used before"
+_MOST_USES = 30
 
 
 def first_page_items(material: Material) -> tuple[Item, ...]:
@@ -86,4 +87,47 @@ def reuse_table(material: Material) -> Table | None:
             f"({format_utc(material.recorded('run.started_utc'))}). The verdict is judged on all cases together.",
             material.set_note,
         ),
+    )
+
+
+def history_table(material: Material) -> Table | None:
+    """Every use of this test set that its ledger knew when the run was analysed; None where none is recorded."""
+    m = material
+    found = m.recorded("history", [])
+    uses = [u for u in found if isinstance(u, Mapping)] if isinstance(found, list) else []
+    if not uses:
+        return None
+    own, same = m.recorded("run.id"), m.evidence.model.get("digest")
+    rows = []
+    for use in uses[-_MOST_USES:]:
+        device = "this model" if use.get("model") == same else f"model {short_digest(use.get('model'))}"
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=format_utc(use.get("utc")), kind="head" if use.get("run") == own else "text"),
+                    Cell(text=clean(use.get("protocol_id"), longest=60) or "–", sub=device),
+                    Cell(text=clean(use.get("cases"), longest=60) or "all"),
+                    Cell(text=clean(use.get("state"), longest=40), sub="this run" if use.get("run") == own else ""),
+                    Cell(text=clean(use.get("reason"), longest=160) or "–"),
+                )
+            )
+        )
+    earlier = len(uses) - _MOST_USES
+    more = f"{format_count(earlier)} earlier uses are in the ledger. " if earlier > 0 else ""
+    return Table(
+        label="",
+        caption="Every use of this test set, reported or not",
+        columns=(
+            Column(title="Begun", width=22),
+            Column(title="Protocol and model", width=30),
+            Column(title="Cases", width=12),
+            Column(title="State", width=14),
+            Column(title="Why"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            f"{more}As the set's ledger had it when this run was analysed; uses of an older version of the set that "
+            "its cases bring along are counted above. Cases are positions in the locked rows.",
+        ),
+        compact=True,
     )

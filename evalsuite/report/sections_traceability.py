@@ -146,10 +146,13 @@ def _orphans(m: Material, links: Sequence[_Link]) -> list[str]:
     """Endpoints that answer nothing, and hazards and clauses that no endpoint answers."""
     linked = {link.endpoint for link in links}
     said = []
-    for asked in asked_endpoints(m.protocol):
-        goal: Any = getattr(asked, "criterion", None) or getattr(asked, "hypothesis", None)
-        if asked.name not in linked and (goal or asked.role == "primary"):
-            said.append(f"Endpoint {clean(asked.name, longest=90)} ({asked.role}) answers no hazard, claim or clause.")
+    asked: dict[str, str] = {
+        e.name: e.role for e in asked_endpoints(m.protocol) if e.role == "primary" or e.criterion is not None
+    }
+    asked |= {c.endpoint: c.role for c in m.verdict.criteria}
+    for name, role in asked.items():
+        if name not in linked:
+            said.append(f"Endpoint {clean(name, longest=90)} ({role}) answers no hazard, claim or clause.")
     for risk in stated(m).get("risks") or ():
         if not risk.get("endpoints"):
             said.append(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
 from evalsuite.report.sections_cases import reference_words
-from evalsuite.report.sections_reuse import reuse_table, use_words
+from evalsuite.report.sections_reuse import history_table, reuse_table, use_words
 from evalsuite.report.text import clean, sentence
 from evalsuite.report.view import Block, Facts, Item, Section
 
@@ -50,9 +50,7 @@ def independence(material: Material) -> Section:
     if words is not None:
         items.append(Item(name="Uses", value=sentence(words)))
     blocks: list[Block] = [Facts(items=tuple(items))]
-    table = reuse_table(m)
-    if table is not None:
-        blocks.append(table)
+    blocks += [t for t in (history_table(m), reuse_table(m)) if t is not None]
     return Section(id="independence", number="", title="Independence and reuse", code="R09", blocks=tuple(blocks))
 
 

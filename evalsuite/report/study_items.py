@@ -15,7 +15,6 @@ from evalsuite.report.view import Block, Cell, Column, Facts, Item, Row, Table
 _MOST_ROWS = 60
 _TITLES = {
     "report.revisions": "Versions of this report",
-    "report.distribution": "Distribution",
     "device.tested_vs_released": "Differences between the tested and the released version",
     "device.history": "Versions tested before",
     "design.deviations": "Deviations from the protocol",
@@ -23,7 +22,6 @@ _TITLES = {
     "participants.excluded": "Excluded before the test set was locked",
     "demographics.unavailable": "Characteristics of patients that are not available",
     "reference_standard.truthers": "Who made the reference standard",
-    "conclusions.limitations": "Limitations stated by the sponsor",
     "anomalies": "Unresolved anomalies",
     "approvers": "Who answers for this report",
 }
@@ -61,7 +59,7 @@ def study_blocks(material: Material, code: str) -> list[Block]:
             items.append(Item(name=_name(field), value=f"Not applicable: {clean(fact.reason, longest=500)}"))
         elif not is_stated(says, field.path) or field.path in _OWN:
             continue
-        elif field.several and value_at(says, field.path):
+        elif field.several and isinstance(next(iter(value_at(says, field.path)), None), Mapping):
             tables.append(_table(material, field, value_at(says, field.path)))
         else:
             items.append(Item(name=_name(field), value=_text(value_at(says, field.path))))
@@ -139,7 +137,7 @@ def _name(field: StudyField) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "None"
+        return "\n".join(clean(v, longest=2000) for v in value) or "None"
     if isinstance(value, int):
         return f"{value:,}"
     return clean(value, longest=4000)
@@ -149,7 +147,7 @@ def _table(material: Material, field: StudyField, rows: Sequence[Any]) -> Table:
     """Rows as stated; only columns in which something stands."""
     title = _TITLES.get(field.path, _name(field))
     notes = [f"{len(rows) - _MOST_ROWS} more rows are in the record of the run."] if len(rows) > _MOST_ROWS else []
-    plain = [row if isinstance(row, Mapping) else {"": row} for row in rows[:_MOST_ROWS]]
+    plain = rows[:_MOST_ROWS]
     keys = [k for k in dict.fromkeys(k for row in plain for k in row) if any(row.get(k) for row in plain)]
     return Table(
         label="",

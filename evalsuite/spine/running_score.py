@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from evalsuite.protocol.load import load_protocol
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.signed_head import KEY_OBJECT
-from evalsuite.record.usage import intervals
+from evalsuite.record.usage import CASES, RUN, intervals, is_use, run_states
 from evalsuite.selftest import selftest
 from evalsuite.spine import history, roles, states
 from evalsuite.spine.draft import draft_record
@@ -91,6 +91,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     head = ledger.head_of(entries)
     record["run"]["finished_utc"] = run.who.now()
     record["paths"]["testset"] = str(run.testset_path.resolve())
+    record["history"] = _history(entries)
     record["selftest"] = selftest().summary()
     record["signing"] = {"keyid": None if run.who.signer is None else run.who.signer.keyid}
     record["ledger"] = {
@@ -104,6 +105,29 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     }
     write_json(folder.record, record)
     return evidence, verdict
+
+
+def _history(entries: Sequence[ledger.Entry]) -> list[dict[str, Any]]:
+    """Every use of the set that the ledger knows, oldest first: runs, and evaluations outside any run."""
+    states_of = run_states(entries)
+    rows = []
+    for e in entries:
+        if not is_use(e):
+            continue
+        run = states_of.get(e.objects.get(RUN, ""))
+        rows.append(
+            {
+                "run": e.objects.get(RUN),
+                "utc": e.utc,
+                "state": "evaluated from Python" if run is None else run.state,
+                "protocol_id": e.objects.get("protocol_id", ""),
+                "protocol": e.objects.get("protocol", ""),
+                "model": e.objects.get("model", ""),
+                "cases": e.objects.get(CASES, ""),
+                "reason": e.reason,
+            }
+        )
+    return rows
 
 
 def _used_before(use: Mapping[str, Any], testset: LockedTestSet) -> tuple[str, ...]:

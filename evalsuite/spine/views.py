@@ -273,7 +273,7 @@ def _bare(criterion: CriterionResult, why: str = _WITHHELD) -> CriterionResult:
 
 def summary_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record without places, command and ledger: who ran what where is not the developers' to know."""
-    kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles", "study")}
+    kept = {k: v for k, v in record.items() if k not in ("paths", "ledger", "roles", "study", "history")}
     kept["view"] = "developers' view: a summary; figures of groups, curves and cases are withheld"
     kept["run"] = {**record["run"], "command": "withheld in the developers' view"}
     kept["testset"] = {k: v for k, v in record["testset"].items() if k not in ("attributes", "intake")}

@@ -100,3 +100,18 @@ def test_the_self_test_runs_from_the_command_line(cli):
     found = cli("selftest", "--json")
     assert found.code == 0
     assert found.json()["failed"] == []
+
+
+def test_every_use_of_the_set_is_on_record_and_in_the_report(place, cli, tmp_path):
+    model = ("--model", place / "predictions.csv")
+    again = cli(
+        "run", place / "protocol.yaml", "--testset", place / "set", *model, "--out", tmp_path / "second",
+        "--reason", "tried a second time", "--json",
+    )  # fmt: skip
+    assert again.code in (0, 1)
+    history = read_json(tmp_path / "second" / "record.json")["history"]
+    assert [u["state"] for u in history] == ["reported", "analysed"]
+    assert history[1]["reason"] == "tried a second time"
+    html = (tmp_path / "second" / "report.html").read_text(encoding="utf-8")
+    assert "Every use of this test set" in html
+    assert "tried a second time" in html
