@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -25,6 +25,7 @@ help:
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
 	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
 	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
+	@echo "make bias-simulations  gaps between groups in 10,000 simulated studies per design: coverage, outcomes (a minute)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
 	@echo "make validation  write the requirement-to-test matrix again (docs/validation/matrix.md)"
 	@echo "make samples     pictures of the demo's report for the README"
@@ -45,6 +46,9 @@ reader-simulations: setup
 
 slice-simulations: setup
 	$(PY) -m benchmarks.slice_simulations --out benchmarks/results/slices.md
+
+bias-simulations: setup
+	$(PY) -m benchmarks.bias_simulations --out benchmarks/results/bias_simulations.md
 
 demo-detection: setup
 	@$(PY) examples/nodule_ct/demo.py --out demo-detection
@@ -86,6 +90,7 @@ bench: setup
 	$(PY) -P benchmarks/report.py | tee benchmarks/results/report.md
 	$(PY) -P benchmarks/segmentation.py --out benchmarks/results/segmentation.md
 	$(PY) -P benchmarks/detection.py --out benchmarks/results/detection.md
+	$(PY) -P benchmarks/bias.py --out benchmarks/results/bias.md
 
 tamper: setup
 	$(PY) -m tests.campaigns.tamper --jobs 2

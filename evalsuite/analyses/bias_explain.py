@@ -15,7 +15,6 @@ from evalsuite.stats.group_figures import GroupFigure
 from evalsuite.stats.group_gaps import gap
 from evalsuite.stats.standardised import (
     NO_SHARED_CELL,
-    dummies,
     odds_ratio,
     overlap_weighted,
     standard_of,
@@ -147,8 +146,8 @@ def explained(
     success = np.concatenate([first.success, second.success])
     cases = np.concatenate([first.cases, second.cases])
     in_group = np.arange(cases.size) < first.cases.size
-    covariates = dummies([codes[cases] for codes in mix.levels])
-    weighted = overlap_weighted(success, in_group, patient[cases], covariates, among_all=figures.among_all)
+    levels = [codes[cases] for codes in mix.levels]
+    weighted = overlap_weighted(success, in_group, patient[cases], levels, among_all=figures.among_all)
     title = f"overlap_weighted={mix.said}"
     if isinstance(weighted, str):
         yield finding(Estimate.not_estimable(weighted, n=n, level=level), title)
@@ -156,7 +155,7 @@ def explained(
         yield finding(_named(gap(*weighted, level=level), "overlap weights"), title)
     crude = odds_ratio(success, in_group, patient[cases], [], level=level)
     yield finding(crude, "crude", f"{metric}_odds_ratio")
-    adjusted = odds_ratio(success, in_group, patient[cases], [codes[cases] for codes in mix.levels], level=level)
+    adjusted = odds_ratio(success, in_group, patient[cases], levels, level=level)
     yield finding(adjusted, f"regression_adjusted={mix.said}", f"{metric}_odds_ratio")
 
 

@@ -103,8 +103,11 @@ def served(metric: str, gap: float) -> str:
     return "better" if (gap > 0.0) == (metric in BETTER_HIGHER) else "worse"
 
 
-def gap_sentence(finding: Finding, *, margin: float | None, narrow: Estimate | None) -> str:
-    """One gap in one or two sentences; the direction comes from the sign of the figure and nothing else."""
+def gap_sentence(finding: Finding, *, margin: float | None, narrow: Estimate | None, of_patients: bool = True) -> str:
+    """One gap in one or two sentences; the direction comes from the sign of the figure and nothing else.
+
+    `of_patients` is false for groups that say how the reference was established: nobody is served worse by that.
+    """
     metric, e = base_metric(finding.metric), finding.estimate
     group, other = group_name(finding), other_name(finding)
     title = title_of(metric)
@@ -125,7 +128,7 @@ def gap_sentence(finding: Finding, *, margin: float | None, narrow: Estimate | N
             f"{interval(metric, narrow)}, lies inside the margin{more}."
         )
     if finding.outcome == "disparity":
-        word = served(metric, e.value)
+        word = served(metric, e.value) if of_patients else ""
         meaning = f": {group} is served {word}" if word else ""
         return f"{first}. This is a disparity{meaning}; it is more than chance explains."
     far = max(abs(e.low or 0.0), abs(e.high or 0.0))

@@ -135,7 +135,7 @@ def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[
             None,
         )
         margin = asked.margin(base_metric(f.metric))
-        items.append(gap_sentence(f, margin=margin, narrow=narrow))
+        items.append(gap_sentence(f, margin=margin, narrow=narrow, of_patients=asked.verification not in f.stratum))
     more = max(0, len(told) - MOST_SENTENCES) + max(0, len(open_) - MOST_OPEN)
     if more:
         items.append(

@@ -27,24 +27,30 @@ def fit_logistic(
     offset: FloatArray,
     *,
     cluster: IntArray | None = None,
+    count: FloatArray | None = None,
 ) -> LogisticFit | None:
     """Newton-Raphson fit of `logit P = design @ b + offset`; None where no finite maximum exists.
 
+    `count (n,)` says how many cases each row stands for, one where it is not given; there is then no robust covariance.
     The robust covariance is the cluster sandwich with the factor `G / (G - 1)` (patients), as R's
     `sandwich::vcovCL(type = "HC0", cadjust = TRUE)`.
     """
     y = outcome.astype(np.float64)
+    w = None if count is None else np.asarray(count, dtype=np.float64)
     b = np.zeros(design.shape[1])
-    likelihood = log_likelihood(y, design @ b + offset)
+    likelihood = log_likelihood(y, design @ b + offset, w)
     for _ in range(100):
         fitted = expit(design @ b + offset)
-        gradient = design.T @ (y - fitted)
-        information = (design.T * (fitted * (1.0 - fitted))) @ design
+        left, spread = y - fitted, fitted * (1.0 - fitted)
+        if w is not None:
+            left, spread = w * left, w * spread
+        gradient = design.T @ left
+        information = (design.T * spread) @ design
         if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
             return None
         step = np.linalg.solve(information, gradient)
         halvings = 0
-        while (better := log_likelihood(y, design @ (b + step) + offset)) < likelihood - 1e-12 * abs(likelihood):
+        while (better := log_likelihood(y, design @ (b + step) + offset, w)) < likelihood - 1e-12 * abs(likelihood):
             step = step / 2.0
             halvings += 1
             if halvings > 50:
@@ -53,7 +59,7 @@ def fit_logistic(
         if np.abs(b).max() > 1e6:
             return None
         if float(np.abs(step).max()) <= 1e-12 * max(1.0, float(np.abs(b).max())):
-            return _finish(y, design, offset, b, likelihood, cluster)
+            return _finish(y, design, offset, b, likelihood, None if w is not None else cluster, w)
     return None
 
 
@@ -64,9 +70,11 @@ def _finish(
     b: FloatArray,
     likelihood: float,
     cluster: IntArray | None,
+    w: FloatArray | None,
 ) -> LogisticFit:
     fitted = expit(design @ b + offset)
-    covariance = np.linalg.inv((design.T * (fitted * (1.0 - fitted))) @ design)
+    spread = fitted * (1.0 - fitted) if w is None else w * fitted * (1.0 - fitted)
+    covariance = np.linalg.inv((design.T * spread) @ design)
     robust = None
     if cluster is not None:
         patients = int(cluster.max()) + 1
@@ -97,9 +105,10 @@ def fit_intercept(outcome: BoolArray, offset: FloatArray, start: float = 0.0) ->
     return a, log_likelihood(outcome.astype(np.float64), offset + a)
 
 
-def log_likelihood(y: FloatArray, eta: FloatArray) -> float:
-    """Bernoulli log-likelihood at linear predictor `eta`, stable for large |eta|."""
-    return float(-(np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))).sum())
+def log_likelihood(y: FloatArray, eta: FloatArray, count: FloatArray | None = None) -> float:
+    """Bernoulli log-likelihood at linear predictor `eta`, stable for large |eta|; of `count` cases per row."""
+    each = np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))
+    return float(-(each if count is None else count * each).sum())
 
 
 def profile_interval(

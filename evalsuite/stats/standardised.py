@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
-from evalsuite.stats._logistic import fit_logistic
+from evalsuite.stats._logistic import LogisticFit, fit_logistic
 from evalsuite.stats._normal import check_level, t_two_sided
 from evalsuite.stats.group_figures import ONE_PATIENT, Bools, Codes, Floats, GroupFigure, share_figure
 from evalsuite.stats.proportions import proportion_interval
@@ -123,33 +124,54 @@ def standardised_share(
     return GroupFigure(**fields, limits=limits, effective_n=n_eff)
 
 
-def dummies(levels: Sequence[Ints]) -> Floats:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """A logistic regression on categorical variables, made of distinct rows: which row each case is, and the rows."""
+
+    row: Ints
+    outcome: Bools
+    design: Floats
+    count: Floats
+    fit: LogisticFit
+
+
+def _regression(outcome: Bools, levels: Sequence[Ints]) -> _Fit | None:
+    """Outcome on an intercept and indicators of `levels`; cases that are alike are counted, not repeated."""
+    code = outcome.astype(np.int64)
+    for codes in levels:
+        code = code * (int(codes.max(initial=0)) + 1) + codes
+    _, first, row, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+    design = np.hstack([np.ones((first.size, 1)), dummies([codes[first] for codes in levels], first.size)])
+    counted = count.astype(np.float64)
+    fit = fit_logistic(outcome[first], design, np.zeros(first.size), count=counted)
+    if fit is None:
+        return None
+    return _Fit(row=row.reshape(-1), outcome=outcome[first], design=design, count=counted, fit=fit)
+
+
+def dummies(levels: Sequence[Ints], n: int) -> Floats:
     """(n, k) indicator columns of several categorical variables, the first occurring level of each left out."""
-    columns = [
-        (codes == value).astype(np.float64) for codes in levels for value in np.unique(codes)[1:]
-    ]  # one column less than levels
-    n = levels[0].size if levels else 0
+    columns = [(codes == value).astype(np.float64) for codes in levels for value in np.unique(codes)[1:]]
     return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
 
 
 def overlap_weighted(
-    success: Bools, in_group: Bools, patient: Codes, covariates: Floats, *, among_all: int | None = None
+    success: Bools, in_group: Bools, patient: Codes, levels: Sequence[Ints], *, among_all: int | None = None
 ) -> tuple[GroupFigure, GroupFigure] | str:
     """Both groups' shares with overlap weights: a case counts by its chance of being in the other group.
 
-    The chance comes from a logistic regression on `covariates (n, k)`. The weighted groups have exactly the same means
-    of them, and emphasis lies on cases that could be in either. The chances are taken as known, which makes intervals
-    somewhat too wide. A reason where the groups do not overlap.
+    The chance comes from a logistic regression on categorical covariates, `levels` of (n,) codes each. The weighted
+    groups are made up alike in every one of them, and emphasis lies on cases that could be in either. The chances are
+    taken as known, which makes intervals somewhat too wide. A reason where the groups do not overlap.
 
     References
     ----------
     Li, Morgan & Zaslavsky, J Am Stat Assoc 113:390-400 (2018).
     """
-    design = np.hstack([np.ones((success.size, 1)), covariates])
-    fit = fit_logistic(in_group, design, np.zeros(success.size))
-    if fit is None:
+    found = _regression(in_group, levels)
+    if found is None:
         return APART
-    chance = expit(design @ fit.coefficients)
+    chance = expit(found.design @ found.fit.coefficients)[found.row]
     first, second = 1.0 - chance[in_group], chance[~in_group]
     if min(float(first.sum()), float(second.sum())) <= 1e-9:
         return APART
@@ -180,26 +202,42 @@ def odds_ratio(
     left = int((~kept).sum())
     success, in_group, levels = success[kept], in_group[kept], [codes[kept] for codes in levels]
     index = np.unique(patient[kept], return_inverse=True)[1].reshape(-1)
+    patients = int(index.max(initial=-1)) + 1
     fields: dict[str, Any] = {
         "n": success.size,
-        "n_patients": int(index.max(initial=-1)) + 1,
+        "n_patients": patients,
         "level": level,
         "method": "logistic regression, patient-robust (sandwich)"
         + (f"; {left} cases at levels with one outcome left out" if left else ""),
         **counts,
     }
-    covariates = dummies(levels) if levels else np.zeros((success.size, 0))
-    design = np.hstack([np.ones((success.size, 1)), in_group[:, None].astype(np.float64), covariates])
     if bool(success.all()) or not bool(success.any()):
         return Estimate.not_estimable("every case has the same outcome", **fields)
-    fit = fit_logistic(success, design, np.zeros(success.size), cluster=index)
-    if fit is None:
+    found = _regression(success, [in_group.astype(np.intp), *levels])
+    if found is None or in_group.all() or not in_group.any():
         return Estimate.not_estimable("the logistic regression has no finite maximum", **fields)
-    b = float(fit.coefficients[1])
-    if fit.robust is None or fit.robust[1, 1] <= 0.0:
+    b = float(found.fit.coefficients[1])
+    variance = _robust(found, index, patients)
+    if variance is None:
         return Estimate(value=math.exp(b), interval_undefined=ONE_PATIENT, **fields)
-    half = float(ndtri(0.5 + level / 2.0)) * math.sqrt(float(fit.robust[1, 1]))
+    half = float(ndtri(0.5 + level / 2.0)) * math.sqrt(variance)
     return Estimate(value=math.exp(b), low=math.exp(b - half), high=math.exp(b + half), **fields)
+
+
+def _robust(found: _Fit, patient: Ints, patients: int) -> float | None:
+    """Sandwich variance of the second coefficient, patients as clusters; None with one patient or without variance."""
+    if patients < 2:
+        return None
+    influence = (found.design @ found.fit.covariance[:, 1]) * (
+        found.outcome - expit(found.design @ found.fit.coefficients)
+    )
+    if patients == found.row.size:
+        squares = float(found.count @ (influence * influence))
+    else:
+        per_patient = np.bincount(patient, weights=influence[found.row], minlength=patients)
+        squares = float(per_patient @ per_patient)
+    variance = squares * patients / (patients - 1.0)
+    return variance if variance > 0.0 else None
 
 
 def informative(success: Bools, levels: Sequence[Ints]) -> Bools:
