@@ -14,6 +14,7 @@ from evalsuite.analyses.bias_explain import (
     STANDARDISED,
     CaseMix,
     case_mix_of,
+    cases_of,
     explained,
     imbalances,
     telling_strata,
@@ -259,6 +260,8 @@ class _Study:
         self.equivalence = self.margin is not None or criteria
         self.endpoint = self._endpoint()
         self.tests: list[TestOutcome] = []
+        shares = mix is not None and metric in STANDARDISED
+        self._everyone = cases_of(figures, metric) if shares else np.zeros(0, dtype=np.intp)
         self._found: dict[tuple[str, OutputPolicy | None, ReferencePolicy | None], Found] = {}
 
     def _endpoint(self) -> str:
@@ -395,6 +398,7 @@ class _Study:
                 pair.group.mask,
                 pair.other.mask,
                 self.mix,
+                everyone=self._everyone,
                 level=self.level,
                 template=finding(estimate, None),
             )

@@ -94,6 +94,11 @@ def _side(figures: Figures, metric: str, mask: Bools) -> _Side:
     return _Side(success=success[among], cases=np.flatnonzero(mask & view.include)[among])
 
 
+def cases_of(figures: Figures, metric: str) -> Codes:
+    """The whole set's cases that a metric is made of."""
+    return _side(figures, metric, np.ones(figures.population.n, dtype=bool)).cases
+
+
 def explained(
     figures: Figures,
     metric: str,
@@ -101,16 +106,17 @@ def explained(
     second_mask: Bools,
     mix: CaseMix,
     *,
+    everyone: Codes,
     level: float,
     template: Finding,
 ) -> Iterator[Finding]:
     """The gap at the same case mix (standardised, weighted, adjusted), both sides' standardised figures and how much of
-    the whole set's case mix they share. `template` is the crude gap, whose metric, group and comparator they keep.
+    the whole set's case mix they share. `everyone` are the whole set's cases that the metric is made of (`cases_of`),
+    `template` is the crude gap, whose metric, group and comparator they keep.
     """
     first, second = (_side(figures, metric, m) for m in (first_mask, second_mask))
     patient = figures.population.patient_index
-    whole = _side(figures, metric, np.ones(figures.population.n, dtype=bool))
-    standard, covered = standard_of(whole.at(mix.cell), first.at(mix.cell), second.at(mix.cell), mix.n_cells)
+    standard, covered = standard_of(mix.cell[everyone], first.at(mix.cell), second.at(mix.cell), mix.n_cells)
     n = first.cases.size + second.cases.size
     by = f"standardised={mix.said}"
 
@@ -139,7 +145,7 @@ def explained(
             value=covered,
             interval_undefined="a description of this set",
             method="share of the whole set's case mix that both have",
-            n=whole.cases.size,
+            n=everyone.size,
             level=level,
         )
         yield finding(shared, by, f"{metric}_case_mix_shared")

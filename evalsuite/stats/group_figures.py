@@ -17,7 +17,7 @@ from scipy.special import logit, ndtri
 
 from evalsuite.stats._logistic import fit_logistic
 from evalsuite.stats._rank import delong_variance, newcombe_interval, obuchowski_covariance, placements
-from evalsuite.stats.clustered import ClusterVariance, cluster_variance, effective_size
+from evalsuite.stats.clustered import ClusterVariance, cluster_variance, compact, effective_size
 from evalsuite.stats.proportions import proportion_interval
 
 Floats = NDArray[np.float64]
@@ -117,7 +117,7 @@ def _effective_patients(seen: ClusterVariance, weight: Floats, patient: Codes) -
     if seen.variance:
         return float(seen.n_clusters)
     # No variance was seen: what is left of the patients where their weights differ (Kish).
-    index = np.unique(patient, return_inverse=True)[1].reshape(-1)
+    index = compact(patient)
     means = np.bincount(index, weights=weight) / np.bincount(index)
     return float(means.sum() ** 2 / (means @ means))
 
@@ -154,13 +154,13 @@ def auroc_figure(reference: Bools, score: Floats, patient: Codes, *, among_all: 
     if not 0 < int(reference.sum()) < reference.size:
         raise ValueError("an AUROC needs cases of both classes")
     ranks = placements(reference, score)
-    codes = np.unique(patient, return_inverse=True)[1].reshape(-1)
+    codes = compact(patient)
     clustered = _clustered(patient)
     variance = obuchowski_covariance(ranks, ranks, reference, codes) if clustered else delong_variance(ranks)
     each = np.empty(reference.size)
     each[reference] = (ranks.v10 - ranks.auroc) / ranks.v10.size
     each[~reference] = (ranks.v01 - ranks.auroc) / ranks.v01.size
-    with_positive, with_negative = (int(np.unique(codes[c]).size) for c in (reference, ~reference))
+    with_positive, with_negative = (int(np.count_nonzero(np.bincount(codes[c]))) for c in (reference, ~reference))
     fields: dict[str, Any] = {
         "value": ranks.auroc,
         "n": reference.size,
@@ -218,7 +218,7 @@ def recalibration_figure(
     eta = logit(probability)
     one = np.ones(reference.size)
     design = np.stack([one, eta], axis=1) if slope else one[:, None]
-    codes = np.unique(patient, return_inverse=True)[1].reshape(-1)
+    codes = compact(patient)
     clustered = int(codes.max()) + 1 < codes.size
     offset = np.zeros(reference.size) if slope else eta
     fit = fit_logistic(reference, design, offset, cluster=codes if clustered else None)

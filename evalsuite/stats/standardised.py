@@ -17,6 +17,7 @@ from scipy.special import expit, ndtri
 
 from evalsuite.stats._logistic import LogisticFit, fit_logistic
 from evalsuite.stats._normal import check_level, t_two_sided
+from evalsuite.stats.clustered import compact
 from evalsuite.stats.group_figures import ONE_PATIENT, Bools, Codes, Floats, GroupFigure, share_figure
 from evalsuite.stats.proportions import proportion_interval
 from evalsuite.types import Estimate
@@ -97,7 +98,7 @@ def standardised_share(
     several = counts[where] > 1
     factor = np.where(several, np.sqrt(counts[where] / np.maximum(counts[where] - 1.0, 1.0)), 1.0)
     each = weight * factor * (y - np.where(several, share[where], value))
-    index = np.unique(who, return_inverse=True)[1].reshape(-1)
+    index = compact(who)
     m, n = int(index.max()) + 1, y.size
     per_patient = np.bincount(index, weights=each)
     fields: dict[str, Any] = {
@@ -140,13 +141,15 @@ def _regression(outcome: Bools, levels: Sequence[Ints]) -> _Fit | None:
     code = outcome.astype(np.int64)
     for codes in levels:
         code = code * (int(codes.max(initial=0)) + 1) + codes
-    _, first, row, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+    row = compact(code)
+    first = np.empty(int(row.max()) + 1, dtype=np.intp)
+    first[row] = np.arange(row.size)  # some case of each kind
+    count = np.bincount(row).astype(np.float64)
     design = np.hstack([np.ones((first.size, 1)), dummies([codes[first] for codes in levels], first.size)])
-    counted = count.astype(np.float64)
-    fit = fit_logistic(outcome[first], design, np.zeros(first.size), count=counted)
+    fit = fit_logistic(outcome[first], design, np.zeros(first.size), count=count)
     if fit is None:
         return None
-    return _Fit(row=row.reshape(-1), outcome=outcome[first], design=design, count=counted, fit=fit)
+    return _Fit(row=row, outcome=outcome[first], design=design, count=count, fit=fit)
 
 
 def dummies(levels: Sequence[Ints], n: int) -> Floats:
@@ -201,7 +204,7 @@ def odds_ratio(
     kept = informative(success, levels)
     left = int((~kept).sum())
     success, in_group, levels = success[kept], in_group[kept], [codes[kept] for codes in levels]
-    index = np.unique(patient[kept], return_inverse=True)[1].reshape(-1)
+    index = compact(patient[kept])
     patients = int(index.max(initial=-1)) + 1
     fields: dict[str, Any] = {
         "n": success.size,
