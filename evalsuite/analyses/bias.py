@@ -26,7 +26,7 @@ from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.paired import cutoff
 from evalsuite.analyses.population import Bools, OutputPolicy, Population, ReferencePolicy
 from evalsuite.protocol.bias_block import COMPLEMENT, REST, Bias, BiasAttribute
-from evalsuite.protocol.bias_outcomes import ADJUSTED, EQUIVALENCE, EXTREMES, TEST_OF_GAP, GapOutcome, classify
+from evalsuite.protocol.bias_outcomes import ADJUSTED, EQUIVALENCE, EXTREMES, GapOutcome, classify
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats.group_figures import GroupFigure
 from evalsuite.stats.group_gaps import detectable_gap, gap, gap_p, holm_levels, omnibus
@@ -349,7 +349,7 @@ class _Study:
                     statistic=z,
                     p_value=p,
                     p_adjusted=None if p is None else float(p_adjusted),
-                    method=f"{TEST_OF_GAP}; {'Holm' if holm else 'Benjamini-Hochberg, exploratory'} over "
+                    method=f"by inverting the interval; {'Holm' if holm else 'Benjamini-Hochberg, exploratory'} over "
                     f"{len(pairs)} gap{'s' if len(pairs) > 1 else ''}",
                     endpoint=self.endpoint,
                     stratum=dict(pair.group.stratum),

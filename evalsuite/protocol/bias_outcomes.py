@@ -14,8 +14,6 @@ GapOutcome = Literal["equivalent", "disparity", "inconclusive", "not_assessable"
 #: Conditions of gap findings: the 90 % interval that margins are judged on, and the adjusted one.
 EQUIVALENCE = "equivalence"
 ADJUSTED = "adjusted=holm"
-#: How the method of a test of one gap begins.
-TEST_OF_GAP = "gap between groups, by inverting the interval"
 #: What is missing counts against the group and for the other side, and the reverse.
 EXTREMES = ("missing=against_the_group", "missing=for_the_group")
 

@@ -102,7 +102,8 @@ def _slug(name: str) -> str:
 
 
 def _omnibus(material: Material, name: str) -> str:
-    told = [t for t in material.evidence.tests if t.name.endswith(f": all groups of {name} equal")]
+    tests = (t for t in material.evidence.tests if t.analysis == "bias")
+    told = [t for t in tests if t.name.endswith(f": all groups of {name} equal")]
     small = [t for t in told if t.p_value is not None and t.p_value < 0.05]
     if not told:
         return ""
@@ -224,7 +225,7 @@ def _map(material: Material, title: str, mine: Sequence[Numbered]) -> list[Block
 
 def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: Sequence[Numbered]) -> Table:
     rows: list[Row] = []
-    tests = {t.name: t for t in material.evidence.tests}
+    tests = {t.name: t for t in material.evidence.tests if t.analysis == "bias"}
     metric = ""
     # Beside a declared reference the rest is told only where it shows something; all of it is in the evidence.
     beside = [f for _, f in gaps if not f.prespecified and f.outcome != "disparity"]
