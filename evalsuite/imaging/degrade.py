@@ -166,7 +166,7 @@ def _scene(image: Image, rng: np.random.Generator) -> Scene:
     array: NDArray[np.generic] = image.array
     low, high = image.full_range or (None, None)
     if low is None and array.dtype.kind in "iu":
-        info = np.iinfo(array.dtype)
+        info = np.iinfo(array.dtype.name)
         low, high = float(info.min), float(info.max)
     if image.full_range is not None:
         base, top = image.full_range

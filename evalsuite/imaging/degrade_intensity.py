@@ -62,7 +62,8 @@ def gain(x: Floats, left: float, scene: Scene) -> Floats:
 
 def gain_db(x: Floats, decibels: float, scene: Scene) -> Floats:
     """A brighter image, saturated where it leaves the range."""
-    return scene.base + 10.0 ** (decibels / 20.0) * (x - scene.base)
+    factor: float = 10.0 ** (decibels / 20.0)
+    return scene.base + factor * (x - scene.base)
 
 
 def depth(x: Floats, decibels: float, scene: Scene) -> Floats:

@@ -13,6 +13,7 @@ from evalsuite.errors import ContractError, ImageError, Problem
 if TYPE_CHECKING:
     import torch
 
+    from evalsuite.imaging import Image
     from evalsuite.inference.slides import TiledCase
     from evalsuite.models.placing import Placement
     from evalsuite.testset.types import Case
@@ -103,8 +104,14 @@ def bind_inputs(contract: Any, cases: Sequence[Case]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
-    """Hooks that read with `evalsuite.imaging` and prepare as the model's contract says."""
+def default_hooks(
+    model: Any, binding: Mapping[str, str], *, image_of: Callable[[Case, str, Any, Any], Image] | None = None
+) -> Hooks:
+    """Hooks that read with `evalsuite.imaging` and prepare as the model's contract says.
+
+    `image_of(case, column, paths, spec)` gives the decoded image in another way (one made worse on purpose); whoever
+    passes it must see to it that `decoding` does not let the result be taken for the file's own image.
+    """
     from evalsuite.imaging import read_files
     from evalsuite.inference.readahead import read_ahead
     from evalsuite.models.preprocess import normalise, prepare_image, stand_in
@@ -133,7 +140,10 @@ def default_hooks(model: Any, binding: Mapping[str, str]) -> Hooks:
                 found[name] = stand_in(spec)
                 notes.append(f"{name}: absent, replaced by an image of one value")
                 continue
-            image = read_files(paths, spec=spec, name=f"case {case.case_id}, column {column},")
+            if image_of is None:
+                image = read_files(paths, spec=spec, name=f"case {case.case_id}, column {column},")
+            else:
+                image = image_of(case, column, paths, spec)
             prepared = prepare_image(image, spec)
             found[name], placements[name] = prepared.array, prepared.placement
             notes += [f"{name}: {text}" for text in (*image.notes, *prepared.placement.done)]

@@ -65,7 +65,9 @@ def join_recorded(
         raise CaseTableError("the recorded predictions do not fit the test set", problems=problems)
 
     order = {case: i for i, case in enumerate(case_ids)}
-    has_device = {case for case, rater in zip(ids, raters, strict=True) if rater == DEVICE}
+    # A case whose only answers are in some condition (on degraded images, say) has none of its own.
+    own = zip(ids, raters, conditions, strict=True)
+    has_device = {case for case, rater, condition in own if rater == DEVICE and condition is None}
     rows: list[tuple[tuple[int, bool, str, str], int | None, str]] = [
         ((order[case], raters[i] != DEVICE, raters[i], conditions[i] or ""), i, case)
         for i, case in enumerate(ids)

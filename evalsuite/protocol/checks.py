@@ -65,6 +65,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.failures import failure_problems, slice_problems, what_if_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
+    from evalsuite.protocol.robustness import robustness_problems
     from evalsuite.protocol.source_checks import source_problems
     from evalsuite.protocol.triage import triage_problems
     from evalsuite.protocol.uncertainty import uncertainty_problems
@@ -90,6 +91,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *slice_problems(protocol, UNREADABLE),
         *what_if_problems(protocol, UNREADABLE),
         *uncertainty_problems(protocol, UNREADABLE),
+        *robustness_problems(protocol, UNREADABLE),
         *triage_problems(
             protocol.analyses.triage,
             points=[p.name for p in protocol.operating_points],

@@ -13,6 +13,7 @@ from evalsuite.protocol.failures import Failures, Slices, ThresholdWhatIf
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
+from evalsuite.protocol.robustness import Robustness
 from evalsuite.protocol.triage import Triage
 from evalsuite.protocol.uncertainty import Uncertainty
 
@@ -416,7 +417,7 @@ class Analyses(Block):
     calibration: dict[str, Any] | None = Field(default=None, description="agreement of probability and outcome")
     bias: Bias | None = Field(default=None, description="gaps between groups of patients, and what explains them")
     interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
-    robustness: dict[str, Any] | None = Field(default=None, description="performance on degraded images")
+    robustness: Robustness | None = Field(default=None, description="performance on degraded images")
     uncertainty: Uncertainty | None = Field(default=None, description="whether the device knows when it may be wrong")
     utility: Utility | None = Field(
         default=None, description="decision curves of a binary probability; drawn with these defaults if not given"

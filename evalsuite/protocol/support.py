@@ -15,7 +15,7 @@ _ANALYSES = (
     *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
     "bias",
     "threshold_what_if",
-    "uncertainty",
+    *("uncertainty", "robustness"),
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -88,7 +88,7 @@ def _of_wrong_cases(protocol: StudyProtocol) -> Iterator[Problem]:
 
 def _of_one_answer(protocol: StudyProtocol) -> Iterator[Problem]:
     """Analyses of one answer per case by the device alone."""
-    for name in ("uncertainty",):
+    for name in ("uncertainty", "robustness"):
         if getattr(protocol.analyses, name) is None:
             continue
         where = f"analyses.{name}"

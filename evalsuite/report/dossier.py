@@ -33,6 +33,7 @@ from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.sections_pictures import cases_shown
 from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
+from evalsuite.report.sections_robustness import robustness
 from evalsuite.report.sections_size import sample_size
 from evalsuite.report.sections_tool import tool
 from evalsuite.report.sections_traceability import traceability
@@ -90,6 +91,7 @@ def build_dossier(
         *_bias(m),
         *_triage(m),
         *_population(m),
+        *_asked(robustness(m)),
         *_asked(uncertainty(m)),
         missing.missing(m),
         about_run.limitations(m),

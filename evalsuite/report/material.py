@@ -21,14 +21,14 @@ _ELSEWHERE = (
     *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
     *("failures", "slices", "bias", "threshold_what_if"),
-    "uncertainty",
+    *("uncertainty", "robustness"),
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
     *("comparison", "generalisation", "group_differences", "weighting", "verification_bias"),
     *("truth_panel", "variance_components", "linearity", "triage", "failures", "slices", "bias"),
     "threshold_what_if",
-    "uncertainty",
+    *("uncertainty", "robustness"),
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 

@@ -128,11 +128,15 @@ def _predict_and_seal(
 ) -> Predictions:
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.mask_store import copy_masks
+    from evalsuite.inference.perturbed import predict_perturbed, require_perturbable
     from evalsuite.inference.predictions import write_predictions
     from evalsuite.models.address import shown
     from evalsuite.testset import read_intake
 
     folder = run.folder
+    degraded = protocol.analyses.robustness
+    if degraded is not None:
+        require_perturbable(degraded, model)
     plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
     with model_at_work(run, model.digest):
@@ -149,6 +153,20 @@ def _predict_and_seal(
             coordinates=protocol.task.coordinates,
             cluster=_cluster(ask, ask.model_path, ask.contract),
         )
+        if degraded is not None:
+            predictions = predict_perturbed(
+                model,
+                testset,
+                degraded,
+                predictions,
+                settings=settings,
+                work=folder.work / "robustness",
+                seed=protocol.seed,
+                limit=ask.limit,
+                on_case=lambda done, total: run.on_stage("predict", done, total),
+                should_stop=run.should_stop,
+                required=_outputs_needed(protocol),
+            )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))

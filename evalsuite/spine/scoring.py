@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ProtocolError
@@ -170,6 +170,7 @@ def evaluate_cases(
     from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
+    from evalsuite.analyses.robustness import robustness_figures
     from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
 
@@ -225,6 +226,10 @@ def evaluate_cases(
         results = evaluate_readers(protocol, **cases, predictions=table, on_step=on_step)
     else:
         results = evaluate_task(protocol, **cases, predictions=device, baseline=compared, on_step=on_step)
+        worse = robustness_figures(
+            protocol, **cases, predictions=device, conditions=table[table["condition"].notna()], evaluate=evaluate_task
+        )
+        results = replace(results, findings=(*results.findings, *worse.findings), notes=(*results.notes, *worse.notes))
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     notes = list(results.notes)
     if _each_case_alone(protocol, testset, frame):

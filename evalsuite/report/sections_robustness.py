@@ -1,0 +1,356 @@
+"""Section on degraded images: what must not matter, what each amount changes, and where a criterion would be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evalsuite.imaging.degrade import KINDS
+from evalsuite.protocol.robustness import BATCH, IDENTITY, Condition, Robustness, conditions_of, endpoints_of, kinds_of
+from evalsuite.protocol.schema import Endpoint
+from evalsuite.report.figures_robustness import Step, ladders
+from evalsuite.report.format import (
+    format_count,
+    format_interval,
+    format_percent,
+    format_stratum,
+    format_value,
+    not_estimable,
+)
+from evalsuite.report.material import Material, anchor, bounds, metric_title
+from evalsuite.report.text import clean
+from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
+from evalsuite.types import Finding
+
+ANALYSIS = "robustness"
+CLEAN, ANSWERS = "clean images", "answers"
+_SHARE = "prevalence"  # the name of any proportion prints a share in per cent
+_MOST_GROUPS = 40
+
+Found = dict[tuple[str, str, str | None, str | None, tuple[tuple[str, str], ...]], tuple[int, Finding]]
+
+
+def robustness(material: Material) -> Section | None:
+    """Everything `analyses.robustness` found; None where the protocol does not ask."""
+    m = material
+    asked = m.protocol.analyses.robustness
+    found: Found = {
+        (f.endpoint, f.metric, f.condition, f.reference_group, tuple(f.stratum.items())): (index, f)
+        for index, f in m.findings(analysis=ANALYSIS)
+    }
+    if asked is None or not found:
+        return None
+    blocks: list[Block] = [Prose(paragraphs=tuple(_words(m, asked, found)))]
+    blocks += _checks(m, asked, found)
+    for endpoint in endpoints_of(m.protocol):
+        blocks += _endpoint(m, asked, endpoint, found)
+    blocks += _answers(m, asked, found)
+    blocks += _groups(m, asked, found)
+    return Section(id="robustness", number="", title="Robustness to degraded images", code="R19", blocks=tuple(blocks))
+
+
+def _words(m: Material, asked: Robustness, found: Found) -> Iterator[str]:
+    shown = found.get((ANSWERS, "flip_rate", IDENTITY, CLEAN, ())) or next(iter(found.values()))
+    n = shown[1].estimate.n
+    yield (
+        f"{format_count(n)} cases, whole patients drawn by the protocol's seed while the reference was closed, were "
+        f"shown to the device again with their images made worse in {len(kinds_of(asked))} ways of "
+        f"{len(set(asked.severities))} severities each (ladders of {clean(asked.modality)} images). Every amount is "
+        "the one declared, in a unit that can be measured on the image. Changes are paired: the same cases, degraded "
+        "less unchanged."
+    )
+    yield (
+        "These images are computed, not acquired: they show how the device answers to a known change of the image, "
+        "not how often such images occur, nor that a real scanner's defect looks alike. No criterion of the study is "
+        "judged on them."
+    )
+    failed = m.recorded("robustness.n_failed", 0)
+    if failed:
+        yield (
+            f"{format_count(failed)} answers to degraded images are missing (the image could not be degraded, or the "
+            "device gave none); differences count them as the protocol counts missing outputs."
+        )
+
+
+# --- what must not matter -------------------------------------------------------------------------------------------
+
+
+def _checks(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
+    names = {
+        IDENTITY: "The same images once more, among others",
+        BATCH: "In reverse order, in batches of another size",
+        "flip_horizontal": "Left and right exchanged",
+        "flip_vertical": "Top and bottom exchanged",
+    }
+    rows = []
+    for name in (IDENTITY, BATCH, *asked.symmetric):
+        largest = found.get((ANSWERS, "largest_score_change", name, CLEAN, ()))
+        flips = found.get((ANSWERS, "flip_rate", name, CLEAN, ()))
+        if largest is None and flips is None:
+            continue
+        rows.append(
+            Row(
+                cells=(
+                    Cell(text=names[name]),
+                    Cell(text="–" if largest is None else f"{largest[1].estimate.value:.2g}", kind="number"),
+                    _share(flips),
+                    Cell(text=check_words(name, asked, largest, flips)),
+                )
+            )
+        )
+    if not rows:
+        return
+    yield Heading(text="What must not matter", id="metamorphic-checks")
+    yield Table(
+        label="",
+        caption="Answers where nothing of substance changed",
+        columns=(
+            Column(title="Shown", width=34),
+            Column(title="Largest change of the score", align="right", width=17),
+            Column(title="Calls changed", align="right", width=22),
+            Column(title="Outcome"),
+        ),
+        rows=tuple(rows),
+        notes=(f"Tolerance of the score: {asked.tolerance:g}, for order and number of cases.", m.set_note),
+        compact=True,
+    )
+
+
+def check_words(
+    name: str, asked: Robustness, largest: tuple[int, Finding] | None, flips: tuple[int, Finding] | None
+) -> str:
+    """Whether a check holds: within the tolerance, or no call changed where there is no score."""
+    flipped = flips is not None and bool(flips[1].estimate.value)
+    if name in asked.symmetric:
+        if flips is None:
+            return "see the change of the score"
+        return "declared not to matter, and changes calls" if flipped else "no call changed in this sample"
+    within = largest is None or (largest[1].estimate.value or 0.0) <= asked.tolerance
+    return "holds" if within and not flipped else "does not hold"
+
+
+# --- endpoints ------------------------------------------------------------------------------------------------------
+
+
+def _endpoint(m: Material, asked: Robustness, endpoint: Endpoint, found: Found) -> Iterator[Block]:
+    title = f"{metric_title(endpoint.metric)} · {clean(endpoint.name, longest=60)}"
+    before = found.get((endpoint.name, endpoint.metric, CLEAN, None, ()))
+    if before is None:
+        return
+    yield Heading(text=title, id=f"robustness-{anchor(before[0])}")
+    lost = tuple(_lost_words(m, asked, endpoint, found))
+    if lost:
+        yield Prose(paragraphs=lost)
+    yield from _figure(asked, endpoint, found, before)
+    difference = f"{endpoint.metric}_difference"
+    rows: list[Row] = [_row("Images as they are", "–", before, None)]
+    group = None
+    for c in conditions_of(asked):
+        if not c.severity:
+            continue
+        own = found.get((endpoint.name, endpoint.metric, c.name, None, ()))
+        change = found.get((endpoint.name, difference, c.name, CLEAN, ()))
+        if own is None:
+            continue
+        if c.kind != group:
+            rows.append(Row(cells=(Cell(text=KINDS[c.kind].title),), group=True))
+            group = c.kind
+        rows.append(_row(f"Severity {c.severity}", c.amount, own, change))
+    yield Table(
+        label="",
+        caption=f"{metric_title(endpoint.metric)} on degraded images",
+        columns=(
+            Column(title="Images", width=18),
+            Column(title="Amount", width=24),
+            Column(title=f"Estimate, {m.interval_title}", align="right", width=24),
+            Column(title=f"Change, {m.interval_title}", align="right", width=24),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            m.method_note(f.estimate for _, f in _of(found, endpoint.name) if not f.stratum),
+            m.set_note,
+        ),
+        compact=True,
+    )
+
+
+def _of(found: Found, endpoint: str) -> list[tuple[int, Finding]]:
+    return [x for key, x in found.items() if key[0] == endpoint and key[1] != "criterion_lost_at"]
+
+
+def _row(said: str, amount: str, own: tuple[int, Finding], change: tuple[int, Finding] | None) -> Row:
+    return Row(
+        cells=(
+            Cell(text=said),
+            Cell(text=amount),
+            _estimate(own),
+            Cell(text="–", kind="number") if change is None else _estimate(change),
+            Cell(text=anchor(own[0]), kind="muted"),
+        ),
+        anchor=anchor(own[0]),
+    )
+
+
+def _estimate(found: tuple[int, Finding]) -> Cell:
+    _, f = found
+    if f.estimate.value is None:
+        return Cell(text=not_estimable(f.estimate), kind="muted")
+    return Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
+
+
+def _share(found: tuple[int, Finding] | None) -> Cell:
+    if found is None:
+        return Cell(text="–", kind="number")
+    e = found[1].estimate
+    if e.value is None:
+        return Cell(text=not_estimable(e), kind="muted")
+    counts = f"{format_count(e.numerator)}/{format_count(e.denominator)} · {format_percent(e.value)}\u00a0%"
+    return Cell(text=counts, sub=format_interval(_SHARE, e), kind="number")
+
+
+def _lost_words(m: Material, asked: Robustness, endpoint: Endpoint, found: Found) -> Iterator[str]:
+    """At which severity of each kind the criterion would not be met by this sample."""
+    mine = {k: found.get((endpoint.name, "criterion_lost_at", k, None, ())) for k in kinds_of(asked)}
+    known = {k: x[1].estimate for k, x in mine.items() if x is not None}
+    if not known or endpoint.criterion is None:
+        return
+    goal = f"{endpoint.criterion.bound} bound {endpoint.criterion.op} {endpoint.criterion.value:g}"
+    if all(e.undefined is not None and "unchanged" in e.undefined for e in known.values()):
+        yield (
+            f"The criterion ({goal}) is not met by the unchanged images of this sample, which is smaller than the test "
+            "set: at which severity it would be lost cannot be said."
+        )
+        return
+    ladder = {c.name: c for c in conditions_of(asked)}
+    lost = [
+        f"{KINDS[k].title.lower()} from severity {int(e.value)} ({ladder[f'{k}/{int(e.value)}'].amount})"
+        for k, e in known.items()
+        if e.value is not None
+    ]
+    kept = [KINDS[k].title.lower() for k, e in known.items() if e.value is None]
+    if lost:
+        yield f"In this sample the criterion ({goal}) would be lost by {'; '.join(lost)}."
+    if kept:
+        yield f"It would be kept at every severity shown of {', '.join(kept)}."
+
+
+def _figure(asked: Robustness, endpoint: Endpoint, found: Found, before: tuple[int, Finding]) -> Iterator[Block]:
+    panels: list[tuple[str, list[Step]]] = []
+    for kind in kinds_of(asked):
+        steps = [_step(0, before[1])]
+        for c in conditions_of(asked):
+            own = found.get((endpoint.name, endpoint.metric, c.name, None, ()))
+            if c.kind == kind and c.severity and own is not None:
+                steps.append(_step(c.severity, own[1]))
+        known = [s for s in steps if s is not None]
+        if len(known) > 1:
+            panels.append((KINDS[kind].title, known))
+    if not panels:
+        return
+    title = metric_title(endpoint.metric)
+    alt = f"{title} by severity: " + "; ".join(
+        f"{name.lower()} " + ", ".join(f"{s.value:.3f}" for s in steps) for name, steps in panels
+    )
+    goal = None if endpoint.criterion is None else endpoint.criterion.value
+    yield Figure(
+        label="",
+        caption=f"{title} by kind and severity of degradation",
+        alt=f"{alt}.",
+        notes=(
+            "Bars: intervals. Open circles: the same cases unchanged."
+            + ("" if goal is None else " Dashed: the criterion's goal."),
+        ),
+        svg=ladders(panels, goal=goal, unit_range=bounds(endpoint.metric) == (0.0, 1.0), alt=f"{alt}."),
+    )
+
+
+def _step(severity: int, f: Finding) -> Step | None:
+    e = f.estimate
+    return None if e.value is None else Step(severity=severity, value=e.value, low=e.low, high=e.high)
+
+
+# --- answers and groups ---------------------------------------------------------------------------------------------
+
+
+def _answers(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
+    rows: list[Row] = []
+    shown: list[Finding] = []
+    group = None
+    for c in conditions_of(asked):
+        flips = found.get((ANSWERS, "flip_rate", c.name, CLEAN, ()))
+        change = found.get((ANSWERS, "score_change", c.name, CLEAN, ()))
+        first = change or flips
+        if not c.severity or first is None:
+            continue
+        if c.kind != group:
+            rows.append(Row(cells=(Cell(text=KINDS[c.kind].title),), group=True))
+            group = c.kind
+        shown += [x[1] for x in (flips, change) if x is not None]
+        rows.append(_answer_row(c, first[0], change, flips))
+    if not rows:
+        return
+    yield Heading(text="Scores and calls", id="robustness-answers")
+    yield Table(
+        label="",
+        caption="Change of the answers, case by case",
+        columns=(
+            Column(title="Images", width=18),
+            Column(title="Amount", width=24),
+            Column(title=f"Mean change of the score, {m.interval_title}", align="right", width=24),
+            Column(title=f"Calls changed, {m.interval_title}", align="right", width=24),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(m.method_note(f.estimate for f in shown), m.set_note),
+        compact=True,
+    )
+
+
+def _answer_row(c: Condition, index: int, change: tuple[int, Finding] | None, flips: tuple[int, Finding] | None) -> Row:
+    return Row(
+        cells=(
+            Cell(text=f"Severity {c.severity}"),
+            Cell(text=c.amount),
+            Cell(text="–", kind="number") if change is None else _estimate(change),
+            _share(flips),
+            Cell(text=anchor(index), kind="muted"),
+        ),
+        anchor=anchor(index),
+    )
+
+
+def _groups(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
+    """Calls changed in each group, at the highest severity of each kind; all others are in the evidence."""
+    highest = max(asked.severities)
+    keys = [key[4] for key in found if key[0] == ANSWERS and key[1] == "flip_rate" and key[4]]
+    rows: list[Row] = []
+    shown: list[Finding] = []
+    for kind in kinds_of(asked):
+        made = []
+        for key in dict.fromkeys(keys):
+            x = found.get((ANSWERS, "flip_rate", f"{kind}/{highest}", CLEAN, key))
+            if x is not None:
+                made.append(
+                    Row(cells=(Cell(text=format_stratum(dict(key))), _share(x), Cell(text=anchor(x[0]), kind="muted")))
+                )
+                shown.append(x[1])
+        if made:
+            rows += [Row(cells=(Cell(text=KINDS[kind].title),), group=True), *made]
+    if not rows:
+        return
+    note = (
+        f"At severity {highest}; other severities and the changes of every endpoint in these groups are in the "
+        "attached evidence.json."
+    )
+    yield Table(
+        label="",
+        caption="Calls changed in each group",
+        columns=(
+            Column(title="Group", width=45),
+            Column(title=f"Calls changed, {m.interval_title}", align="right", width=35),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows[:_MOST_GROUPS]),
+        notes=(note, m.method_note(f.estimate for f in shown), m.set_note),
+        compact=True,
+    )
