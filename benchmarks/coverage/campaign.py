@@ -54,7 +54,7 @@ def _asked(cell: Cell, only: str) -> bool:
     return cell.family == only or ("|" in only and cell.key.startswith(only))
 
 
-def remaining(place: Path, only: Sequence[str], studies: int | None) -> list[Piece]:
+def remaining(place: Path, only: Sequence[str], studies: int | None, kept: Path = store.KEPT) -> list[Piece]:
     """What is not finished, by stage; within a stage every cell gets its first piece before any gets its second.
 
     Raises
@@ -65,7 +65,7 @@ def remaining(place: Path, only: Sequence[str], studies: int | None) -> list[Pie
     unknown = [o for o in only if not any(_asked(cell, o) for family in FAMILIES for cell in family.cells)]
     if unknown:
         raise SystemExit(f"unknown family or design: {', '.join(unknown)}; one of {', '.join(BY_NAME)}")
-    finished = store.finished(place)
+    finished = store.finished(place, kept)
     todo: list[tuple[int, int, Piece]] = []
     for family in FAMILIES:
         for cell in family.cells:

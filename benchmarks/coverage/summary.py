@@ -12,7 +12,6 @@ from benchmarks.coverage.study import Cell, Tally, Verdict
 PROPORTIONS = {
     "Clopper-Pearson": "interval: clopper-pearson",
     "Wilson": "interval: wilson",
-    "Wilson with continuity correction": "interval: wilson-cc",
     "Agresti-Coull": "interval: agresti-coull",
     "Jeffreys": "interval: jeffreys",
 }

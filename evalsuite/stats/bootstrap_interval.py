@@ -103,23 +103,38 @@ def bootstrap_interval(
 
 
 FOLDED_TITLE = "patient bootstrap, upper limit basic, lower limit by the size of the error, B={replicates}"
+SMOOTH_TITLE = (
+    "patient bootstrap, upper limit basic or percentile, the larger, lower limit by the size of the error, "
+    "B={replicates}"
+)
 
 
 def folded_interval(
-    replicates: FloatArray, errors: FloatArray, point: float, *, level: float = 0.95, highest: float = 1.0
+    replicates: FloatArray,
+    errors: FloatArray,
+    point: float,
+    *,
+    level: float = 0.95,
+    highest: float = 1.0,
+    smooth: bool = False,
 ) -> BootstrapInterval:
     """Interval of a mean (or maximum) of absolute values, such as ECE, whose replicates are inflated by noise.
 
     Lower limit: the point less the upper percentile of `errors (r,)`, the same norm of what each replicate adds to the
     unfolded values. Since | |a| − |b| | ≤ |a − b|, the truth is below it no more often than the errors exceed that
-    percentile, also where the truth is 0. Upper limit: that of the basic interval, or the point where that is larger.
+    percentile, also where the truth is 0. Upper limit: that of the basic interval, or the point where that is larger;
+    for figures of a `smooth` curve, whose basic limit was found too low, the percentile of the inflated replicates
+    where that is larger still.
     """
     basic = bootstrap_interval(replicates, point, method="basic", level=level, bounds=(0.0, highest), holding=False)
     if basic.high is None:
         return basic
     known = errors[np.isfinite(errors)]
     low = max(0.0, point - float(np.quantile(known, 0.5 + level / 2.0)))
-    high = min(highest, max(basic.high, point))
+    top = basic.high
+    if smooth:
+        top = max(top, float(np.quantile(replicates[np.isfinite(replicates)], 0.5 + level / 2.0)))
+    high = min(highest, max(top, point))
     if high - low <= 1e-12 * max(1.0, abs(point)):
         reason = "so many replicates are equal that the interval would have no width"
         return replace(basic, low=None, high=None, undefined=reason)

@@ -15,7 +15,7 @@ from evalsuite.stats import smoothing
 from evalsuite.stats._binary_inputs import BinarySample, FloatArray, binary_sample, check_level
 from evalsuite.stats.bins import BinScheme, bin_index
 from evalsuite.stats.bootstrap import binary_bootstrap
-from evalsuite.stats.bootstrap_interval import FOLDED_TITLE, folded_interval
+from evalsuite.stats.bootstrap_interval import SMOOTH_TITLE, folded_interval
 from evalsuite.stats.draw import PatientDraw
 from evalsuite.types import Estimate, TestOutcome, Unit
 
@@ -296,7 +296,7 @@ def smooth_errors(
     level = check_level(level)
     sample = binary_sample(reference, probability, cluster=cluster, unit=unit, probability=True)
     common: dict[str, Any] = {**sample.counts, "n": sample.n, "unit": unit, "level": level}
-    title = f"{SMOOTHERS.get(smoother, smoother)}; {FOLDED_TITLE.format(replicates=replicates)}"
+    title = f"{SMOOTHERS.get(smoother, smoother)}; {SMOOTH_TITLE.format(replicates=replicates)}"
     reason = sample.one_class_reason()
     if reason is None and float(np.ptp(sample.score)) == 0.0:
         reason = "all probabilities are equal, so there is no curve"
@@ -317,7 +317,7 @@ def smooth_errors(
                 values[:, row], errors[:, row] = _summaries(gaps, statistics), _summaries(changes, statistics)
     made = []
     for k, value in enumerate(_summaries(np.abs(curve - sample.score), statistics)):
-        interval = folded_interval(values[k], errors[k], value, level=level)
+        interval = folded_interval(values[k], errors[k], value, level=level, smooth=True)
         made.append(
             Estimate(
                 value=value,

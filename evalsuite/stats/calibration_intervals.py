@@ -18,6 +18,7 @@ from evalsuite.stats.bins import BinScheme, bin_index
 from evalsuite.stats.bootstrap import method_title
 from evalsuite.stats.bootstrap_interval import (
     FOLDED_TITLE,
+    SMOOTH_TITLE,
     BootstrapInterval,
     BootstrapMethod,
     folded_interval,
@@ -151,7 +152,7 @@ def smooth_ece(
     Błasiok & Nakkiran, ICLR 2024 (arXiv:2309.12236).
     """
     sample = binary_sample(reference, probability, cluster=cluster, unit=unit, probability=True)
-    title = f"reflected Gaussian kernel; {FOLDED_TITLE.format(replicates=replicates)}"
+    title = f"reflected Gaussian kernel; {SMOOTH_TITLE.format(replicates=replicates)}"
     if sample.n == 0:
         return _none(sample, "no cases", level, title)
     p, residual = sample.score, sample.reference - sample.score
@@ -165,7 +166,7 @@ def smooth_ece(
         rows = slice(start, start + counts.shape[0])
         found = smoothing.smooth_calibration_errors(p, residual * weight, residual, value)
         values[rows], errors[rows] = found.value, found.change
-    interval = folded_interval(values, errors, value, level=level)
+    interval = folded_interval(values, errors, value, level=level, smooth=True)
     return _made(sample, value, interval, level=level, method=title)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -148,8 +149,13 @@ def truth_panel(
     index = patient_index(patient, n)
     filled, read = np.where(np.isnan(x), 0.0, x), (~np.isnan(x)).astype(np.float64)
 
+    # Few readers make few different panels: each is combined once, as long as that fits into some 64 MB.
+    @lru_cache(maxsize=int(64_000_000 // (9 * n + 1)))
+    def combined(readers: bytes) -> tuple[Floats, Bools]:
+        return _combine(filled, read, np.frombuffer(readers), rule, ties)
+
     def value(readers: Floats, cases: Floats) -> float:
-        reference, known = _combine(filled, read, readers, rule, ties)
+        reference, known = combined(readers.tobytes())
         weight = np.where(known, cases, 0.0)
         return statistic(reference, weight) if weight.any() else math.nan
 
@@ -226,12 +232,15 @@ def _resampled(
     return e, float(defined.std(ddof=1)) if defined.size > 1 else None
 
 
-def _compositions(m: int) -> Iterator[tuple[NDArray[np.float64], float]]:
+@lru_cache(maxsize=8)
+def _compositions(m: int) -> tuple[tuple[NDArray[np.float64], float], ...]:
     """Every panel of m readers drawn with replacement from m: how often each is in it, and its probability."""
+    found = []
     for drawn in itertools.combinations_with_replacement(range(m), m):
         counts = np.bincount(drawn, minlength=m)
         ways = math.factorial(m) / math.prod(math.factorial(int(c)) for c in counts)
-        yield counts.astype(np.float64), ways / float(m) ** m
+        found.append((counts.astype(np.float64), ways / float(m) ** m))
+    return tuple(found)
 
 
 def _panels(

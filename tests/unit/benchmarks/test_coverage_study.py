@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks.coverage import further, pages, store
+from benchmarks.coverage import further, pages, store, summary
 from benchmarks.coverage.calibrated_further import calibration_truths
 from benchmarks.coverage.campaign import BY_NAME, FAMILIES, remaining
 from benchmarks.coverage.designs import patients, risk_population, risks
 from benchmarks.coverage.resampled import values
 from benchmarks.coverage.study import Answer, Cell, Tally, run_piece
 from benchmarks.coverage.summary import Row, instead, judged, setting, unasked, where
+from evalsuite.protocol.checks import intervals_for
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.schema import Endpoint
 from evalsuite.stats.calibration_error import brier_decomposition, smooth_ece_value
 from evalsuite.stats.linearity import linearity
 from evalsuite.stats.proportions import proportion
@@ -116,16 +121,18 @@ def test_patients_have_one_to_so_many_cases() -> None:
 
 
 def test_an_interrupted_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    before = remaining(tmp_path, ["raters"], None)
+    none = tmp_path / "no counts are kept"
+    before = remaining(tmp_path, ["raters"], None, none)
     cell = before[0].cell
     tallies = run_piece(BY_NAME["raters"], replace(cell, studies=5, piece=5), 0)
     store.append(tmp_path, cell, 0, tallies)
     store.append(tmp_path, cell, 1, tallies)
-    after = remaining(tmp_path, ["raters"], None)
+    after = remaining(tmp_path, ["raters"], None, none)
     assert len(after) == len(before) - 2
-    assert store.results(tmp_path, [cell])[cell.key] == {key: t + t for key, t in tallies.items()}
+    assert {piece.cell for piece in remaining(tmp_path, [f"{cell.key}"], None, none)} == {cell}
+    assert store.results(tmp_path, [cell], none)[cell.key].tallies == {key: t + t for key, t in tallies.items()}
     with pytest.raises(SystemExit, match="unknown family"):
-        remaining(tmp_path, ["rates"], None)
+        remaining(tmp_path, ["rates"], None, none)
 
 
 def test_a_piece_that_two_campaigns_simulated_counts_once(tmp_path: Path) -> None:
@@ -133,7 +140,36 @@ def test_a_piece_that_two_campaigns_simulated_counts_once(tmp_path: Path) -> Non
     tallies = run_piece(BY_NAME["raters"], replace(cell, studies=5, piece=5), 0)
     for _ in range(2):
         store.append(tmp_path, cell, 0, tallies)
-    assert store.results(tmp_path, [cell])[cell.key] == tallies
+    assert store.results(tmp_path, [cell], tmp_path / "none")[cell.key].tallies == tallies
+
+
+def test_counts_that_are_kept_are_finished_work(tmp_path: Path) -> None:
+    cell = BY_NAME["raters"].cells[0]
+    tallies = run_piece(BY_NAME["raters"], replace(cell, studies=5, piece=5), 0)
+    kept = tmp_path / "tallies.jsonl"
+    for piece in (0, 1, 3):
+        store.append(tmp_path, cell, piece, tallies)
+    counted = store.results(tmp_path, [cell], kept)
+    store.keep(kept, counted.values())
+    assert json.loads(kept.read_text(encoding="utf-8"))["pieces"] == [[0, 1], [3, 3]]
+    elsewhere = tmp_path / "fresh checkout"
+    assert store.results(elsewhere, [cell], kept) == counted
+    assert store.finished(elsewhere, kept) == {(cell.key, piece, cell.piece) for piece in (0, 1, 3)}
+    # Pieces that are kept and lie in the cache as well count once; another one is added.
+    store.append(tmp_path, cell, 2, tallies)
+    assert store.results(tmp_path, [cell], kept)[cell.key].pieces == {0, 1, 2, 3}
+    every = store.results(tmp_path, [cell], kept)[cell.key].tallies
+    assert all(every[key].studies == 4 * tally.studies for key, tally in tallies.items())
+
+
+def test_the_tables_are_those_of_the_counts_that_are_kept(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    shutil.copytree(docs / "statistics", tmp_path / "statistics")
+    shutil.copy(docs / "statistics.md", tmp_path)
+    pages.write(tmp_path / "no cache", tmp_path)
+    made = [tmp_path / "statistics.md", *sorted((tmp_path / "statistics").rglob("*.*"))]
+    changed = [p.name for p in made if p.read_bytes() != (docs / p.relative_to(tmp_path)).read_bytes()]
+    assert changed == []
 
 
 def test_true_parts_of_calibration_agree_with_a_large_sample() -> None:
@@ -197,6 +233,23 @@ def test_the_summary_says_where_a_method_fails_and_what_to_declare() -> None:
     assert where(delong.unsuitable, delong.rows) == "n ≤ 100, prevalence 0.1; n = 30, prevalence 0.5"
     assert instead(delong, [delong, newcombe]) == "`interval: newcombe`"
     assert not newcombe.unsuitable
+
+
+def test_what_the_summary_tells_to_declare_can_be_declared() -> None:
+    for method, told in summary.SETTINGS.items():
+        name = told.removeprefix("interval: ")
+        metric = "sensitivity_difference" if method in ("Tango", "Newcombe, paired") else "sensitivity"
+        allowed = ("tango", "newcombe") if metric.endswith("_difference") else _allowed(metric)
+        assert name in allowed, method
+    assert {told.removeprefix("interval: ") for told in summary.AUROC.values()} <= set(_allowed("auroc"))
+    for quantity, settings in summary.CLOSED.items():
+        metric = quantity.lower().replace(" index", "").replace(" ", "_")
+        if metric in METRICS:
+            assert {told.removeprefix("interval: ") for told in settings.values()} <= set(_allowed(metric)), quantity
+
+
+def _allowed(metric: str) -> tuple[str, ...]:
+    return intervals_for(Endpoint(name="x", metric=metric), METRICS[metric])
 
 
 def test_the_summary_knows_what_a_protocol_uses_and_how_another_is_declared() -> None:

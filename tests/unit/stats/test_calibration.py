@@ -131,12 +131,16 @@ def test_binned_errors_by_hand() -> None:
 
 
 def test_ece_interval_holds_the_estimate_and_names_its_method() -> None:
-    for e in (c.ece(Y, P, replicates=300), c.mce(Y, P, replicates=300), c.ici(Y, P, replicates=30, smoother="lowess")):
+    binned = (c.ece(Y, P, replicates=300), c.mce(Y, P, replicates=300))
+    smooth = c.ici(Y, P, replicates=30, smoother="lowess")
+    for e in (*binned, smooth):
         assert e.value is not None
         assert e.low is not None
         assert e.high is not None
         assert 0.0 <= e.low <= e.value <= e.high <= 1.0
-        assert "upper limit basic, lower limit by the size of the error" in e.method
+        assert "lower limit by the size of the error" in e.method
+    assert all("upper limit basic, lower" in e.method for e in binned)
+    assert "upper limit basic or percentile, the larger" in smooth.method
     assert c.e50(Y, P, replicates=10).method.startswith("loess of degree 2, span 0.75")
     assert c.e90(np.zeros(3), [0.1, 0.2, 0.3], replicates=10).undefined == "no reference-positive cases"
     assert c.ece([], [], replicates=10).undefined == "no cases"
