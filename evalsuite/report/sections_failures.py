@@ -107,7 +107,10 @@ def _endpoints_of(key: str, value: object, named: Mapping[str, str]) -> Iterator
 def groups_in_words(tests: Sequence[TestOutcome]) -> str:
     """One sentence on the groups searched: which have more failures after adjustment, or that none was shown to."""
     if not tests:
-        return "No group was searched for more failures: none was declared, or nothing was wrong."
+        return (
+            "No group could be compared with the others for more failures: no stratum was named, one group holds all "
+            "cases, or nothing was wrong."
+        )
     more = [t for t in tests if t.p_adjusted is not None and t.p_adjusted <= 0.05]
     caution = (
         "Groups were searched after the fact; what is found here is a lead to follow, not a result, and what is not "

@@ -111,7 +111,7 @@ def test_the_listing_is_printed_in_its_order_with_scores_and_groups():
             "among sex = male",
             "female",
         ),
-        ([], "No group was searched", "More frequent"),
+        ([], "No group could be compared", "More frequent"),
     ],
 )
 def test_a_sentence_names_groups_with_more_failures_and_no_other(tests, says, never):
