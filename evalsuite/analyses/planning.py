@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.special import ndtri
 
+from evalsuite.analyses.planning_marks import marks_power, marks_row, marks_simulated
+from evalsuite.analyses.planning_rows import (
+    ABOVE,
+    AREAS,
+    COUNTED,
+    Counted,
+    Planned,
+    counts_of,
+    goal_of,
+    prevalence_of,
+    to_collect,
+    with_cases,
+    worth,
+)
 from evalsuite.protocol.comparisons import compared_metric, criteria
-from evalsuite.protocol.planning import Assumption, Plan, ReaderPilot, is_reader_gain
+from evalsuite.protocol.planning import OF_MARKS, Assumption, Plan, ReaderPilot, is_reader_gain
 from evalsuite.protocol.schema import Comparison, Criterion, Endpoint, StudyProtocol
 from evalsuite.stats.differences import tango_score
 from evalsuite.stats.obuchowski_rockette import VarianceParts
@@ -30,54 +44,7 @@ from evalsuite.stats.planning import (
 )
 from evalsuite.stats.proportions import ProportionMethod, proportion_interval
 from evalsuite.stats.roc import auroc
-from evalsuite.types import Account, Estimate, Finding, Role
-
-Counted = Literal["positives", "negatives", "cases"]
-#: Shares of cases whose denominator is known before the device has answered.
-COUNTED: dict[str, Counted] = {
-    "sensitivity": "positives",
-    "ppa": "positives",
-    "specificity": "negatives",
-    "npa": "negatives",
-    "accuracy": "cases",
-    "opa": "cases",
-}
-_AREAS = ("auroc",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """What one endpoint or comparison takes.
-
-    `needed` cases of the kind `counted` reach the goal with the planned power, `cases` in all at the planned
-    prevalence, with design effect and attrition. `power` and `half_width` are those of the planned counts, None where
-    there are none. `reason` says why something is missing. `by_readers` pairs numbers of readers with the cases they
-    take, None where no number of cases is enough.
-    """
-
-    name: str
-    metric: str
-    group: str
-    role: Role
-    assumed: float | None
-    goal: str
-    counted: Counted
-    needed: int | None = None
-    cases: int | None = None
-    planned: int | None = None
-    power: float | None = None
-    half_width: float | None = None
-    method: str = ""
-    reason: str = ""
-    by_readers: tuple[tuple[int, int | None], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {f: getattr(self, f) for f in self.__slots__}
-
-    @property
-    def too_small(self) -> bool:
-        """Whether the planned counts fall short of what the goal takes."""
-        return self.needed is not None and self.planned is not None and self.planned < self.needed
+from evalsuite.types import Account, Estimate, Finding
 
 
 def study_plan(protocol: StudyProtocol) -> tuple[Planned, ...]:
@@ -143,15 +110,17 @@ def _within(plan: Plan, cases: int | None) -> Plan:
 def _endpoint_row(
     protocol: StudyProtocol, endpoint: Endpoint, assumed: Assumption | None, group: str, plan: Plan, level: float
 ) -> Planned:
-    area = endpoint.metric in _AREAS
+    area = endpoint.metric in AREAS
     counted: Counted = "positives" if area else COUNTED.get(endpoint.metric, "cases")
     row = Planned(
         name=endpoint.name, metric=endpoint.metric, group=group, role=endpoint.role,
-        assumed=None if assumed is None else assumed.value, goal=_goal(endpoint.criterion), counted=counted,
-        planned=_counts(plan)[counted],
+        assumed=None if assumed is None else assumed.value, goal=goal_of(endpoint.criterion), counted=counted,
+        planned=counts_of(plan)[counted],
     )  # fmt: skip
     if is_reader_gain(endpoint.metric):
         return _readers_row(protocol, row, endpoint.criterion, assumed, plan, level)
+    if endpoint.metric in OF_MARKS:
+        return marks_row(row, endpoint, assumed, plan, level, _proportion_method(protocol, endpoint))
     if not area and endpoint.metric not in COUNTED:
         return replace(row, reason=f"no formula for {endpoint.metric}: plan it by simulation")
     if assumed is None:
@@ -161,24 +130,21 @@ def _endpoint_row(
     if area:
         return _area_row(row, endpoint.criterion, plan, assumed.value, level)
     method = _proportion_method(protocol, endpoint)
-    n = _effective(row.planned, plan)
+    n = worth(row.planned, plan)
     if n:
         row = replace(row, half_width=half_width(n, assumed.value, level=level, method=method))
     criterion = endpoint.criterion
-    if criterion is None or criterion.bound == "point" or (criterion.bound == "lower") != (criterion.op in _ABOVE):
+    if criterion is None or criterion.bound == "point" or (criterion.bound == "lower") != (criterion.op in ABOVE):
         return replace(row, method=f"{method} interval", reason="no goal on a bound: its precision is planned")
     bound = criterion.bound
     needed = cases_for_proportion(
         assumed.value, criterion.value, power=plan.power, bound=bound, level=level, method=method
     )
-    row = _with_cases(replace(row, method=f"exact binomial power of the {method} interval"), needed, plan)
+    row = with_cases(replace(row, method=f"exact binomial power of the {method} interval"), needed, plan)
     if n:
         chance = proportion_power(n, assumed.value, criterion.value, bound=bound, level=level, method=method)
         row = replace(row, power=chance)
     return row
-
-
-_ABOVE = (">", ">=")
 
 
 def _proportion_method(protocol: StudyProtocol, endpoint: Endpoint) -> ProportionMethod:
@@ -188,20 +154,20 @@ def _proportion_method(protocol: StudyProtocol, endpoint: Endpoint) -> Proportio
 
 
 def _area_row(row: Planned, criterion: Criterion | None, plan: Plan, value: float, level: float) -> Planned:
-    counts = _counts(plan)
-    positives, negatives = (_effective(counts[k], plan) for k in ("positives", "negatives"))
+    counts = counts_of(plan)
+    positives, negatives = (worth(counts[k], plan) for k in ("positives", "negatives"))
     row = replace(row, method="normal approximation, binormal scores of equal spread")
     if criterion is None or criterion.bound != "lower":
         return replace(row, reason="no goal on the lower bound")
     if positives and negatives:
         row = replace(row, power=auroc_power(positives, negatives, value, criterion.value, level=level))
-    share = _prevalence(plan)
+    share = prevalence_of(plan)
     if share is None:
         return replace(row, reason="the share of positives is needed: plan.prevalence")
     needed = positives_for_auroc(
         value, criterion.value, negatives_per_positive=(1.0 - share) / share, power=plan.power, level=level
     )
-    return _with_cases(row, needed, plan)
+    return with_cases(row, needed, plan)
 
 
 _READERS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
@@ -216,21 +182,21 @@ def _readers_row(
         return replace(row, reason="planned for random readers and cases and the Obuchowski-Rockette analysis only")
     if assumed is None or assumed.pilot is None or plan.readers is None:
         return replace(row, reason="no gain, pilot study and number of readers are assumed: plan.assume, plan.readers")
-    if criterion is None or criterion.bound != "lower" or criterion.op not in _ABOVE:
+    if criterion is None or criterion.bound != "lower" or criterion.op not in ABOVE:
         return replace(row, reason="no goal on the lower bound")
     pilot, difference = _pilot(assumed.pilot), assumed.value - criterion.value
     common: dict[str, Any] = {"pilot_cases": assumed.pilot.cases, "difference": difference, "level": level}
     method = f"Hillis, Obuchowski & Berbaum (2011), {plan.readers} readers, cases of both classes as in the pilot"
     row = replace(row, method=method)
     if difference <= 0.0:
-        return _with_cases(row, None, plan)
-    row = _with_cases(row, cases_for_readers(pilot, readers=plan.readers, power=plan.power, **common), plan)
-    n = _effective(row.planned, plan)
+        return with_cases(row, None, plan)
+    row = with_cases(row, cases_for_readers(pilot, readers=plan.readers, power=plan.power, **common), plan)
+    n = worth(row.planned, plan)
     if n:
         row = replace(row, power=reader_power(pilot, readers=plan.readers, cases=n, **common).power)
     each = {k: cases_for_readers(pilot, readers=k, power=plan.power, **common) for k in {*_READERS, plan.readers}}
     return replace(
-        row, by_readers=tuple((k, None if n is None else _collected(n, plan)) for k, n in sorted(each.items()))
+        row, by_readers=tuple((k, None if n is None else to_collect(n, plan)) for k, n in sorted(each.items()))
     )
 
 
@@ -253,8 +219,8 @@ def _of_comparison(protocol: StudyProtocol, comparison: Comparison, level: float
     asked = criteria(comparison)
     row = Planned(
         name=comparison.name, metric=f"{metric}_difference", group=group, role=comparison.role,
-        assumed=None if assumed is None else assumed.value, goal=" and ".join(map(_goal, asked)), counted=counted,
-        planned=None if group else _counts(plan)[counted],
+        assumed=None if assumed is None else assumed.value, goal=" and ".join(map(goal_of, asked)), counted=counted,
+        planned=None if group else counts_of(plan)[counted],
     )  # fmt: skip
     if metric not in COUNTED:
         return replace(row, reason=f"no formula for differences of {metric}: plan it by simulation")
@@ -265,55 +231,11 @@ def _of_comparison(protocol: StudyProtocol, comparison: Comparison, level: float
     criterion = asked[0]
     margin = -criterion.value
     needed = cases_for_paired(assumed.value, assumed.discordant, margin, power=plan.power, level=level)
-    row = _with_cases(replace(row, method="Nam's score test of the paired difference"), needed, plan)
-    n = _effective(row.planned, plan)
+    row = with_cases(replace(row, method="Nam's score test of the paired difference"), needed, plan)
+    n = worth(row.planned, plan)
     if n:
         row = replace(row, power=paired_power(n, assumed.value, assumed.discordant, margin, level=level))
     return row
-
-
-def _goal(criterion: Criterion | None) -> str:
-    if criterion is None:
-        return ""
-    return f"{criterion.bound} bound {criterion.op} {criterion.value:g}"
-
-
-def _prevalence(plan: Plan) -> float | None:
-    if plan.prevalence is not None:
-        return plan.prevalence
-    if plan.positives and (plan.negatives or plan.cases):
-        return plan.positives / (plan.positives + plan.negatives if plan.negatives else plan.cases or 1)
-    return None
-
-
-def _counts(plan: Plan) -> dict[Counted, int | None]:
-    """Planned positives, negatives and cases; from the others where the plan leaves one out."""
-    cases, positives, negatives = plan.cases, plan.positives, plan.negatives
-    if cases is None and positives is not None and negatives is not None:
-        cases = positives + negatives
-    if cases is not None and plan.prevalence is not None:
-        positives = round(cases * plan.prevalence) if positives is None else positives
-        negatives = round(cases * (1.0 - plan.prevalence)) if negatives is None else negatives
-    return {"positives": positives, "negatives": negatives, "cases": cases}
-
-
-def _effective(n: int | None, plan: Plan) -> int | None:
-    """Independent cases that so many collected ones are worth, after attrition."""
-    return None if n is None else max(int(n * (1.0 - plan.attrition) / plan.design_effect + 1e-9), 0)
-
-
-def _collected(n: int, plan: Plan) -> int:
-    """Cases to collect for so many independent ones."""
-    return math.ceil(n * plan.design_effect / (1.0 - plan.attrition) - 1e-9)
-
-
-def _with_cases(row: Planned, needed: int | None, plan: Plan) -> Planned:
-    if needed is None:
-        return replace(row, reason="the assumed value does not clear the goal, whatever the number of cases")
-    collected = _collected(needed, plan)
-    share = _prevalence(plan)
-    of_kind = {"cases": 1.0, "positives": share, "negatives": None if share is None else 1.0 - share}[row.counted]
-    return replace(row, needed=collected, cases=None if of_kind is None else math.ceil(collected / of_kind - 1e-9))
 
 
 def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
@@ -321,15 +243,18 @@ def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
     plan = protocol.plan or Plan()
     level, (_, goal, method) = planning_level(protocol)[0], _asked(protocol, row)
     assert row.assumed is not None
-    effective = max(_effective(n, plan) or 0, 1)
+    effective = max(worth(n, plan) or 0, 1)
     if is_reader_gain(row.metric):
         pilot, readers = _reader_assumptions(plan, row)
         return reader_power(
             _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=effective, difference=row.assumed - goal,
             level=level,
         ).power  # fmt: skip
-    if row.metric in _AREAS:
-        share = _prevalence(plan) or 0.5
+    if row.metric in OF_MARKS:
+        asked = next(e for e in protocol.endpoints if e.name == row.name)
+        return marks_power(asked, plan.assume[row.name], plan, effective, level, method)
+    if row.metric in AREAS:
+        share = prevalence_of(plan) or 0.5
         return auroc_power(effective, effective * (1.0 - share) / share, row.assumed, goal, level=level)
     if row.metric.endswith("_difference"):
         discordant = plan.assume[row.name].discordant
@@ -368,15 +293,18 @@ def simulate_row(protocol: StudyProtocol, row: Planned, studies: int, rng: np.ra
     if row.needed is None or row.assumed is None:
         return None
     level, (bound, goal, method) = planning_level(protocol)[0], _asked(protocol, row)
-    n = max(_effective(row.needed, plan) or 0, 2)
+    n = max(worth(row.needed, plan) or 0, 2)
     if is_reader_gain(row.metric):
         pilot, readers = _reader_assumptions(plan, row)
         return simulated_reader_power(
             _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=n, difference=row.assumed - goal,
             studies=studies, rng=rng, level=level,
         )  # fmt: skip
-    if row.metric in _AREAS:
-        share = _prevalence(plan) or 0.5
+    if row.metric in OF_MARKS:
+        asked = next(e for e in protocol.endpoints if e.name == row.name)
+        return marks_simulated(protocol, asked, plan.assume[row.name], plan, n, studies, rng, level, method)
+    if row.metric in AREAS:
+        share = prevalence_of(plan) or 0.5
         return _simulated_areas(n, round(n * (1.0 - share) / share), row.assumed, goal, level, studies, rng)
     if row.metric.endswith("_difference"):
         discordant = plan.assume[row.name].discordant

@@ -27,6 +27,21 @@ class ReaderPilot(Block):
     cov3: Annotated[float, Field(ge=0.0)] = Field(description="covariance: two readers, two treatments")
 
 
+class MarkingPilot(Block):
+    """How lesions and false marks occur, for endpoints of a detection task; from a tuning set or an earlier study."""
+
+    lesions: Annotated[float, Field(ge=1.0)] = Field(default=1.0, description="of a case that has a lesion, on average")
+    marked: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        default=1.0, description="share of lesions the device marks at any score"
+    )
+    false_marks: Annotated[float, Field(gt=0.0)] = Field(
+        default=4.0, description="marks per case on no lesion, at any score"
+    )
+    correlation: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.0, description="of two lesions of a case being found"
+    )
+
+
 class Assumption(Block):
     """What is expected of the device, for one endpoint or comparison."""
 
@@ -36,6 +51,9 @@ class Assumption(Block):
         "gain the gain",
     )  # fmt: skip
     pilot: ReaderPilot | None = Field(default=None, description="of a reader study's gain: an earlier study")
+    marking: MarkingPilot | None = Field(
+        default=None, description="of lesion_sensitivity and froc_sensitivity: how lesions and marks occur"
+    )
     discordant: Share | None = Field(
         default=None, description="share of cases on which candidate and baseline disagree, for a comparison of calls"
     )
@@ -65,6 +83,10 @@ class Plan(Block):
     assume: dict[str, Assumption] = Field(
         default_factory=dict, description="by endpoint or comparison, e.g. `{sensitivity: {value: 0.92}}`"
     )
+
+
+#: Endpoints planned from how lesions and marks occur.
+OF_MARKS = ("lesion_sensitivity", "froc_sensitivity")
 
 
 class _Named(Protocol):
@@ -99,6 +121,9 @@ def plan_problems(
             yield Problem(f"unknown endpoint '{name}'", path, f"declared: {known}")
         elif assumed.pilot is not None and not is_reader_gain(metrics.get(name, "")):
             yield Problem("a pilot of readers belongs to a reader_…_gain", f"{path}.pilot", "take it out")
+        elif assumed.marking is not None and metrics.get(name, "") not in OF_MARKS:
+            hint = "take it out"
+            yield Problem(f"marks belong to {' and '.join(OF_MARKS)}", f"{path}.marking", hint)
         elif assumed.pilot is not None and assumed.pilot.error <= assumed.pilot.cov1:
             what = "the covariance of one reader's two figures is no smaller than their variance"
             yield Problem(what, f"{path}.pilot.cov1", "below error")

@@ -17,7 +17,7 @@ from evalsuite.record.canonical import write_json
 from evalsuite.record.files import atomic_write
 
 if TYPE_CHECKING:
-    from evalsuite.analyses.planning import Planned
+    from evalsuite.analyses.planning_rows import Planned
 
 PLAN_SCHEMA = "evalsuite/plan/1"
 _POINTS = 60

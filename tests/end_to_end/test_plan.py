@@ -132,3 +132,60 @@ def test_readers_and_cases_are_planned_from_a_pilot(tmp_path, cli):
         done = cli("plan", path)
         assert done.code == 2
         assert said in done.err
+
+
+def test_detection_studies_and_readers_who_mark_are_planned(tmp_path, cli):
+    task = {
+        "kind": "detection",
+        "reference": "lesions",
+        "score": "s",
+        "matching": {"rule": "distance", "distance_mm": 5},
+    }
+    endpoints = [
+        {"name": "at one", "metric": "froc_sensitivity", "false_positives": 1, "maximum": 5, "role": "primary",
+         "criterion": {"bound": "lower", "op": ">", "value": 0.7}},
+        {"name": "found", "metric": "lesion_sensitivity", "at": "primary",
+         "criterion": {"bound": "lower", "op": ">", "value": 0.7}},
+    ]  # fmt: skip
+    marking = {"lesions": 1.5, "marked": 0.95, "false_marks": 6, "correlation": 0.2}
+    plan = {
+        "cases": 300, "prevalence": 0.4,
+        "assume": {"at one": {"value": 0.85, "marking": marking}, "found": {"value": 0.82, "marking": marking}},
+    }  # fmt: skip
+    path = tmp_path / "protocol.yaml"
+    path.write_text(protocol_text(task=task, endpoints=endpoints, plan=plan, strata=[], disclose=[]))
+    done = cli("plan", path, "--out", tmp_path / "plan", "--simulate", "60", "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    rows = {r["name"]: r for r in found["endpoints"]}
+    assert "FROC" in rows["at one"]["method"]
+    assert rows["at one"]["needed"] < rows["found"]["needed"] < 300
+    assert min(rows["at one"]["power"], rows["found"]["power"]) > 0.8
+    assert 0 < rows["at one"]["half_width"] < 0.15
+    assert all(0.6 < found["simulated"][name] <= 1 for name in rows)
+    assert len(list((tmp_path / "plan").glob("power-*.svg"))) == 2
+    plan["assume"]["at one"]["marking"] = {"false_marks": 0.5}
+    path.write_text(protocol_text(task=task, endpoints=endpoints, plan=plan, strata=[], disclose=[]))
+    rows = {r["name"]: r for r in cli("plan", path, "--json").json()["endpoints"]}
+    assert "not below the 0.5 marks" in rows["at one"]["reason"]
+    pilot = {"cases": 200, "treatment_reader": 0.0, "error": 0.00093, "cov1": 0.00042, "cov2": 0.00034, "cov3": 0.0003}
+    readers = {
+        "kind": "reader_study", "task": task, "readers": {"test": "aided", "control": "unaided"},
+        "missing_reference": {"primary": "exclude"},
+        "endpoints": [{"name": "gain", "metric": "reader_wafroc_gain", "role": "primary",
+                       "criterion": {"bound": "lower", "op": ">", "value": 0.0}}],
+        "plan": {"readers": 5, "cases": 200, "prevalence": 0.5, "assume": {"gain": {"value": 0.04, "pilot": pilot}}},
+        "strata": [], "disclose": [],
+    }  # fmt: skip
+    path.write_text(protocol_text(**readers))
+    done = cli("plan", path, "--simulate", "300", "--json")
+    assert done.code == 0, done.err
+    (row,) = done.json()["endpoints"]
+    assert row["needed"] is not None
+    assert len(row["by_readers"]) >= 9
+    assert abs(done.json()["simulated"]["gain"] - 0.8) < 0.1
+    readers["plan"]["assume"]["gain"]["marking"] = marking
+    path.write_text(protocol_text(**readers))
+    done = cli("plan", path)
+    assert done.code == 2
+    assert "marks belong to" in done.err
