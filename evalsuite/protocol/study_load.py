@@ -27,6 +27,8 @@ _MAY_BE_NONE = frozenset(
         *("demographics.unavailable", "anomalies"),
     }
 )
+#: Bytes within which a file says what it is.
+_HEAD = 1 << 16
 _ABOUT_THE_FILE = ("schema_", "protocol", "checklists", "not_applicable")
 
 
@@ -94,8 +96,11 @@ def load_study(path: Path, protocol: StudyProtocol) -> StudyDescription:
     return parse_study(data, str(path), protocol)
 
 
-def parse_study(data: bytes, name: str, protocol: StudyProtocol) -> StudyDescription:
-    """The study description in these bytes of YAML; `name` is what error messages call it. Raises InputError."""
+def parse_study(data: bytes, name: str, protocol: StudyProtocol | None) -> StudyDescription:
+    """The study description in these bytes of YAML; `name` is what error messages call it. Raises InputError.
+
+    Without a protocol nothing is checked that only a protocol can tell.
+    """
     raw = _days_as_text({k: v for k, v in parse_yaml(data, name).items() if v is not None})
     version = raw.get("schema")
     if isinstance(version, str) and version.startswith("evalsuite/study/") and version != STUDY_SCHEMA:
@@ -116,18 +121,10 @@ def _days_as_text(raw: dict[str, Any]) -> dict[str, Any]:
     return {k: ({i: v for i, v in x.items() if v is not None} if isinstance(x, dict) else x) for k, x in raw.items()}
 
 
-def _against(study: StudyDescription, protocol: StudyProtocol) -> Iterator[Problem]:
+def _against(study: StudyDescription, protocol: StudyProtocol | None) -> Iterator[Problem]:
     """What does not fit the protocol or the checklists."""
-    if study.protocol != protocol.id:
-        yield Problem(f"belongs to the protocol '{study.protocol}', not to '{protocol.id}'", "protocol")
-    names = {e.name for e in protocol.endpoints} | {c.name for c in protocol.comparisons}
-    if protocol.analyses.bias is not None:
-        names |= {c.name for c in protocol.analyses.bias.criteria}
-    for i, risk in enumerate(study.risks or ()):
-        for j, endpoint in enumerate(risk.endpoints):
-            if endpoint not in names:
-                hint = f"endpoints and comparisons: {', '.join(sorted(names))}"
-                yield Problem("no endpoint or comparison of the protocol", f"risks[{i}].endpoints[{j}]", hint)
+    if protocol is not None:
+        yield from _against_protocol(study, protocol)
     known = load_checklists()
     for i, name in enumerate(study.checklists):
         if name not in known:
@@ -140,9 +137,32 @@ def _against(study: StudyDescription, protocol: StudyProtocol) -> Iterator[Probl
             yield Problem("neither a field of this file nor an item of a checklist", f"not_applicable.{key}", hint)
 
 
+def _against_protocol(study: StudyDescription, protocol: StudyProtocol) -> Iterator[Problem]:
+    """What belongs to another protocol, and endpoints it does not have."""
+    if study.protocol != protocol.id:
+        yield Problem(f"belongs to the protocol '{study.protocol}', not to '{protocol.id}'", "protocol")
+    names = {e.name for e in protocol.endpoints} | {c.name for c in protocol.comparisons}
+    if protocol.analyses.bias is not None:
+        names |= {c.name for c in protocol.analyses.bias.criteria}
+    for i, risk in enumerate(study.risks or ()):
+        for j, endpoint in enumerate(risk.endpoints):
+            if endpoint not in names:
+                hint = f"endpoints and comparisons: {', '.join(sorted(names))}"
+                yield Problem("no endpoint or comparison of the protocol", f"risks[{i}].endpoints[{j}]", hint)
+
+
 def stated_values(study: StudyDescription) -> dict[str, Any]:
     """What the description says, as plain values, without what it leaves open."""
     return study.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def is_study(path: Path) -> bool:
+    """Whether a YAML file says that it is a study description; what is wrong with it is said when it is loaded."""
+    try:
+        head = path.read_bytes()[:_HEAD]
+    except OSError:
+        return False
+    return re.search(rb"^schema:\s*[\"']?evalsuite/study/", head, flags=re.MULTILINE) is not None
 
 
 def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import yaml
 from evalsuite.errors import EvalsuiteError, InputError, IntegrityError
 from evalsuite.protocol.load import load_protocol, protocol_digest, shipped_protocols
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.protocol.study_load import is_stated, is_study, parse_study, stated_values, study_fields
 from evalsuite.protocol.support import unsupported
 from evalsuite.record.bag import PAYLOAD
 from evalsuite.record.canonical import read_json
@@ -73,9 +74,26 @@ def _facts(
     is_protocol = (path.is_dir() and (path / "freeze.json").exists()) or (
         not path.exists() and str(path) in shipped_protocols()
     )
+    if path.suffix in (".yaml", ".yml") and path.is_file() and is_study(path):
+        return _study(path)
     if is_protocol or (path.suffix in (".yaml", ".yml") and path.is_file()):
         return _protocol(path, testset)
     return _model(path, contract, testset, sandbox)
+
+
+def _study(path: Path) -> dict[str, Any]:
+    """What a study description states and leaves open; what only its protocol can tell is checked by a run."""
+    study = parse_study(path.read_bytes(), str(path), None)
+    says, fields = stated_values(study), study_fields()
+    left = [f.path for f in fields if not is_stated(says, f.path) and f.path not in study.not_applicable]
+    return {
+        "kind": "study description",
+        "protocol": study.protocol,
+        "stated": f"{sum(is_stated(says, f.path) for f in fields)} of {len(fields)} fields",
+        "not applicable": list(study.not_applicable),
+        "open": left,
+        "checklists": list(study.checklists),
+    }
 
 
 def _package(index: Mapping[str, Any]) -> dict[str, Any]:

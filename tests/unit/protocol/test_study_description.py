@@ -20,6 +20,7 @@ from evalsuite.protocol.study_load import (
     study_template,
 )
 from evalsuite.report.facts import fact_names, section_of
+from evalsuite.spine import inspect
 
 PROTOCOL = load_protocol("generic_binary_standalone")
 HEAD = f"schema: evalsuite/study/1\nprotocol: {PROTOCOL.id}\n"
@@ -106,3 +107,17 @@ def test_every_item_of_every_checklist_can_be_answered_or_says_why_not():
 
 def test_every_field_has_its_section():
     assert {section_of(f.path) for f in study_fields()} >= {"R00", "R08", "R10", "R20", "R24", "R29", "R31"}
+
+
+def test_inspect_says_what_a_description_states_and_leaves_open(tmp_path):
+    path = tmp_path / "any-name.yaml"
+    path.write_text(HEAD + "use: {background: chest pain}\nnot_applicable: {device.udi_di: none assigned}\n")
+    found = inspect(path)
+    assert found["kind"] == "study description"
+    assert found["stated"] == f"1 of {len(study_fields())} fields"
+    assert "use.background" not in found["open"]
+    assert "device.udi_di" not in found["open"]
+    assert "dataset.ethics" in found["open"]
+    path.write_text(HEAD + "use: {backgrund: x}\n")
+    with pytest.raises(InputError, match="did you mean 'background'"):
+        inspect(path)

@@ -18,6 +18,8 @@ from evalsuite.report.dossier import build_dossier
 from evalsuite.report.facts import Fact, facts_of, not_applicable
 from evalsuite.report.gaps import gaps_of
 from evalsuite.report.material import Material
+from evalsuite.report.render import render_html
+from evalsuite.report.sound import require_sound
 from evalsuite.report.view import Facts, Table
 
 STATED = {
@@ -179,3 +181,30 @@ def test_a_view_for_others_holds_nothing_of_the_description():
     d = dossier(s)
     assert not {"R00", "R26"} & {x.code for x in d.sections}
     assert "quarterly sample" not in str(d.to_json())
+
+
+def test_hostile_words_of_a_description_are_inert_in_the_page():
+    nasty = '<script>alert(1)</script><img src="file:///etc/passwd"> \u202e' + "x" * 3000
+    stated = {
+        "protocol": "p",
+        "report": {
+            "sponsor": nasty,
+            "distribution": [nasty],
+            "revisions": [{"version": nasty, "date": "2026", "change": nasty}],
+        },
+        "dataset": {"sites": [{"id": nasty, "country": nasty}], "ethics": nasty},
+        "risks": [
+            {"hazard": nasty, "control": nasty, "requirement": nasty, "endpoints": ["sensitivity"], "residual": nasty}
+        ],
+        "anomalies": [{"description": nasty, "found_by": nasty, "impact": nasty, "rationale": nasty}],
+        "not_applicable": {"device.udi_di": nasty[:400], "claim2024 31": nasty[:400]},
+    }
+    s = made(stated)
+    done = {"at_start": None, "stated_at_start": {}, "utc": nasty, "by": nasty, "changed": [nasty]}
+    s = replace(s, record={**s.record, "study": {**s.record["study"], "completed": done}})
+    html = render_html(dossier(s), medium="print")
+    require_sound(html)
+    assert "<script>alert" not in html
+    assert "\u202e" not in html
+    assert 'src="file:' not in html
+    assert "&lt;script&gt;" in html
