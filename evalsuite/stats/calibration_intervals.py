@@ -127,7 +127,7 @@ def profile_slope(
     return Estimate(value=wald.value, low=ends[0], high=ends[1], **common)
 
 
-_ROWS, _CASES = 16, 2_000_000
+_ROWS, _CASES = 64, 2_000_000
 """Replicates worked on side by side, and cases in all of them: a block of them takes some 16 MB."""
 REPEATED = "a profile likelihood assumes independent cases, and some patients have several"
 
