@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalsuite.stats.slices import search_half
 from tests.unit.analyses.test_beside_performance import AREA, of, protocol, run
 
 
@@ -59,11 +60,23 @@ def test_the_rest_of_the_evidence_does_not_change():
 
 
 def test_a_case_is_called_by_the_other_half_of_the_patients():
-    # Scores that are pure noise: thresholds found on the cases themselves would reach the goal exactly, always.
-    rng = np.random.default_rng(0)
-    noise = {**shifted(300), "p": list(rng.random(300))}
-    v = values(run(asking(), noise))
-    assert v["a", "sensitivity", "equalised"] != v["a", "sensitivity", "as declared"]
+    # Positives of the searched half score 0.9, those of the other 0.3; both lie above the declared threshold of 0.1.
+    # Each half's own threshold would find them all; the other's finds all of one half and none of the other.
+    n = 400
+    half = search_half(np.arange(n), seed=7)
+    truth = np.arange(n) % 2 == 0
+    score = np.where(truth, np.where(half, 0.9, 0.3), 0.05)
+    columns = {"truth": list(truth.astype(int).astype(str)), "p": list(score), "site": ["a", "a", "b", "b"] * (n // 4)}
+    low = protocol(
+        AREA,
+        operating_points=[{"name": "primary", "threshold": 0.1}],
+        analyses={"threshold_what_if": {"stratum": "site"}},
+    )
+    v = values(run(low, columns))
+    for site in "ab":
+        mine = truth & (np.array(columns["site"]) == site)
+        assert v[site, "sensitivity", "as declared"] == 1.0
+        assert v[site, "sensitivity", "equalised"] == pytest.approx(half[mine].mean())
 
 
 @pytest.mark.parametrize(
