@@ -128,7 +128,7 @@ def predict_perturbed(
     # What the cache knows a file by says nothing of what is done to its image.
     hooks = replace(hooks, decoding=None)
     common: dict[str, Any] = {"work": work, "should_stop": should_stop, "required": required}
-    once = replace(settings, repeat=False, cache=None)
+    once = replace(settings, repeat=False)
     made = predict(model, replace(testset, cases=pseudo), settings=once, hooks=hooks, on_case=on_case, **common)
     size = int(made.record["inference"]["batch_size"])
     few = tuple(reversed(cases[:MOST_IN_BATCH_CHECK]))

@@ -96,14 +96,22 @@ def test_an_interrupted_run_goes_on_and_another_seed_is_another_run(tmp_path):
     )
 
 
-def test_the_cache_of_decoded_images_is_left_alone(tmp_path):
+def test_the_cache_of_decoded_images_never_gives_one_condition_for_another(tmp_path):
     (tmp_path / "cache").mkdir(mode=0o700)
-    cached = replace(SETTINGS, cache=tmp_path / "cache")
-    testset, model = images(tmp_path), FakeModel(contract=CONTRACT)
-    clean = predict(model, replace(testset, lock={"files": []}), settings=SETTINGS, work=tmp_path / "w")
-    found = predict_perturbed(model, testset, ASKED, clean, settings=cached, work=tmp_path / "w2", seed=3)
-    assert not list((tmp_path / "cache").rglob("*.decoded"))
-    assert answers(found, "gain/5") != answers(found, "gain/1")
+    (tmp_path / "location.json").write_text('{"schema": "evalsuite/location/1", "root": "."}')
+    files = [{"path": f"{i}.png", "size": 1, "sha256": f"{i:064x}"} for i in range(12)]
+    testset = replace(images(tmp_path), path=tmp_path, lock={"copied": False, "files": files})
+    model = FakeModel(contract=CONTRACT)
+    clean = predict(model, testset, settings=SETTINGS, work=tmp_path / "w")
+    found = [
+        predict_perturbed(
+            model, testset, ASKED, clean, settings=replace(SETTINGS, cache=cache), work=tmp_path / f"w{k}", seed=3
+        )
+        for k, cache in enumerate((None, tmp_path / "cache", tmp_path / "cache"))
+    ]
+    assert list((tmp_path / "cache").rglob("*.decoded"))  # the unchanged images of the batch check
+    assert len({f.digest for f in found}) == 1
+    assert answers(found[2], "gain/5") != answers(found[2], "gain/1")
 
 
 def test_what_cannot_be_degraded_fails_by_itself(tmp_path):
