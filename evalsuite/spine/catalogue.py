@@ -86,6 +86,9 @@ def listing(what: str) -> tuple[str, list[dict[str, Any]]]:
             {"name": "change", "what": "agreement of change between two visits, and of the response it is called"},
             {"name": "linearity", "what": "deviation from linearity and limit of quantitation of a measurement"},
             {"name": "variance_components", "what": "spread of repeated acquisitions by operator, camera, reader"},
+            {"name": "failures", "what": "wrong cases, doubtful references, and groups with more of them"},
+            {"name": "slices", "what": "search for groups with more wrong cases, checked on patients held out"},
+            {"name": "threshold_what_if", "what": "what a threshold for each group would do; never applied"},
             {"name": "verification_bias", "what": "sensitivity and specificity corrected for partial verification"},
         ]
     raise InputError(
