@@ -26,6 +26,11 @@ CurveKind = Literal[
     "overlap",
     "reader_roc",
     "risk_coverage",
+    "detector",
+    "detector_state",
+    "sequence",
+    "audit_series",
+    "control_chart",
 ]
 
 CASE_STATUSES: tuple[CaseStatus, ...] = get_args(CaseStatus)

@@ -48,3 +48,15 @@ def arrival_order(protocol: StudyProtocol, frame: pd.DataFrame, case_id: tuple[s
             hint="For example 2026-03-31 or 2026-03-31T14:05:00+02:00; leave it empty where there is no label.",
         )
     return np.argsort(seconds, kind="stable")
+
+
+def by_patient(success: NDArray[np.bool_], patient: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Successes and cases of each patient, in the order in which patients are complete.
+
+    `success` and `patient`, shape (cases,), are in the order of the labels' arrival; a patient is complete with their
+    last case.
+    """
+    last = {int(p): i for i, p in enumerate(patient)}
+    order = np.array(sorted(last, key=lambda p: last[p]), dtype=np.intp)
+    good = np.asarray(np.bincount(patient, weights=success)[order], dtype=np.float64)
+    return good, np.asarray(np.bincount(patient)[order], dtype=np.int64)

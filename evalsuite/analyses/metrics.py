@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from evalsuite.analyses.arrival import by_patient
 from evalsuite.analyses.cuts import Cut, cut, stratifiable, two_sided_level
 from evalsuite.analyses.population import Bools, Ints, Looks
 from evalsuite.analyses.probability_metrics import OF_PROBABILITIES, ONE_CLASS_WILL_DO, UTILITY
@@ -40,11 +41,7 @@ def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty:
 def _share_at_every_look(success: Bools, c: Cut, among: Bools) -> Estimate:
     """Limits that hold however often one looks. Cases are in the order in which their labels arrived; a patient, who
     counts once with their share of correct calls, is complete with their last case."""
-    patient = c.patient_index[among]
-    last = {int(p): i for i, p in enumerate(patient)}
-    order = np.array(sorted(last, key=lambda p: last[p]), dtype=np.intp)
-    good = np.bincount(patient, weights=success)[order]
-    found = confidence_sequence(good, np.bincount(patient)[order], level=c.level)
+    found = confidence_sequence(*by_patient(success, c.patient_index[among]), level=c.level)
     return replace(found, n_positive=int(c.reference[among].sum()), n_negative=int((~c.reference[among]).sum()))
 
 

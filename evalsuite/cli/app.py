@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evalsuite.cli import keys, process, show
+from evalsuite.cli.audit import audit
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.gaps import gaps
 from evalsuite.cli.lock import lock
@@ -128,6 +129,7 @@ def keygen(
 
 
 app.command(name="lock")(lock)
+app.command(name="audit")(audit)
 app.command(name="plan")(plan)
 app.command(name="sign")(sign)
 app.command(name="gaps")(gaps)
@@ -590,7 +592,7 @@ def _restart_with_thread_settings() -> None:
     # process, which has an environment of its own, is not concerned.
     settings = {**recommended_environment(), "OPENBLAS_NUM_THREADS": "1"}
     wanted = {k: v for k, v in settings.items() if k not in os.environ}
-    if verb not in ("run", "predict", "compare", "score") or not wanted or os.environ.get("EVALSUITE_STARTED"):
+    if verb not in ("run", "predict", "compare", "score", "audit") or not wanted or os.environ.get("EVALSUITE_STARTED"):
         return
     os.execve(
         sys.executable,

@@ -45,7 +45,7 @@ class DriftCovariate(Block):
     kind: Literal["numeric", "categorical"] = Field(default="categorical", description="numbers, or groups")
     range: tuple[float, float] | None = Field(
         default=None,
-        description="numeric: values outside are counted; the range of the baseline if not given",
+        description="numeric: values that can be; those outside are counted, and warn",
     )
 
 

@@ -8,12 +8,13 @@ from evalsuite.errors import Problem
 from evalsuite.protocol.failures import OF_TASKS
 from evalsuite.protocol.schema import StudyProtocol
 
-_KINDS = ("standalone", "comparison", "reader_study", "site_acceptance")
+_KINDS = ("standalone", "comparison", "reader_study", "drift_audit", "site_acceptance")
 _TASKS = ("binary", "multiclass", "multilabel", "ordinal", "regression", "detection", "segmentation")
 _ANALYSES = (
     *("calibration", "utility", "generalisation", "group_differences", "weighting", "verification"),
     *("truth_panel", "variance_components", "change", "linearity", "triage", "failures", "slices"),
     "bias",
+    "drift",
     "threshold_what_if",
     *("uncertainty", "robustness"),
 )

@@ -22,6 +22,7 @@ _ELSEWHERE = (
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
     *("failures", "slices", "bias", "threshold_what_if"),
     *("uncertainty", "robustness"),
+    "drift",
 )
 #: Of those, the ones whose tables name interval methods by code.
 _CODED = (
@@ -29,6 +30,7 @@ _CODED = (
     *("truth_panel", "variance_components", "linearity", "triage", "failures", "slices", "bias"),
     "threshold_what_if",
     *("uncertainty", "robustness"),
+    "drift",
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 

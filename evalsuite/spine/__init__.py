@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalsuite.spine.auditing import AuditResult, audit
 from evalsuite.spine.catalogue import examine, listing, schema_kinds, schema_of
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.inspection import inspect
@@ -14,10 +15,12 @@ from evalsuite.spine.steps import evaluate, predict, write_report
 from evalsuite.spine.verification import Verification, verify
 
 __all__ = [
+    "AuditResult",
     "RunFolder",
     "RunResult",
     "Verification",
     "Who",
+    "audit",
     "evaluate",
     "examine",
     "freeze",

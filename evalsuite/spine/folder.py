@@ -56,6 +56,16 @@ class RunFolder:
         return self.path / "baseline.parquet"
 
     @property
+    def drift_baseline(self) -> Path:
+        """The baseline's cases and outputs; only in a drift audit."""
+        return self.path / "drift_baseline.parquet"
+
+    @property
+    def drift_earlier(self) -> Path:
+        """What the deployment's earlier audits left; only in a drift audit."""
+        return self.path / "drift_earlier.json"
+
+    @property
     def evidence(self) -> Path:
         return self.path / "evidence.json"
 

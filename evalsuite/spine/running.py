@@ -30,6 +30,7 @@ from evalsuite.spine.undo import keep_aside, take_back
 
 if TYPE_CHECKING:
     from evalsuite.inference.runners import Runner
+    from evalsuite.spine.audit_inputs import AuditOf
     from evalsuite.testset.encryption import ReferenceKey
 
 
@@ -53,6 +54,7 @@ def run(
     runner: Runner | None = None,
     sandbox: Sandbox = SANDBOXED,
     study: Path | None = None,
+    audit: AuditOf | None = None,
 ) -> RunResult:
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
@@ -63,6 +65,7 @@ def run(
     that can execute code run in a sandbox; `sandbox` says with which limits, or (`UNSANDBOXED`) that they run in this
     process, which the report then says on its first page. `study` is the study description; by default study.yaml
     beside the protocol, where there is one.
+    `audit` is what a drift audit is held against (`evalsuite.spine.auditing`).
 
     Raises
     ------
@@ -90,6 +93,7 @@ def run(
         runner=runner,
         sandbox=sandbox,
         study=study,
+        audit=audit,
         then_score=True,
     )
     folder = this.folder

@@ -47,6 +47,7 @@ def begin_or_resume(
         "limit": ask.limit,
         "overrides": {k: v for k, v in sorted(ask.overrides.items()) if k not in CHANGE_NO_BYTE},
         **({} if other is None else {"baseline": other.digest}),
+        **({} if ask.audit is None else {"audit": ask.audit.digest}),
     }
     plan = plan_of(run.folder)
     if plan is not None and plan["identity"] != identity:

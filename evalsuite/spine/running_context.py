@@ -19,6 +19,7 @@ from evalsuite.types import Verdict
 
 if TYPE_CHECKING:
     from evalsuite.inference.runners import Runner
+    from evalsuite.spine.audit_inputs import AuditOf
     from evalsuite.testset.encryption import ReferenceKey
 
 #: Of a request's overrides, what decides how fast a run is and nothing else: another one goes on with the same run.
@@ -92,8 +93,9 @@ class RunContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
-    open the reference standard, a waiver of the reuse limit, who computes (no part of what the run is), how packages
-    that can execute code are run, and the study description where it is not beside the protocol.
+    open the reference standard, what a drift audit is held against, a waiver of the reuse limit, who computes (no part
+    of what the run is), how packages that can execute code are run, and the study description where it is not beside
+    the protocol.
     """
 
     protocol_path: Path | str
@@ -102,6 +104,7 @@ class Request:
     baseline: tuple[Path, Path | None] | None = None
     limit: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    audit: AuditOf | None = None
     then_score: bool = False
     waiver: Path | None = None
     runner: Runner | None = None

@@ -24,7 +24,7 @@ from evalsuite.spine.running_begin import begin_or_resume
 from evalsuite.spine.running_close import keep_proofs
 from evalsuite.spine.running_context import Request, RunContext, RunResult, finished, other_run
 from evalsuite.spine.running_models import model_at_work, opened_models, require_sandboxes
-from evalsuite.spine.scoring import require_baseline, require_supported
+from evalsuite.spine.scoring import require_audit, require_baseline, require_supported
 from evalsuite.spine.study import describe
 from evalsuite.types import Verdict
 
@@ -69,6 +69,7 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
         and record["model"]["digest"] == digest_of(ask.model_path)
         and record["limit"] == ask.limit
         and (record.get("baseline") or {}).get("digest") == _digest_of(ask, testset)
+        and (record.get("audit") or {}).get("digest") == (None if ask.audit is None else ask.audit.digest)
     )
     if not same:
         raise other_run(folder)
@@ -96,6 +97,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     protocol, frozen = resolve_protocol(ask.protocol_path)
     require_supported(protocol)
     require_baseline(protocol, given=ask.baseline is not None)
+    require_audit(protocol, given=ask.audit is not None)
     testset = open_testset(
         run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total), store=run.store
     )
@@ -193,6 +195,10 @@ def _predict_and_seal(
         copy_masks(compared.mask_files, folder.arrays / "baseline")
         facts["baseline"] = {**other.facts, "predictions": compared.digest}
         sealed |= {"baseline": other.digest, "baseline_predictions": compared.digest}
+    if ask.audit is not None:
+        ask.audit.write(folder)
+        facts |= {"audit": {"digest": ask.audit.digest, "device": ask.audit.device}}
+        sealed |= {"audit": ask.audit.digest}
     record = {
         **facts,
         **predictions.record,
@@ -201,6 +207,9 @@ def _predict_and_seal(
         "intake": read_intake(testset),
         "files": {"n_files": len(testset.lock.get("files", [])), "n_bytes": _total_bytes(testset)},
     }
+    if made_by := getattr(model, "model_digests", ()):
+        # Recorded predictions that say which model made them: an audit's window must be of the same one.
+        record["inference"] = {**record.get("inference", {}), "model_digests": list(made_by)}
     write_json(folder.work / "inference.json", record)
     # The labels are opened only after this line is on disk (trust, "Lock and ledger").
     history.add(

@@ -15,6 +15,7 @@ from evalsuite.record.signed_head import KEY_OBJECT
 from evalsuite.record.usage import CASES, RUN, intervals, is_use, run_states
 from evalsuite.selftest import selftest
 from evalsuite.spine import history, roles, states
+from evalsuite.spine.audit_inputs import read_audit
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.exhibits import write_exhibits
 from evalsuite.spine.running_context import RunContext
@@ -72,6 +73,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         testset,
         predictions,
         baseline=baseline,
+        audit=read_audit(folder),
         used_before=_used_before(record["use"], testset),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),
     )

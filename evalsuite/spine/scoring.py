@@ -15,6 +15,7 @@ from evalsuite.types import Evidence, Exhibits, Finding, Listing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from evalsuite.analyses.drift_periods import AuditInputs
     from evalsuite.inference.predictions import Predictions
     from evalsuite.testset import LockedTestSet
 
@@ -46,6 +47,18 @@ def require_baseline(protocol: StudyProtocol, *, given: bool) -> None:
             f"Protocol {protocol.id} {protocol.version} declares no comparison.",
             hint="Declare what is compared under `comparisons`, or use evalsuite run.",
         )
+
+
+def require_audit(protocol: StudyProtocol, *, given: bool) -> None:
+    """ProtocolError where a drift audit has nothing to be held against, or another study has."""
+    if (protocol.kind == "drift_audit") == given:
+        return
+    hint = "evalsuite audit PROTOCOL --window CASES --baseline RUN --out RUN"
+    if given:
+        said, hint = "is no drift audit", "Give a protocol of kind drift_audit, or use evalsuite run."
+    else:
+        said = "is a drift audit, which needs a window and a baseline run"
+    raise ProtocolError(f"Protocol {protocol.id} {protocol.version} {said}.", hint=hint)
 
 
 def _identity(predictions: Predictions) -> dict[str, Any]:
@@ -86,6 +99,18 @@ def _clusters(protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFra
     )
 
 
+def cases_of(
+    protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, reference: pd.DataFrame
+) -> tuple[tuple[str, ...], tuple[str, ...], pd.DataFrame, pd.DataFrame]:
+    """The device's cases in the order of the lock: their ids, their patients, the opened reference, the outputs."""
+    device = _device_rows(predictions)
+    case_id = tuple(str(c) for c in device["case_id"])
+    in_set = {case.case_id: i for i, case in enumerate(testset.cases)}
+    rows = [in_set[c] for c in case_id if c in in_set]
+    frame = reference.iloc[rows].reset_index(drop=True)
+    return case_id, _clusters(protocol, testset, frame, rows), frame, device
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """Evidence, the listings of single cases it was counted from, and each case's cell of the reference column and of
@@ -103,12 +128,13 @@ def evaluate(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    audit: AuditInputs | None = None,
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Evidence:
     """The evidence of `evaluate_cases`, without its listings."""
     return evaluate_cases(
-        protocol, testset, predictions, baseline=baseline, used_before=used_before, on_step=on_step
+        protocol, testset, predictions, baseline=baseline, audit=audit, used_before=used_before, on_step=on_step
     ).evidence
 
 
@@ -140,12 +166,14 @@ def evaluate_cases(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    audit: AuditInputs | None = None,
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Scored:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
-    `baseline` holds the predictions, on the same cases, of what the protocol compares with.
+    `baseline` holds the predictions, on the same cases, of what the protocol compares with; `audit` what a drift audit
+    is held against.
     `used_before` are the ids of cases that earlier runs used: where that is some and not all, the primary endpoints are
     given for both groups.
 
@@ -167,6 +195,8 @@ def evaluate_cases(
 
     import evalsuite
     from evalsuite.analyses.arrival import arrival_order
+    from evalsuite.analyses.drift import drift_analysis, for_performance, with_audit
+    from evalsuite.analyses.drift_periods import Period
     from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
@@ -176,20 +206,15 @@ def evaluate_cases(
 
     require_supported(protocol)
     require_baseline(protocol, given=baseline is not None)
-    frame = open_reference(testset).reset_index(drop=True)
+    require_audit(protocol, given=audit is not None)
     table = predictions.table
-    device = _device_rows(predictions)
+    case_id, patient_id, frame, device = cases_of(protocol, testset, predictions, open_reference(testset))
     compared = None if baseline is None else _device_rows(baseline)
     if compared is not None and list(compared["case_id"]) != list(device["case_id"]):
         raise InputError(
             "The baseline was not predicted on the cases of the candidate.",
             hint="Predict both on the same locked test set, with the same --limit.",
         )
-    case_id = tuple(str(c) for c in device["case_id"])
-    in_set = {case.case_id: i for i, case in enumerate(testset.cases)}
-    rows = [in_set[c] for c in case_id if c in in_set]
-    frame = frame.iloc[rows].reset_index(drop=True)
-    patient_id = _clusters(protocol, testset, frame, rows)
     arrived = arrival_order(protocol, frame, case_id)
     if arrived is not None:
         frame, device = frame.iloc[arrived].reset_index(drop=True), device.iloc[arrived].reset_index(drop=True)
@@ -222,6 +247,13 @@ def evaluate_cases(
             compared = with_mask_figures(protocol, frame, compared, baseline, files, figures_compared(protocol))
     cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
     split: tuple[Finding, ...] = ()
+    n_run = len(device)
+    window: Period | None = None
+    if protocol.kind == "drift_audit":
+        window = Period(**cases, predictions=device)
+        labelled = for_performance(protocol, window)
+        cases = {"case_id": labelled.case_id, "patient_id": labelled.patient_id, "frame": labelled.frame}
+        device = labelled.predictions
     if protocol.kind == "reader_study":
         results = evaluate_readers(protocol, **cases, predictions=table, on_step=on_step)
     else:
@@ -231,14 +263,19 @@ def evaluate_cases(
         )
         results = replace(results, findings=(*results.findings, *worse.findings), notes=(*results.notes, *worse.notes))
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
+    if window is not None and audit is not None:
+        audited = drift_analysis(
+            protocol, baseline=audit.baseline, window=window, labelled=labelled, earlier=audit.earlier
+        )
+        results = with_audit(results, audited)
     notes = list(results.notes)
     if _each_case_alone(protocol, testset, frame):
         notes.append(
             "The case table has no patient identifier: every case is taken to be a patient of its own, and intervals "
             "are too narrow if that is not so."
         )
-    if len(device) < len(testset.cases):
-        notes.append(f"Only the first {len(device)} of {len(testset.cases)} cases were run.")
+    if n_run < len(testset.cases):
+        notes.append(f"Only the first {n_run} of {len(testset.cases)} cases were run.")
     others = sorted({str(r) for r in table["rater"]} - {"device"})
     if others and protocol.kind != "reader_study":
         notes.append(f"Predictions of {len(others)} further raters are recorded; this analysis is of the device alone.")
@@ -254,9 +291,10 @@ def evaluate_cases(
         model=_identity(predictions) | ({} if baseline is None else {"baseline": _identity(baseline)}),
         predictions={
             "digest": predictions.digest,
-            "n_cases": len(device),
+            "n_cases": n_run,
             "outputs": [*predictions.outputs, *predictions.lists],
             **({} if baseline is None else {"baseline_digest": baseline.digest}),
+            **({} if audit is None else {"audit_digest": audit.digest}),
         },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},
         findings=(*results.findings, *split, *planned_findings(protocol, results.accounting)),

@@ -16,6 +16,7 @@ from evalsuite.record.seal import check_seal
 from evalsuite.record.signed_head import KEY_OBJECT, check_head
 from evalsuite.record.trust import Check, CheckStatus, Expected, check_file_signature
 from evalsuite.spine import history
+from evalsuite.spine.audit_inputs import read_audit
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.signing import signatures_of
 from evalsuite.spine.verification_parts import Reader, checked
@@ -196,6 +197,9 @@ def _predictions(folder: RunFolder) -> tuple[CheckStatus, str]:
         compared = read_json(folder.evidence)["predictions"].get("baseline_digest")
         if compared is not None and read_predictions(folder.baseline).digest != compared:
             return "broken", "the evidence was computed from other predictions of the baseline"
+        held_against = read_json(folder.evidence)["predictions"].get("audit_digest")
+        if held_against is not None and getattr(read_audit(folder), "digest", None) != held_against:
+            return "broken", "the evidence was computed from another baseline or other earlier audits"
     return "holds", f"{len(found.table)} rows, digest {found.digest[:16]}…"
 
 

@@ -20,6 +20,17 @@ METHOD = "betting confidence sequence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorState:
+    """What a detector needs to go on: the logarithm of the process of each stake, and patients so far.
+
+    `log_processes` has one number per share of `STAKES`; empty where no patient has been seen.
+    """
+
+    log_processes: tuple[float, ...] = ()
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """A Shiryaev-Roberts e-detector's path.
 
@@ -33,6 +44,7 @@ class Detector:
     alarm: int | None
     planned: int
     false_alarm: float
+    state: DetectorState
 
 
 def e_detector(
@@ -44,6 +56,7 @@ def e_detector(
     false_alarm: float,
     weights: ArrayLike | None = None,
     most_weight: float | None = None,
+    start: DetectorState | None = None,
 ) -> Detector:
     """Watch for the share of successes falling below `limit`, patient by patient in the order their labels arrive.
 
@@ -62,6 +75,8 @@ def e_detector(
     weights, most_weight
         Shape (patients,): sampling weights (inverse probabilities) and the largest there can be, which must be fixed
         before: evidence is bounded by it.
+    start
+        Where an earlier call stopped: the path is the rest of that of one call with all patients.
 
     Returns
     -------
@@ -83,13 +98,17 @@ def e_detector(
         raise ValueError(f"an action limit lies between 0 and 1, got {limit!r}")
     if not 0.0 < false_alarm < 1.0 or planned < 1:
         raise ValueError("the chance of a false alarm lies between 0 and 1, and at least one patient is planned")
-    if share.size > planned:
+    before = start or DetectorState()
+    if before.log_processes and len(before.log_processes) != len(STAKES):
+        raise ValueError(f"a detector's state has one number for each of {len(STAKES)} stakes")
+    if before.seen + share.size > planned:
         raise ValueError(
-            f"{share.size} patients have labels but {planned} were planned: the alarm's error rate is for those"
+            f"{before.seen + share.size} patients have labels but {planned} were planned: the alarm's error rate is "
+            "for those"
         )
     gain = weight * (limit - share)
     most = 1.0 - limit
-    log_m = np.full(len(STAKES), -np.inf)
+    log_m = np.array(before.log_processes) if before.log_processes else np.full(len(STAKES), -np.inf)
     path = np.empty(share.size)
     stakes = np.array(STAKES) / most
     for i, g in enumerate(gain):
@@ -98,7 +117,15 @@ def e_detector(
     threshold = planned / false_alarm
     at = np.flatnonzero(path >= np.log(threshold))
     alarm = int(at[0]) if at.size else None
-    return Detector(log_evidence=path, threshold=threshold, alarm=alarm, planned=planned, false_alarm=false_alarm)
+    seen = before.seen + int(share.size)
+    return Detector(
+        log_evidence=path,
+        threshold=threshold,
+        alarm=alarm,
+        planned=planned,
+        false_alarm=false_alarm,
+        state=DetectorState(log_processes=tuple(float(v) for v in log_m) if seen else (), seen=seen),
+    )
 
 
 def confidence_sequence(

@@ -1,0 +1,190 @@
+"""What a drift audit is held against, as two sealed files of its run: the baseline's cases, and the audits before."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalsuite.errors import InputError, IntegrityError
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.record.canonical import canonical_json, read_json
+from evalsuite.record.digest import digest_json, sha256_bytes
+from evalsuite.record.files import atomic_write
+from evalsuite.spine.folder import RunFolder, require_intact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evalsuite.analyses.drift_periods import AuditInputs, EarlierAudit
+
+EARLIER_SCHEMA = "evalsuite/drift-earlier/1"
+_OUTPUT, _CELL = "output:", "cell:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOf:
+    """An audit's inputs as they will be sealed. `device` is the digest of the model that made the baseline's outputs,
+    `cases` and `files` are the ids of the baseline's cases and the digests of their images."""
+
+    table: bytes
+    earlier: bytes
+    device: str
+    cases: frozenset[str]
+    files: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """Digest of both files; part of what the run is."""
+        return _digest(self.table, self.earlier)
+
+    def write(self, folder: RunFolder) -> None:
+        """Put both files into the run."""
+        atomic_write(folder.drift_baseline, self.table)
+        atomic_write(folder.drift_earlier, self.earlier)
+
+
+def _digest(table: bytes, earlier: bytes) -> str:
+    return digest_json({"baseline": sha256_bytes(table), "earlier": sha256_bytes(earlier)})
+
+
+def open_audit(protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mapping[str, Any]]) -> AuditOf:
+    """Read the baseline run's sealed predictions and the columns of its set that the protocol looks at.
+
+    `earlier` are the audits before this one, as the deployment's history has them.
+
+    Raises
+    ------
+    InputError
+        If `baseline` is no scored run, its set is not where it was, or it does not say which model made its outputs.
+    CaseTableError
+        If its set does not have what the protocol names.
+    IntegrityError
+        If run or set are not as they were sealed.
+    """
+    from evalsuite.inference.predictions import read_predictions
+    from evalsuite.spine.fit import require_columns
+    from evalsuite.spine.running_score import remembered_set
+    from evalsuite.spine.scoring import cases_of
+    from evalsuite.testset import open_reference, open_testset
+
+    folder = RunFolder(Path(baseline))
+    if not folder.record.exists() or not folder.verdict.exists():
+        raise InputError(
+            f"{baseline} is not a finished run.",
+            hint="The baseline is the run folder of the validation: evalsuite run … --out RUN",
+        )
+    require_intact(folder)
+    record = read_json(folder.record)
+    if record["limit"] is not None:
+        raise InputError("The baseline was run with --limit: it is no evidence.", hint="Run it on its whole set.")
+    testset = open_testset(remembered_set(record), verify=False)
+    if testset.root != record["testset"]["root"]:
+        raise IntegrityError("Another test set is now where the baseline's was.", hint="Restore the baseline's set.")
+    require_columns(protocol, testset)
+    predictions = read_predictions(folder.predictions)
+    case_id, patient_id, frame, device = cases_of(protocol, testset, predictions, open_reference(testset))
+    table = {"case_id": list(case_id), "patient_id": list(patient_id), "status": [str(s) for s in device["status"]]}
+    columns: dict[str, Any] = dict(table)
+    for name in predictions.outputs:
+        columns[f"{_OUTPUT}{name}"] = device[name].to_numpy(dtype=np.float64)
+    for name in _columns(protocol, list(frame.columns)):
+        columns[f"{_CELL}{name}"] = [str(c) for c in frame[name]]
+    return AuditOf(
+        table=_parquet(columns),
+        earlier=canonical_json({"schema": EARLIER_SCHEMA, "audits": [dict(a) for a in earlier]}),
+        device=device_digest(record),
+        cases=frozenset(case_id),
+        files=frozenset(str(f["sha256"]) for f in testset.lock.get("files", []) if "sha256" in f),
+    )
+
+
+def device_digest(record: Mapping[str, Any]) -> str:
+    """The digest of the model that made a run's outputs. InputError where the run does not say which one it was."""
+    model = record["model"]
+    if model["format"] != "recorded":
+        return str(model["digest"])
+    named = (record.get("inference") or {}).get("model_digests") or []
+    if len(named) != 1:
+        said = "does not say which model made its outputs" if not named else f"has outputs of {len(named)} models"
+        raise InputError(
+            f"The baseline run {said}.",
+            hint="Its recorded predictions need a column model_digest with one value: the deployed model's.",
+        )
+    return str(named[0])
+
+
+def _columns(protocol: StudyProtocol, known: Sequence[str]) -> list[str]:
+    """Columns of the set that an audit looks at."""
+    asked = protocol.analyses.drift
+    named = [str(protocol.task.reference), "reference_status"]
+    named += [s.column or s.name for s in protocol.strata if s.cross is None]
+    named += [] if asked is None else [c.column for c in asked.asked]
+    return [name for name in dict.fromkeys(named) if name in known]
+
+
+def _parquet(columns: Mapping[str, Any]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {
+        name: pa.array(values, pa.float64(), from_pandas=True)
+        if name.startswith(_OUTPUT)
+        else pa.array(values, pa.string())
+        for name, values in columns.items()
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(arrays), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_audit(folder: RunFolder) -> AuditInputs | None:
+    """The sealed inputs of the audit in this folder; None where it is none. IntegrityError if they do not parse."""
+    import pandas as pd
+
+    from evalsuite.analyses.drift_periods import AuditInputs, Period
+
+    if not folder.drift_baseline.exists():
+        return None
+    table, earlier = folder.drift_baseline.read_bytes(), folder.drift_earlier.read_bytes()
+    try:
+        frame: pd.DataFrame = pd.read_parquet(io.BytesIO(table))
+        audits = read_json(folder.drift_earlier)["audits"]
+        period = Period(
+            case_id=tuple(map(str, frame["case_id"])),
+            patient_id=tuple(map(str, frame["patient_id"])),
+            frame=_renamed(frame, _CELL),
+            predictions=pd.concat([frame[["case_id", "status"]], _renamed(frame, _OUTPUT)], axis=1),
+        )
+        return AuditInputs(
+            baseline=period, earlier=tuple(earlier_audit(a["left"]) for a in audits), digest=_digest(table, earlier)
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(
+            f"{folder.drift_baseline.name} or {folder.drift_earlier.name} is not what an audit writes.",
+            hint="Restore the run folder from its copy.",
+        ) from error
+
+
+def _renamed(frame: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    own = [c for c in frame.columns if str(c).startswith(prefix)]
+    return frame[own].rename(columns={c: str(c).removeprefix(prefix) for c in own})
+
+
+def earlier_audit(left: Mapping[str, Any]) -> EarlierAudit:
+    """What an audit left to the next, from the JSON of the history."""
+    from evalsuite.analyses.drift_periods import EarlierAudit, Figure
+    from evalsuite.stats.sequential import DetectorState
+
+    return EarlierAudit(
+        figures={name: Figure(value=float(f["value"]), n=int(f["n"])) for name, f in left["figures"].items()},
+        detectors={
+            name: DetectorState(log_processes=tuple(float(v) for v in d["log"]), seen=int(d["seen"]))
+            for name, d in left["detectors"].items()
+        },
+        alarmed=tuple(str(a) for a in left["alarmed"]),
+    )

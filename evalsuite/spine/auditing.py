@@ -1,0 +1,288 @@
+"""A drift audit from a window of production cases to a sealed run and a line in the deployment's history."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import CaseTableError, InputError, Problem
+from evalsuite.protocol.expression import compile_score
+from evalsuite.protocol.load import load_protocol, protocol_digest
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.record.canonical import read_json, write_json
+from evalsuite.record.digest import sha256_file
+from evalsuite.record.files import atomic_write
+from evalsuite.sandbox.policy import SANDBOXED, Sandbox
+from evalsuite.spine import audit_history, prepare
+from evalsuite.spine.audit_inputs import AuditOf, open_audit
+from evalsuite.spine.folder import RunFolder, claimed
+from evalsuite.spine.running import run
+from evalsuite.spine.running_context import OnStage, RunResult, Who, nobody_watches
+from evalsuite.spine.scoring import require_audit, require_supported
+
+if TYPE_CHECKING:
+    from evalsuite.record.store import LedgerStore
+    from evalsuite.testset import LockedTestSet
+
+_SHOWN = 20
+WINDOW_SCHEMA = "evalsuite/window/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """A finished audit: its run, and how the deployment stands with it."""
+
+    run: RunResult
+    standing: audit_history.Standing
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFolder:
+    """The folder beside a run, `OUT.window`, in which its window was sealed."""
+
+    path: Path
+
+    @property
+    def source(self) -> Path:
+        """Which table it was made from."""
+        return self.path / "window.json"
+
+    @property
+    def testset(self) -> Path:
+        return self.path / "testset"
+
+    @property
+    def frozen(self) -> Path:
+        return self.path / "frozen"
+
+    @property
+    def log(self) -> Path:
+        """The outputs that the deployment recorded, taken from the window's table."""
+        return self.path / "predictions.csv"
+
+
+def audit(
+    protocol_path: Path | str,
+    *,
+    window: Path,
+    baseline: Path,
+    out: Path,
+    who: Who,
+    model: Path | None = None,
+    contract: Path | None = None,
+    history: str | None = None,
+    deployment: str = "default",
+    overrides: Mapping[str, Any] | None = None,
+    store: str | None = None,
+    on_stage: OnStage = nobody_watches,
+    should_stop: Callable[[], bool] | None = None,
+    sandbox: Sandbox = SANDBOXED,
+) -> AuditResult:
+    """Lock the window, freeze the protocol on it, run, and enter the audit in the deployment's history.
+
+    Outputs are those of `model`, or those in the window's own table: the deployment's prediction log. Either must be of
+    the model that the baseline validated. An audit that was interrupted goes on with the same command.
+
+    Parameters
+    ----------
+    history
+        SQLite file or database URL; by default `drift-history.sqlite` beside `out`.
+    deployment
+        Which chain of a shared database it is.
+
+    Raises
+    ------
+    InputError
+        For a protocol of another kind or without audits left, a window that shares cases with the baseline or is not
+        the one this folder began with, another model than the baseline's, another audit recorded meanwhile, or a clock
+        that is behind the history's.
+    EvalsuiteError
+        As `run`.
+    """
+    protocol = load_protocol(protocol_path)
+    require_audit(protocol, given=True)
+    require_supported(protocol)
+    place = WindowFolder(Path(f"{Path(out)}.window"))
+    folder = RunFolder(Path(out))
+    beside = Path(out).absolute().parent / audit_history.DEFAULT_NAME
+    kept = audit_history.open_history(history or str(beside), deployment)
+    found = audit_history.audits(kept)
+    digest = protocol_digest(protocol)
+    own = str(read_json(folder.record)["run"]["id"]) if folder.seal.exists() else None
+    before = audit_history.before(found, protocol, digest, run=own)
+    inputs = open_audit(protocol, baseline, [a.to_json() for a in before])
+    with claimed(RunFolder(place.path)):
+        testset = _locked(place, window, protocol_path, who, store)
+        _require_apart(testset, inputs)
+        device = _device(place, window, protocol, model, inputs)
+        if not (place.frozen / "freeze.json").exists():
+            prepare.freeze(
+                protocol_path,
+                testset_path=place.testset,
+                model_path=device,
+                out=place.frozen,
+                who=replace(who, role="author"),
+                contract=contract,
+                store=store,
+                sandbox=sandbox,
+            )
+        result = run(
+            place.frozen,
+            testset_path=place.testset,
+            model_path=device,
+            out=out,
+            who=who,
+            contract=contract,
+            audit=inputs,
+            overrides=overrides or {},
+            store=store,
+            on_stage=on_stage,
+            should_stop=should_stop,
+            sandbox=sandbox,
+        )
+    return AuditResult(run=result, standing=_recorded(kept, protocol, digest, inputs, result, who, before))
+
+
+# --- the window -----------------------------------------------------------------------------------------------------
+
+
+def _locked(place: WindowFolder, window: Path, protocol_path: Path | str, who: Who, store: str | None) -> LockedTestSet:
+    """The window as a test set of its own; that of an earlier, interrupted command where it is of the same table."""
+    from evalsuite.testset import open_testset
+
+    try:
+        source = {"schema": WINDOW_SCHEMA, "sha256": sha256_file(window)}
+    except OSError as error:
+        raise InputError(f"The window {window} cannot be read: {error.strerror}.") from error
+    if place.source.exists() and read_json(place.source) != source:
+        raise InputError(
+            f"{place.path} holds another window than {window.name}.",
+            hint="An audit goes on with the table it began with; choose another --out for this one.",
+        )
+    write_json(place.source, source)
+    if (place.testset / "testset.lock.json").exists():
+        return open_testset(place.testset, verify=False, store=store)
+    custodian = replace(who, role="custodian")
+    name = place.path.stem
+    return prepare.lock(window, out=place.testset, who=custodian, protocol=str(protocol_path), set_id=name, store=store)
+
+
+def _require_apart(testset: LockedTestSet, inputs: AuditOf) -> None:
+    """InputError where a case or an image of the window is the baseline's."""
+    shared = [c.case_id for c in testset.cases if c.case_id in inputs.cases]
+    files = [f for f in testset.lock.get("files", []) if f.get("sha256") in inputs.files]
+    if shared or files:
+        raise InputError(
+            f"The window shares {len(shared) or len(files)} {'cases' if shared else 'image files'} with the baseline.",
+            problems=[Problem("in the baseline too", f"case {c}") for c in shared[:_SHOWN]],
+            hint="A window has cases that came after the baseline; take the shared ones out.",
+        )
+
+
+def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: Path | None, inputs: AuditOf) -> Path:
+    """What gives the outputs: the model, or the table's own columns, written as recorded predictions."""
+    from evalsuite.sandbox.open import digest_of
+
+    if model is not None:
+        found = digest_of(model)
+        if found != inputs.device:
+            raise _other_model(found, inputs.device)
+        return model
+    from evalsuite.testset.table import read_table
+
+    table = read_table(window, error=CaseTableError)
+    asked = protocol.analyses.drift
+    assert asked is not None, "the protocol's checks require it"
+    outputs = list(dict.fromkeys((*compile_score(protocol.task.score).names, *asked.embeddings)))
+    absent = [c for c in (*outputs, "model_digest") if c not in table.columns]
+    if absent:
+        raise CaseTableError(
+            f"{window.name} does not have the deployment's outputs.",
+            problems=[Problem(f"no column {c!r}") for c in absent],
+            hint="Without --model the window's table is the prediction log: outputs, and model_digest in every row.",
+        )
+    digests = {str(d).strip() for d in table["model_digest"]}
+    if digests != {inputs.device}:
+        raise _other_model(sorted(digests - {inputs.device})[0], inputs.device)
+    kept = [protocol.unit.case, *outputs, *(c for c in ("status", "reason") if c in table.columns), "model_digest"]
+    buffer = io.StringIO()
+    table[kept].rename(columns={protocol.unit.case: "case_id"}).to_csv(buffer, index=False, lineterminator="\n")
+    data = buffer.getvalue().encode()
+    if not place.log.exists():
+        atomic_write(place.log, data)
+    return place.log
+
+
+def _other_model(found: str, wanted: str) -> InputError:
+    return InputError(
+        "The window's outputs are not those of the model that the baseline validated.",
+        problems=[Problem(f"found {found[:16] or 'no digest'}…, the baseline has {wanted[:16]}…", "model_digest")],
+        hint="A changed model is validated first (evalsuite compare); its audits then have its own baseline.",
+    )
+
+
+# --- the history ----------------------------------------------------------------------------------------------------
+
+
+def _recorded(
+    kept: LedgerStore,
+    protocol: StudyProtocol,
+    digest: str,
+    inputs: AuditOf,
+    result: RunResult,
+    who: Who,
+    before: tuple[audit_history.Audit, ...],
+) -> audit_history.Standing:
+    """Enter the finished audit in the history, once, and say how the deployment stands."""
+    record, evidence = read_json(result.folder.record), read_json(result.folder.evidence)
+    asked = protocol.analyses.drift
+    assert asked is not None, "the protocol's checks require it"
+    now = who.now()
+    left, indicators = left_behind(evidence, before[-1].left if before else {})
+    made = audit_history.Audit(
+        run=str(record["run"]["id"]),
+        utc=now,
+        protocol=digest,
+        protocol_id=protocol.id,
+        protocol_version=protocol.version,
+        window=str(record["testset"]["root"]),
+        model=inputs.device,
+        overall=result.verdict.overall,
+        next_due=audit_history.due(now, asked.calendar.every_days),
+        indicators=tuple(indicators),
+        left=left,
+    )
+    found = audit_history.append(kept, made, who, after=before)
+    entered = next(a for a in found if a.run == made.run)
+    return audit_history.Standing(last=entered, n_audits=len(found), overdue=False)
+
+
+def left_behind(evidence: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the next audits go on from, and the table of limits; `last` is what the audit before left."""
+    findings = [f for f in evidence["findings"] if f["analysis"] == "drift"]
+    figures = {
+        f["endpoint"]: {"value": f["estimate"]["value"], "n": f["estimate"]["n"]}
+        for f in findings
+        if f["metric"] == "chart_figure" and f["condition"] is None
+    }
+    detectors = {
+        c["series"]: {"log": c["y"], "seen": c["n"]} for c in evidence["curves"] if c["kind"] == "detector_state"
+    }
+    lines = [f for f in findings if f["metric"] == "indicator"]
+    indicators = [
+        {
+            "name": f["endpoint"],
+            "kind": f["target"],
+            "status": f["condition"],
+            "value": f["estimate"]["value"],
+            "limits": f["estimate"]["method"],
+        }
+        for f in lines
+    ]
+    rose = {c["series"] for c in evidence["curves"] if c["kind"] == "detector" and max(c["y"]) >= c["high"][0]}
+    alarmed = sorted({*last.get("alarmed", ()), *rose})
+    detectors = {**last.get("detectors", {}), **detectors}
+    return {"figures": figures, "detectors": detectors, "alarmed": alarmed}, indicators

@@ -1,0 +1,257 @@
+"""Audits of a deployment from the log to the history: what is refused, what goes on, and what nobody can change."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from evalsuite.cli.app import app
+from evalsuite.errors import CaseTableError, InputError, ProtocolError
+from evalsuite.record.canonical import read_json
+from evalsuite.spine import Who, audit, freeze, lock, run, score_stage, verify
+from evalsuite.spine import audit_history as histories
+from evalsuite.spine import running as spine_running
+from evalsuite.spine.auditing import AuditResult
+from evalsuite.spine.folder import RunFolder
+from evalsuite.types import Verdict
+
+
+def _simulation(checkout: Path) -> ModuleType:
+    path = checkout / "examples" / "drift_audit" / "simulate.py"
+    spec = importlib.util.spec_from_file_location("drift_simulation", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A validated device, a folder for audits, and months of its log."""
+
+    path: Path
+    protocol: Path
+    sim: ModuleType
+
+    def month(self, name: str, n: int = 120, *, seed: int = 50, **world: float) -> Path:
+        rows = self.sim.cases(self.sim.World(**world), n, prefix=name, seed=seed)
+        return Path(self.sim.write(self.path / f"{name}.csv", rows))
+
+    def audit(self, name: str, window: Path, *, utc: str = "2026-03-01T10:00:00.000Z", **more: Any) -> AuditResult:
+        who = Who(actor="qa", now=lambda: utc)
+        arguments: dict[str, Any] = {"history": str(self.path / "history.sqlite"), **more}
+        return audit(
+            self.protocol, window=window, baseline=self.path / "base", out=self.path / name, who=who, **arguments
+        )
+
+    @property
+    def audits(self) -> tuple[histories.Audit, ...]:
+        return histories.audits(histories.open_history(str(self.path / "history.sqlite"), "default"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pdf() -> Iterator[None]:
+    """Reports have tests of their own; here they would take most of the time."""
+
+    def verdict_alone(folder: RunFolder, on_stage: Callable[[str, int, int], None]) -> Verdict:
+        return Verdict.from_json(read_json(folder.verdict))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spine_running, "render_report", verdict_alone)
+        yield
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Deployment:
+    path, sim = tmp_path_factory.mktemp("deployment"), _simulation(checkout)
+    rows = sim.cases(sim.World(), 300, prefix="val", seed=1)
+    inputs = ("case_id", "patient_id", "malignant", "scanner", "sex", "age")
+    sim.write(path / "val.csv", rows, inputs)
+    sim.write(path / "outputs.csv", rows, ("case_id", "p_malignant", "status", "model_digest"))
+    who = Who(actor="lab", now=lambda: "2026-01-10T10:00:00.000Z")
+    lock(path / "val.csv", out=path / "val", who=who, reference=list(inputs[2:]))
+    study = checkout / "examples" / "drift_audit" / "validation.yaml"
+    freeze(study, testset_path=path / "val", model_path=path / "outputs.csv", out=path / "frozen", who=who)
+    run(path / "frozen", testset_path=path / "val", model_path=path / "outputs.csv", out=path / "base", who=who)
+    shipped = (checkout / "protocols" / "drift_audit.yaml").read_text(encoding="utf-8")
+    protocol = path / "audit.yaml"  # as few reshuffles as its levels need
+    protocol.write_text(
+        shipped.replace("    outputs: true\n", "    outputs: true\n    shuffles: 3000\n"), encoding="utf-8"
+    )
+    return Deployment(path=path, protocol=protocol, sim=sim)
+
+
+@pytest.fixture
+def deployment(validated: Deployment, tmp_path: Path) -> Deployment:
+    (tmp_path / "base").symlink_to(validated.path / "base", target_is_directory=True)
+    return replace(validated, path=tmp_path)
+
+
+def test_audits_follow_each_other_and_a_loss_of_sensitivity_is_found(deployment: Deployment) -> None:
+    first = deployment.audit("a1", deployment.month("jan", 200))
+    assert first.run.verdict.overall == "met"
+    assert first.run.verdict.evidence
+    assert first.standing.last.status in ("normal", "warning")
+    assert first.standing.last.next_due == "2026-04-01"
+    worse = deployment.audit("a2", deployment.month("feb", 200, separation=0.8), utc="2026-04-01T10:00:00.000Z")
+    assert worse.run.verdict.overall == "not_met"
+    status = {i["name"]: i["status"] for i in worse.standing.last.indicators}
+    assert status["Performance: sensitivity"] == "action"
+    assert status["Input: scanner"] == "normal"
+    assert worse.standing.last.left["alarmed"] == ["sensitivity"]
+    earlier = read_json(deployment.path / "a2" / "drift_earlier.json")
+    assert [a["run"] for a in earlier["audits"]] == [deployment.audits[0].run]
+    # Everything that evidence needs is sealed in the run: scored again without the baseline it comes out the same.
+    evidence = (deployment.path / "a2" / "evidence.json").read_bytes()
+    (deployment.path / "base").unlink()
+    score_stage(deployment.path / "a2", testset_path=None, who=Who(actor="qa", now=lambda: "2026-04-02T00:00:00.000Z"))
+    assert (deployment.path / "a2" / "evidence.json").read_bytes() == evidence
+    assert verify(deployment.path / "a2").intact
+
+
+def test_the_same_command_again_adds_nothing_and_an_interrupted_one_goes_on(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = deployment.month("jan")
+
+    def power_cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evalsuite.spine.running.evaluate_and_judge", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            deployment.audit("a1", window)
+    assert deployment.audits == ()
+    with monkeypatch.context() as patch:  # sealed, and stopped before its line was in the history
+        patch.setattr("evalsuite.spine.auditing._recorded", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            deployment.audit("a1", window)
+    assert deployment.audits == ()
+    made = deployment.audit("a1", window)
+    again = deployment.audit("a1", window, utc="2026-03-09T10:00:00.000Z")
+    assert again.run.already_done
+    assert len(deployment.audits) == 1
+    assert again.standing.last == made.standing.last
+    with pytest.raises(InputError, match="another window"):
+        deployment.audit("a1", deployment.month("other"))
+
+
+def test_two_audits_at_once_and_a_clock_that_goes_back_leave_the_history_as_it_is(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = histories.append
+
+    def somebody_was_faster(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(histories, "append", recorded)
+        deployment.audit("faster", deployment.month("fast"))
+        return recorded(*arguments, **more)
+
+    monkeypatch.setattr(histories, "append", somebody_was_faster)
+    with pytest.raises(InputError, match="recorded while this one was under way"):
+        deployment.audit("slower", deployment.month("slow"))
+    assert len(deployment.audits) == 1
+    with pytest.raises(InputError, match="The clock says"):
+        deployment.audit("back", deployment.month("back"), utc="2026-02-01T10:00:00.000Z")
+    assert len(deployment.audits) == 1
+
+
+def test_what_is_no_window_of_this_deployment_is_refused(deployment: Deployment) -> None:
+    window = deployment.month("jan", 40)
+    text = window.read_text(encoding="utf-8")
+
+    def changed(name: str, new: str) -> Path:
+        path = deployment.path / f"{name}.csv"
+        path.write_text(new, encoding="utf-8")
+        return path
+
+    with pytest.raises(InputError, match="shares 1 cases with the baseline") as caught:
+        deployment.audit("o", changed("o", text.replace("jan-00003,", "val-00003,")))
+    assert "val-00003" in str(caught.value)
+    with pytest.raises(InputError, match="not those of the model"):
+        deployment.audit("d", changed("d", text.replace("5e5e\n", "aaaa\n", 1)))
+    with pytest.raises(CaseTableError, match="does not have the deployment's outputs"):
+        deployment.audit("p", changed("p", text.replace("p_malignant", "probability")))
+    with pytest.raises(CaseTableError, match="problem"):
+        deployment.audit("c", changed("c", text.replace("scanner", "machine")))
+    with pytest.raises(InputError, match="cannot be read"):
+        deployment.audit("n", deployment.path / "nothing.csv")
+    with pytest.raises(InputError, match="not a finished run"):
+        audit(
+            deployment.protocol,
+            window=window,
+            baseline=deployment.path,
+            out=deployment.path / "b",
+            who=Who(actor="qa", now=lambda: "2026-03-01T10:00:00.000Z"),
+            history=str(deployment.path / "history.sqlite"),
+        )
+    assert deployment.audits == ()
+
+
+def test_limits_stay_for_a_calendar_and_a_calendar_ends(deployment: Deployment, checkout: Path) -> None:
+    text = deployment.protocol.read_text(encoding="utf-8").replace("audits: 12", "audits: 1")
+    own = deployment.path / "own.yaml"
+    own.write_text(text, encoding="utf-8")
+    short = replace(deployment, protocol=own)
+    short.audit("a1", short.month("jan", 60))
+    with pytest.raises(InputError, match="its budget of false alarms is spent"):
+        short.audit("a2", short.month("feb", 60))
+    own.write_text(text.replace("warning: 0.80", "warning: 0.75"), encoding="utf-8")
+    with pytest.raises(InputError, match="not the one that earlier audits"):
+        short.audit("a3", short.month("mar", 60))
+    own.write_text(text.replace("1.0.0", "1.1.0"), encoding="utf-8")
+    short.audit("a4", short.month("apr", 60))
+    assert [a.protocol_version for a in short.audits] == ["1.0.0", "1.1.0"]
+    with pytest.raises(ProtocolError, match="is no drift audit"):
+        replace(deployment, protocol=checkout / "examples" / "drift_audit" / "validation.yaml").audit("x", own)
+    with pytest.raises(ProtocolError, match="is a drift audit, which needs a window"):
+        run(
+            deployment.protocol,
+            testset_path=short.path / "a1.window" / "testset",
+            model_path=short.path / "a1.window" / "predictions.csv",
+            out=short.path / "r",
+            who=Who(actor="qa", now=lambda: "2026-03-01T10:00:00.000Z"),
+        )
+
+
+def test_check_says_whether_somebody_has_to_act(deployment: Deployment) -> None:
+    history = deployment.path / "history.sqlite"
+    runner = CliRunner()
+    nothing = runner.invoke(app, ["audit", "--check", "--history", str(history)])
+    assert nothing.exit_code == 2
+    deployment.audit("a1", deployment.month("jan", 200), utc="2999-03-01T10:00:00.000Z")
+    metrics = deployment.path / "evalsuite.prom"
+    command = ["audit", "--check", "--history", str(history), "--prometheus", str(metrics), "--json"]
+    well = runner.invoke(app, command)
+    assert well.exit_code == 0, well.output
+    said = json.loads(well.stdout)
+    assert (said["audits"], said["overdue"], said["next_due"]) == (1, False, "2999-04-01")
+    lines = metrics.read_text(encoding="utf-8").splitlines()
+    assert 'evalsuite_audit_met{deployment="default"} 1' in lines
+    assert 'evalsuite_audit_status{deployment="default",indicator="Performance: sensitivity"} 0' in lines
+    deployment.audit("a2", deployment.month("feb", 200, separation=0.8), utc="2999-04-01T10:00:00.000Z")
+    assert runner.invoke(app, command).exit_code == 1
+    assert runner.invoke(app, ["audit", "--check", "--history", str(history), "--window", "x"]).exit_code == 2
+    assert runner.invoke(app, ["audit", str(deployment.protocol)]).exit_code == 2
+
+
+def test_an_audit_that_is_overdue_is_told(deployment: Deployment) -> None:
+    deployment.audit("a1", deployment.month("jan", 200), utc="2020-03-01T10:00:00.000Z")
+    found = histories.standing(
+        histories.open_history(str(deployment.path / "history.sqlite"), "default"), now="2020-04-01T23:59:00.000Z"
+    )
+    assert not found.overdue
+    assert found.in_order
+    made = CliRunner().invoke(app, ["audit", "--check", "--history", str(deployment.path / "history.sqlite")])
+    assert made.exit_code == 1
+    assert "OVERDUE" in made.stdout
