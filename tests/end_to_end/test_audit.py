@@ -86,9 +86,8 @@ def validated(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Deplo
     run(path / "frozen", testset_path=path / "val", model_path=path / "outputs.csv", out=path / "base", who=who)
     shipped = (checkout / "protocols" / "drift_audit.yaml").read_text(encoding="utf-8")
     protocol = path / "audit.yaml"  # as few reshuffles as its levels need
-    protocol.write_text(
-        shipped.replace("    outputs: true\n", "    outputs: true\n    shuffles: 3000\n"), encoding="utf-8"
-    )
+    few = shipped.replace("    outputs: true\n", "    outputs: true\n    shuffles: 3000\n")
+    protocol.write_text(few, encoding="utf-8")
     return Deployment(path=path, protocol=protocol, sim=sim)
 
 

@@ -24,6 +24,7 @@ def test_the_protocols_that_ship() -> None:
         "cadt_cxr_triage",
         "cadx_mammography",
         "cadx_skin_lesion",
+        "drift_audit",
         "generic_binary_standalone",
         "quantitative_measurement",
         "quantitative_midline_shift",
