@@ -29,6 +29,7 @@ from evalsuite.report.sections_bias import bias
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_clauses import cross_reference
 from evalsuite.report.sections_comparison import comparison
+from evalsuite.report.sections_drift import drift
 from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.sections_pictures import cases_shown
 from evalsuite.report.sections_readers import readers
@@ -89,6 +90,7 @@ def build_dossier(
         *_compared(m),
         groups.strata(m),
         *_bias(m),
+        *_asked(drift(m)),
         *_triage(m),
         *_population(m),
         *_asked(robustness(m)),
