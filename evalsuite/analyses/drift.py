@@ -40,7 +40,7 @@ def drift_analysis(
     earlier
         What the deployment's audits before this one left, in their order.
 
-    The table of limits is in the findings of metric "indicator": the status is the condition, the limits are the
+    The table of limits is in the findings of metrics "indicator_…": the status is the condition, the limits are the
     method. Only detectors and tests of inputs and outputs spend the budget of false alarms.
 
     Raises

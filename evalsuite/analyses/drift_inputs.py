@@ -70,7 +70,7 @@ def compare_inputs(
         seed=protocol.seed,
     )
     tests = [_test(s) for s in found]
-    findings = [f for s in found for f in _effects(s, kinds[s.name])]
+    findings = [f for s in found for f in _effects(s)]
     notes: list[str] = []
     if asked.embeddings:
         test, more, note = _embeddings(protocol, asked, baseline, window)
@@ -204,17 +204,17 @@ def _test(s: Shift) -> TestOutcome:
 _EFFECTS = {"ks": "Kolmogorov-Smirnov distance", "jensen_shannon": "Jensen-Shannon divergence"}
 
 
-def _effects(s: Shift, kind: Kind) -> list[Finding]:
+def _effects(s: Shift) -> list[Finding]:
     """Every effect size, with what chance alone shows at this size beside it."""
     if s.undefined is not None:
         nothing = Estimate.not_estimable(s.undefined, n=s.n_window, method=METHOD)
-        return [plain(s.name, s.statistic, nothing, target=kind)]
+        return [plain(s.name, s.statistic, nothing)]
     why = f"compared with what {s.shuffles} reshuffles of patients show"
     out = []
     for condition, values in ((None, s.effects), ("chance_mean", s.expected), ("chance_95", s.high)):
         for metric, value in values.items():
             estimate = Estimate(value=value, n=s.n_window, method=METHOD, interval_undefined=why)
-            out.append(plain(s.name, metric, estimate, condition=condition, target=kind))
+            out.append(plain(s.name, metric, estimate, condition=condition))
     return out
 
 

@@ -18,6 +18,8 @@ from evalsuite.types import Estimate, Finding
 ANALYSIS = "drift"
 #: Reference group of every difference, and condition of the baseline's own figures.
 BASELINE = "baseline"
+#: Before the kind of indicator, in the name of its metric.
+INDICATOR = "indicator_"
 Status = Literal["normal", "warning", "action", "not assessed"]
 #: What an indicator is about; the report sorts by it.
 Kind = Literal["integrity", "input", "output", "performance", "chart"]
@@ -138,7 +140,8 @@ class Indicator:
     reason: str = ""
 
     def finding(self) -> Finding:
-        """The line as evidence: the status is the finding's condition, the limits are its method."""
+        """The line as evidence: the status is the finding's condition, the limits are its method, and the kind is in
+        the metric."""
         if self.value is None:
             estimate = Estimate.not_estimable(self.reason or "nothing to look at", n=self.n, method=self.limits)
         else:
@@ -147,9 +150,9 @@ class Indicator:
         return Finding(
             analysis=ANALYSIS,
             endpoint=self.name,
-            metric="indicator",
+            metric=f"{INDICATOR}{self.kind}",
             role="descriptive",
-            target=self.kind,
+            target=None,
             operating_point=None,
             condition=self.status,
             estimate=estimate,
@@ -170,7 +173,6 @@ def plain(
     stratum: Mapping[str, str] | None = None,
     operating_point: str | None = None,
     reference_group: str | None = None,
-    target: str | None = None,
 ) -> Finding:
     """A descriptive finding of this analysis."""
     return Finding(
@@ -178,7 +180,7 @@ def plain(
         endpoint=endpoint,
         metric=metric,
         role="descriptive",
-        target=target,
+        target=None,
         operating_point=operating_point,
         stratum=dict(stratum or {}),
         condition=condition,

@@ -45,6 +45,9 @@ _EFFECTS = {
     "total_variation": "Total variation",
     "mmd": "Squared maximum mean discrepancy",
 }
+#: The effects printed: those that are tested, and the customary index. The others are in the evidence.
+_SHOWN = ("ks", "jensen_shannon", "psi", "mmd")
+_INDICATOR = "indicator_"
 _Found = list[tuple[int, Finding]]
 
 
@@ -54,7 +57,7 @@ def drift(material: Material) -> Section | None:
     found = list(material.findings(analysis="drift"))
     if asked is None or not found:
         return None
-    lines = [(i, f) for i, f in found if f.metric == "indicator"]
+    lines = [(i, f) for i, f in found if f.metric.startswith(_INDICATOR)]
     blocks: list[Block] = [
         *_summary(material, found, [f for _, f in lines]),
         _about(material, asked),
@@ -79,8 +82,8 @@ def drift(material: Material) -> Section | None:
 def _summary(material: Material, found: _Found, lines: Sequence[Finding]) -> list[Block]:
     """What changed, how sure, and what to do; a notice where somebody has to act."""
     said = [_verdict_words(material)]
-    said += [w for f in lines if f.target == "performance" and (w := _performance_words(f, found))]
-    changed = [_short(f.endpoint) for f in lines if f.condition == "action" and f.target in ("input", "output")]
+    said += [w for f in lines if _kind(f) == "performance" and (w := _performance_words(f, found))]
+    changed = [_short(f.endpoint) for f in lines if f.condition == "action" and _kind(f) in ("input", "output")]
     if changed:
         said.append(
             f"Changed by more than chance explains: {_listed(changed)}. That alone does not say that the device is "
@@ -95,6 +98,11 @@ def _summary(material: Material, found: _Found, lines: Sequence[Finding]) -> lis
     if not acting:
         return [Prose(paragraphs=(" ".join(said),))]
     return [Notice(title="Somebody has to act", text=" ".join(said), tone="not_met")]
+
+
+def _kind(f: Finding) -> str:
+    """What an indicator is about."""
+    return f.metric.removeprefix(_INDICATOR)
 
 
 def _verdict_words(material: Material) -> str:
@@ -155,7 +163,7 @@ def _about(material: Material, asked: Drift) -> Facts:
 def _limits(material: Material, lines: _Found) -> Table:
     rows: list[Row] = []
     for kind, title in _GROUPS.items():
-        own = [(i, f) for i, f in lines if f.target == kind]
+        own = [(i, f) for i, f in lines if _kind(f) == kind]
         if not own:
             continue
         rows.append(Row(cells=(Cell(text=title),), group=True))
@@ -191,9 +199,9 @@ def _limits(material: Material, lines: _Found) -> Table:
 
 def _number(f: Finding) -> str:
     value = f.estimate.value or 0.0
-    if f.target == "performance":
+    if _kind(f) == "performance":
         return f"{format_percent(value)}\u00a0%"
-    return format_count(value) if f.target == "integrity" else format_number(value, 3)
+    return format_count(value) if _kind(f) == "integrity" else format_number(value, 3)
 
 
 # --- performance ----------------------------------------------------------------------------------------------------
@@ -302,7 +310,7 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
     shown: list[Finding] = []
     name = None
     for index, f in found:
-        if f.metric not in _EFFECTS or f.condition is not None:
+        if f.metric not in _SHOWN or f.condition is not None:
             continue
         if f.endpoint != name:
             name = f.endpoint
@@ -322,11 +330,11 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
 
 
 def _charts(material: Material) -> list[Block]:
-    series = [c for c in material.evidence.curves if c.kind == "audit_series"]
+    series = [c for c in material.evidence.curves if c.kind == "audit_series" and len(c.x) > 1]
     if not series:
-        return []
+        return []  # one audit is no row of audits
     blocks: list[Block] = [Heading(text="All audits of this calendar", id="drift-charts")]
-    changes = {int(c.x[-1]): "this audit" for c in series[:1] if len(c.x) > 1}
+    changes = {int(c.x[-1]): "this audit" for c in series[:1]}
     for c in series:
         title = clean(c.metric, longest=60).capitalize()
         first = format_percent((c.low or c.y)[0])

@@ -271,11 +271,11 @@ def left_behind(evidence: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[d
     detectors = {
         c["series"]: {"log": c["y"], "seen": c["n"]} for c in evidence["curves"] if c["kind"] == "detector_state"
     }
-    lines = [f for f in findings if f["metric"] == "indicator"]
+    lines = [f for f in findings if f["metric"].startswith("indicator_")]
     indicators = [
         {
             "name": f["endpoint"],
-            "kind": f["target"],
+            "kind": f["metric"].removeprefix("indicator_"),
             "status": f["condition"],
             "value": f["estimate"]["value"],
             "limits": f["estimate"]["method"],

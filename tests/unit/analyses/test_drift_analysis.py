@@ -105,7 +105,7 @@ def audited(window: Period, protocol: StudyProtocol | None = None, earlier: Sequ
 
 
 def statuses(results: Results) -> dict[str, str]:
-    return {f.endpoint: str(f.condition) for f in results.findings if f.metric == "indicator"}
+    return {f.endpoint: str(f.condition) for f in results.findings if f.metric.startswith("indicator_")}
 
 
 def found(results: Results, endpoint: str, metric: str, **more: Any) -> Finding:
