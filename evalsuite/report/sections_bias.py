@@ -232,9 +232,16 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
     gaps = [(i, f) for i, f in gaps if f not in beside]
     single = len({(tuple(f.stratum.items()), f.reference_group) for _, f in gaps}) == 1
     for index, f in gaps:
+        own = [g for _, g in gaps if g.metric == f.metric]
+        nothing = len(own) > 1 and all(g.estimate.value is None for g in own)
+        if f.metric == metric and nothing:
+            continue
         if f.metric != metric and not single:
             metric = f.metric
             rows.append(Row(cells=(Cell(text=title_of(base_metric(metric))),), group=True))
+        if nothing:
+            rows.append(_nothing_row(index, own))
+            continue
         rows.append(_gap_row(index, f, mine, tests, single=single))
     notes = [
         "Group less the other, shares in percentage points. p: adjusted for the number of groups (Holm; of gaps with † "
@@ -260,6 +267,15 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
         rows=tuple(rows[:MOST_ROWS]),
         notes=tuple(n for n in notes if n),
     )
+
+
+def _nothing_row(index: int, own: Sequence[Finding]) -> Row:
+    """All gaps of a figure where none can be assessed, with the reasons."""
+    reasons = dict.fromkeys(
+        str(f.estimate.undefined or "").removeprefix("not assessable: ").partition(" (")[0] for f in own
+    )
+    text = f"none of {len(own)} gaps can be assessed: {clean('; '.join(reasons), longest=160)}"
+    return Row(cells=(Cell(text=text, kind="muted", span=7),), anchor=anchor(index))
 
 
 def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, TestOutcome], *, single: bool) -> Row:

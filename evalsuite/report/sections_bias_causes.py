@@ -133,6 +133,13 @@ def _odds(e: Estimate | None) -> str:
     return "–" if e is None or e.value is None else format_number(e.value, 2)
 
 
+def _order(e: Estimate) -> tuple[int, float]:
+    """Complete separation first, then the largest; what has no cases on one side last."""
+    if e.value is None:
+        return (2 if "no cases" in (e.undefined or "") else 0, 0.0)
+    return (1, -abs(e.value))
+
+
 def _imbalance(material: Material, title: str, mine: Sequence[Numbered]) -> list[Block]:
     found = [(i, f) for i, f in mine if f.metric == "standardised_difference"]
     if not found:
@@ -143,7 +150,7 @@ def _imbalance(material: Material, title: str, mine: Sequence[Numbered]) -> list
             f"No recorded attribute is imbalanced between these groups ({len(found)} standardised differences < 0.1)."
         )
         return [Prose(paragraphs=(text,))]
-    apart.sort(key=lambda item: (item[1].estimate.value is not None, -abs(item[1].estimate.value or 0.0)))
+    apart.sort(key=lambda item: _order(item[1].estimate))
     rows = []
     for index, f in apart[:MOST_IMBALANCES]:
         e = f.estimate

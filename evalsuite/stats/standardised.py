@@ -165,13 +165,16 @@ def overlap_weighted(
 
     The chance comes from a logistic regression on categorical covariates, `levels` of (n,) codes each. The weighted
     groups are made up alike in every one of them, and emphasis lies on cases that could be in either. The chances are
-    taken as known, which makes intervals somewhat too wide. A reason where the groups do not overlap.
+    taken as known, which makes intervals somewhat too wide. Levels that only one group has weigh nothing: no case of
+    them could be in the other. A reason where the groups do not overlap.
 
     References
     ----------
     Li, Morgan & Zaslavsky, J Am Stat Assoc 113:390-400 (2018).
     """
-    found = _regression(in_group, levels)
+    kept = informative(in_group, levels)
+    success, in_group, patient, levels = success[kept], in_group[kept], patient[kept], [c[kept] for c in levels]
+    found = _regression(in_group, levels) if in_group.any() and not in_group.all() else None
     if found is None:
         return APART
     chance = expit(found.design @ found.fit.coefficients)[found.row]
