@@ -47,18 +47,33 @@ ORDER = (
     ("R33", "cross-reference", "Clauses and where they are answered"),
     ("R34", "glossary", "Glossary"),
 )
-#: Why a section without content is absent, where it is more than that nothing was stated.
-_ABSENT = {
-    "R15": "no probability was evaluated",
-    "R17": "the protocol asks for no analysis of failures, and no single case is shown",
-    "R18": "the protocol asks for no analysis of bias (analyses.bias); groups are in section 14",
-    "R19": "the protocol asks for no analysis of robustness",
-    "R20": "no repeated acquisitions were analysed; one batch run twice is in section 28",
-    "R21": "no explanation was analysed",
-    "R22": "the protocol compares with no other version or predicate",
-    "R23": "no reader study was performed: nothing here is evidence of the performance of readers aided by the device",
-    "R24": "this is no drift audit",
-}
+#: A copy for others may lack what the run has; which of the two it is cannot be told from the copy.
+_WITHHELD = "not part of this view of the report, or nothing to report"
+
+
+def why_absent(material: Material, code: str) -> str:
+    """Why a section is not in the report, from what the protocol asks for; "" where there is no more to say."""
+    if not speaks(material):
+        return _WITHHELD
+    p = material.protocol
+    a = p.analyses
+    repeated = a.variance_components is not None
+    nothing = "asked for, and nothing was found to show"
+    reasons = {
+        "R13": "a reader study has its results in section 23" if p.readers is not None else "",
+        "R15": "calibration was not estimated",
+        "R17": nothing if a.failures is not None else "the protocol asks for no failure analysis (analyses.failures)",
+        "R18": nothing if a.bias is not None else "the protocol asks for no analysis of bias (analyses.bias)",
+        "R19": nothing if a.robustness is not None else "the protocol asks for no robustness (analyses.robustness)",
+        "R20": "the spread of repeated acquisitions is in section 14"
+        if repeated
+        else "no repeated acquisitions were analysed; section 28 says whether a batch was run twice",
+        "R21": "no explanation was analysed",
+        "R22": "the protocol compares with no other version or predicate",
+        "R23": "no reader study was performed: nothing here is evidence of readers aided by the device",
+        "R24": "this is no drift audit" if p.kind != "drift_audit" else "",
+    }
+    return reasons.get(code, "")
 
 
 def in_order(material: Material, sections: Iterable[Section]) -> tuple[Section, ...]:
@@ -86,7 +101,7 @@ def _lead(material: Material, code: str) -> tuple[Block, ...]:
     """What a section of a person's words alone begins with."""
     if code == "R00":
         return (Facts(items=tuple(study_status(material))),)
-    absent = _ABSENT.get(code)
+    absent = why_absent(material, code)
     why = f" ({absent})" if absent else ""
     return (Prose(paragraphs=(f"Stated by the sponsor in the study description; not evidence of this run{why}.",)),)
 
@@ -105,10 +120,7 @@ def absent_sections(material: Material, present: Iterable[str]) -> Table | None:
     for code, _, title in ORDER:
         if code in there or has_content(material, code):
             continue
-        reasons = [_ABSENT[code]] if code in _ABSENT else []
-        if reasons and material.recorded("view") is not None:
-            # A copy for others may lack what the run has; which of the two it is cannot be told from the copy.
-            reasons = [f"withheld in this view of the report, or {reasons[0]}"]
+        reasons = [r for r in (why_absent(material, code),) if r]
         left = open_facts(material, code) if speaks(material) else ()
         if left:
             reasons.append(f"not stated in study.yaml: {'; '.join(f.words for f in left)}")

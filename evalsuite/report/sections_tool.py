@@ -41,6 +41,8 @@ def tool(material: Material) -> Section:
 
 def _selftest(m: Material) -> list[Item]:
     found = m.recorded("selftest")
+    if not isinstance(found, Mapping) and m.recorded("view") is not None:
+        return [Item(name="Self-test", value="Not part of this view of the report.")]
     if not isinstance(found, Mapping):
         return [Item(name="Self-test", value="Not recorded with this run.", tone="warning")]
     n, failed = int(found.get("n", 0)), list(found.get("failed", ()))

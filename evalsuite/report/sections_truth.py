@@ -37,6 +37,8 @@ def reference_standard(material: Material) -> Section:
 
 def _opened(m: Material) -> str:
     """When it was opened, after what, as the ledger has it."""
+    if m.recorded("view") is not None:
+        return "The ledger is not part of this view of the report."
     if m.recorded("ledger.head") is None:
         return "No ledger is recorded: when it was opened cannot be said."
     return "After the predictions were sealed: the ledger admits the steps in no other order (section 29)."
@@ -55,6 +57,8 @@ def independence(material: Material) -> Section:
 
 
 def _leakage(m: Material) -> Item:
+    if m.recorded("view") is not None and m.recorded("testset.intake") is None:
+        return Item(name="Development data", value="Not part of this view of the report.")
     rows = m.recorded("testset.intake.rows", [])
     found = next((r for r in rows if isinstance(r, Mapping) and r.get("check") == "development"), None)
     if found is None or found.get("outcome") == "not_checked":

@@ -196,7 +196,9 @@ def public_record(record: Mapping[str, Any], protocol: StudyProtocol) -> dict[st
     """Of the record what identifies protocol, model, test set and software; no person, place or case."""
     run = {k: v for k, v in record["run"].items() if k in ("id", "started_utc", "finished_utc")}
     kept = {
-        k: record[k] for k in ("schema", "software", "model", "protocol", "evidence_status", "limit") if k in record
+        k: record[k]
+        for k in ("schema", "software", "model", "protocol", "evidence_status", "limit", "selftest")
+        if k in record
     }
     shown = ("set_id", "version", "root", "digest", "n_cases", "n_patients", "locked_utc", "signed", "encrypted")
     below = protocol.small_strata.suppress_below

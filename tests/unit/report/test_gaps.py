@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "golden"))
 from factory import study
 
 from evalsuite.protocol.checklists import ChecklistItem, load_checklists
+from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report.anchors import printed_findings
-from evalsuite.report.contents import ORDER
+from evalsuite.report.contents import ORDER, why_absent
 from evalsuite.report.dossier import build_dossier
 from evalsuite.report.facts import Fact, facts_of, not_applicable
 from evalsuite.report.gaps import gaps_of
@@ -124,6 +125,14 @@ def test_sections_follow_the_order_of_contents_and_absent_ones_are_listed():
     assert all(r.cells[2].text.strip(".") for r in absent.rows)
 
 
+def test_why_a_section_is_absent_follows_from_the_protocol():
+    s = made()
+    assert "asks for no analysis of bias" in why_absent(material(s), "R18")
+    protocol = s.protocol.model_dump(by_alias=True, exclude_defaults=True)
+    asked = StudyProtocol.model_validate({**protocol, "analyses": {"failures": {}}})
+    assert "asks for no" not in why_absent(material(replace(s, protocol=asked)), "R17")
+
+
 def test_what_is_stated_is_printed_and_what_is_open_is_listed_in_its_section():
     sections = {s.code: s for s in dossier(made(STATED)).sections}
     assert "adults" in words(sections["R05"])
@@ -181,6 +190,9 @@ def test_a_view_for_others_holds_nothing_of_the_description():
     d = dossier(s)
     assert not {"R00", "R26"} & {x.code for x in d.sections}
     assert "quarterly sample" not in str(d.to_json())
+    absent = next(b for x in d.sections if x.code == "R33" for b in x.blocks if isinstance(b, Table))
+    # what the protocol asked for may be withheld: a view does not say that it was not asked for
+    assert all(r.cells[2].text.startswith("Not part of this view") for r in absent.rows)
 
 
 def test_hostile_words_of_a_description_are_inert_in_the_page():
