@@ -97,7 +97,7 @@ def test_outlines_of_three_centres(shared_real: Path, tmp_path: Path, cli: Any) 
 def test_lesions_of_multiple_sclerosis_as_outlines_and_as_what_marks_find(
     shared_real: Path, tmp_path: Path, cli: Any
 ) -> None:
-    """Real FLAIR volumes and lesion masks in MNI space: bright voxels scored as an outline, marks looked up in lesions."""
+    """FLAIR volumes and lesion masks in MNI space: bright voxels scored as an outline, marks looked up in lesions."""
     from scipy.ndimage import generate_binary_structure, label
 
     source, rows, drawn, marks = shared_real / "mri_ms_mni", [], [], ["case_id,score,x,y,z"]
