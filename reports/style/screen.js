@@ -103,6 +103,10 @@
         one.classList.toggle("off", !good);
         pictures += good ? 1 : 0;
       }
+      for (const figure of all("figure", section)) {
+        const inside = all("g.case", figure);
+        figure.classList.toggle("off", inside.length > 0 && inside.every((one) => one.classList.contains("off")));
+      }
       const parts = [];
       if (rows.length) parts.push(shown + " of " + rows.length + " rows");
       if (cases.length) parts.push(pictures + " of " + cases.length + " pictures");

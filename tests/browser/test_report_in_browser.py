@@ -15,6 +15,7 @@ import pytest
 
 from evalsuite.report import build_dossier
 from evalsuite.report.render import render_html
+from evalsuite.types import Exhibits, Listing, Picture
 from tests.browser.chromium import Browser, browser, find_chromium
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,6 +169,34 @@ def test_print_holds_everything_whatever_is_filtered(page: Browser) -> None:
     assert hidden == 0
     with pikepdf.open(io.BytesIO(page.print_pdf())) as printed:
         assert len(printed.pages) > 10
+
+
+def test_cases_are_chosen_by_kind_and_words(page: Browser, tmp_path: Path) -> None:
+    pictures = tuple(
+        Picture(case_id=f"case-{kind}-{i}", group=kind, title=f"{kind} {i}", note="site north" if i else "site south",
+                image=None, width=8, height=8, aspect=1.0, drawn=())
+        for kind in ("missed", "false") for i in range(3)
+    )  # fmt: skip
+    listing = Listing(name="lesions", columns=("case_id",), rows=(("case-missed-0",),))
+    dossier = build_dossier(**study(few=True).arguments(), exhibits=Exhibits(listings=(listing,), pictures=pictures))
+    (tmp_path / "cases.html").write_text(render_html(dossier, medium="screen"), encoding="utf-8")
+    page.open(tmp_path / "cases.html")
+    section = "document.querySelector('g.case').closest('section')"
+    drawn = "g => getComputedStyle(g).display !== 'none'"
+    shown = f"Array.from({section}.querySelectorAll('g.case')).filter({drawn}).map(g => g.dataset.kind)"
+    assert sorted(set(page.run(shown))) == ["false", "missed"]
+    page.run(
+        f"(s => {{ s.value = 'missed'; s.dispatchEvent(new Event('change')); }})({section}.querySelector('select'))"
+    )
+    assert page.run(shown) == ["missed"] * 3
+    assert page.run(f"Array.from({section}.querySelectorAll('figure')).filter(f => f.offsetParent).length") == 1
+    page.run(
+        f"(i => {{ i.value = 'south'; i.dispatchEvent(new Event('input')); }})({section}.querySelector('.tools input'))"
+    )
+    assert page.run(shown) == ["missed"]
+    assert "1 of 6 pictures" in page.run(f"{section}.querySelector('[role=status]').textContent")
+    page.run(f"{section}.querySelector('.tools button').click()")
+    assert len(page.run(shown)) == 6
 
 
 def test_without_its_script_nothing_is_missing(page: Browser, tmp_path: Path) -> None:
