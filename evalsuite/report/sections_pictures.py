@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evalsuite.report.figures_pictures import gallery
 from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
-from evalsuite.report.sections_failures import KINDS, failures
+from evalsuite.report.sections_failures import KINDS, failures, in_kinds
 from evalsuite.report.sections_slices import slices
 from evalsuite.report.sections_what_if import what_if
 from evalsuite.report.text import clean
@@ -39,7 +39,7 @@ def cases_shown(material: Material) -> tuple[Section, ...]:
     searches = [*groups, *slices(material), *what_if(material)]
     if not shown.listings and not searches:
         return ()
-    blocks: list[Block] = [*cases, *_galleries(shown.pictures)]
+    blocks: list[Block] = [*cases, *_galleries(shown.pictures, shown.listings)]
     if not shown.pictures and shown.listings:
         blocks.append(Prose(paragraphs=(_why_none(material),)))
     for listing in shown.listings:
@@ -75,18 +75,31 @@ def _why_no_wrong_case(material: Material) -> str:
     return "The test set has no images of these cases, or none that could be read: no pictures."
 
 
-def _galleries(pictures: tuple[Picture, ...]) -> Iterator[Figure]:
+def _passed_over(kind: str, shown: Sequence[Picture], listings: Sequence[Listing]) -> Iterator[str]:
+    """Which cases as bad as those shown have no picture, because their image is absent or cannot be read."""
+    listed = [r["case_id"] for x in listings if x.name == "failures" for r in in_kinds(x).get(kind, [])]
+    pictured = {p.case_id for p in shown}
+    last = max((i for i, case in enumerate(listed) if case in pictured), default=-1)
+    without = [case for case in listed[: last + 1] if case not in pictured]
+    if without:
+        names = ", ".join(clean(c, longest=40) for c in without[:8]) + (", …" if len(without) > 8 else "")
+        yield f"Without a picture, for want of an image that can be read: {names}."
+
+
+def _galleries(pictures: tuple[Picture, ...], listings: Sequence[Listing]) -> Iterator[Figure]:
     for group in dict.fromkeys(p.group for p in pictures):
         mine = [p for p in pictures if p.group == group]
         name = clean(group, longest=60)
         caption = _TITLES.get(group, f"Outlines of {name}: best, median and worst case")
         alt = f"{caption}. " + "; ".join(clean(f"{p.title} ({p.case_id})", longest=120) for p in mine) + "."
         chosen = _CHOSEN.get(group, "By Dice coefficient; the slice in which reference and device are largest.")
-        notes = (chosen, "Stored voxels, not interpolated; grey from the 1st to the 99.5th percentile of the slice.")
+        how = "Stored voxels, not interpolated; grey from the 1st to the 99.5th percentile of the slice."
+        notes: tuple[str, ...] = (chosen, how)
         across = 3
         if group in KINDS:
             across = 4
-            notes = (chosen, "Stored pixels, not interpolated; grey ones from the 1st to the 99.5th percentile.")
+            how = "Stored pixels, not interpolated; grey ones from the 1st to the 99.5th percentile."
+            notes = (chosen, how, *_passed_over(group, mine, listings))
         yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt, across=across), alt=alt, notes=notes)
 
 

@@ -143,6 +143,16 @@ def test_pictures_stand_in_the_section_or_it_says_why_not():
     assert "score 0.02 (c1)" in figures[0].alt
 
 
+def test_a_case_passed_over_for_want_of_an_image_is_named():
+    made = Picture(
+        group="false negative", title="score 0.1", note="", case_id="c2", width=2, height=2, aspect=1.0, image=None,
+        drawn=(),
+    )  # fmt: skip
+    rows = [row(c, "false negative", "0.1", "0.4") for c in ("c1", "c2", "c3")]
+    (figure,) = [b for b in shown(*rows, pictures=(made,)).blocks if b.block == "figure"]
+    assert "Without a picture, for want of an image that can be read: c1." in figure.notes
+
+
 def test_long_lists_say_how_many_more_there_are():
     many = [row(f"c{i}", "false negative", "0.1", "0.4") for i in range(30)]
     assert "12 of 30" in tables(shown(*many))[0].caption
