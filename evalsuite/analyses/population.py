@@ -23,7 +23,7 @@ OutputPolicy = Literal["worst_case", "best_case", "exclude", "as_negative", "as_
 ReferencePolicy = Literal["worst_case", "best_case", "exclude"]
 
 #: What has to be assumed about a case depends on what the metric looks at: the call, the rank of the score, or the
-#: probability. "fit" metrics (calibration intercept and slope) have no worst case at all.
+#: probability. "fit" metrics (calibration) have no worst case at all.
 Looks = Literal["positives", "negatives", "call", "rank", "probability", "fit"]
 
 # Words that people write into a reference column for "we do not know": read as a negative they would be a silent error.
@@ -279,7 +279,7 @@ def scenario(
         )
     ):
         k = int((include & (lost_output | lost_reference)).sum())
-        reason = f"{k} cases lack an output or a reference, for which a logistic recalibration has no worst case"
+        reason = f"{k} cases lack an output or a reference, for which this figure of calibration has no worst case"
         return Scenario(
             reference=positive,
             score=score,
