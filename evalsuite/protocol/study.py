@@ -28,6 +28,9 @@ STUDY_SCHEMA = "evalsuite/study/1"
 class Report(Block):
     """R00, the document: who made it for whom."""
 
+    purpose: Text = Field(
+        default="", description="what it is for: release, submission, regression under a change plan, periodic audit"
+    )
     version: Text = Field(default="", description="version of the report")
     sponsor: Text = Field(default="", description="sponsor or manufacturer")
     test_laboratory: Text = Field(default="", description="who carried out the evaluation")
