@@ -32,6 +32,7 @@ _TITLES = {
     "verify": "Verifying (MB)",
     "lock": "Locking (MB)",
     "predict": "Running the model",
+    "degrade": "Running it on degraded images",
     "evaluate": "Estimating",
     "report": "Writing the report",
 }

@@ -165,7 +165,7 @@ def _predict_and_seal(
                 work=folder.work / "robustness",
                 seed=protocol.seed,
                 limit=ask.limit,
-                on_case=lambda done, total: run.on_stage("predict", done, total),
+                on_case=lambda done, total: run.on_stage("degrade", done, total),
                 should_stop=run.should_stop,
                 required=_outputs_needed(protocol),
             )
