@@ -48,3 +48,12 @@ def load_checklists() -> dict[str, Checklist]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         found[path.stem] = Checklist.model_validate({"name": path.stem, **data})
     return found
+
+
+def find_checklist(name: str) -> Checklist | None:
+    """The shipped checklist of this name, or the only one whose name begins so (`fda_lifecycle`); None otherwise."""
+    known = load_checklists()
+    if name in known:
+        return known[name]
+    found = [c for n, c in known.items() if name and n.startswith(name)]
+    return found[0] if len(found) == 1 else None

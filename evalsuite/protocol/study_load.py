@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from evalsuite.errors import InputError, Problem
-from evalsuite.protocol.checklists import load_checklists
+from evalsuite.protocol.checklists import find_checklist, load_checklists
 from evalsuite.protocol.load import form_problems
 from evalsuite.protocol.reading import count, parse_yaml
 from evalsuite.protocol.schema import StudyProtocol
@@ -127,7 +127,7 @@ def _against(study: StudyDescription, protocol: StudyProtocol | None) -> Iterato
         yield from _against_protocol(study, protocol)
     known = load_checklists()
     for i, name in enumerate(study.checklists):
-        if name not in known:
+        if find_checklist(name) is None:
             yield Problem("no shipped checklist", f"checklists[{i}]", f"known: {', '.join(known)}")
     paths = {f.path for f in study_fields()}
     items = {f"{c.name} {item.id}" for c in known.values() for item in c.items}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evalsuite.protocol.checklists import Checklist, load_checklists
+from evalsuite.protocol.checklists import Checklist, find_checklist
 from evalsuite.report.contents import absent_sections
 from evalsuite.report.facts import facts_of, not_applicable, stated
 from evalsuite.report.gaps import STATUS_WORDS, Gap, gaps_of
@@ -27,8 +27,9 @@ def cross_reference(material: Material, present: Mapping[str, str]) -> Section:
     absent = absent_sections(material, present)
     blocks: list[Block] = [] if absent is None else [absent]
     if speaks(material):
-        facts, waived, known = facts_of(material), not_applicable(material), load_checklists()
-        chosen = [known[n] for n in stated(material).get("checklists", ()) or _DEFAULT if n in known]
+        facts, waived = facts_of(material), not_applicable(material)
+        named = (find_checklist(n) for n in stated(material).get("checklists", ()) or _DEFAULT)
+        chosen = list({c.name: c for c in named if c is not None}.values())
         said = (
             "An item is reported where this report states what it asks for; that says nothing of the quality of what "
             "is stated, and no score is made of it. The words are paraphrases: the source decides. Other lists: "

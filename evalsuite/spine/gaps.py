@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import InputError
-from evalsuite.protocol.checklists import Checklist, load_checklists
+from evalsuite.protocol.checklists import Checklist, find_checklist, load_checklists
 from evalsuite.protocol.load import load_protocol
 from evalsuite.record.canonical import read_json
 from evalsuite.record.seal import SIGNED_REPORT
@@ -30,7 +30,8 @@ def gaps(run_path: Path, names: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        For a name that is not shipped (the hint lists them), or a run that has no verdict yet.
+        For a name that is not shipped (the hint lists them; the beginning of one name alone will do), or a run that
+        has no verdict yet.
     IntegrityError
         If the run is not as it was sealed.
     """
@@ -71,10 +72,11 @@ def gaps(run_path: Path, names: Sequence[str]) -> dict[str, Any]:
 def _chosen(names: Sequence[str]) -> list[Checklist]:
     known = load_checklists()
     wanted = list(known) if "all" in names else list(dict.fromkeys(names))
-    unknown = [n for n in wanted if n not in known]
+    found = {n: find_checklist(n) for n in wanted}
+    unknown = [n for n, c in found.items() if c is None]
     if unknown:
         raise InputError(f"No shipped checklist '{unknown[0]}'.", hint=f"Shipped: {', '.join(known)}; or all.")
-    return [known[n] for n in wanted]
+    return list({c.name: c for c in found.values() if c is not None}.values())
 
 
 def _pages(folder: RunFolder) -> Mapping[str, tuple[int, ...]]:

@@ -61,6 +61,9 @@ def test_gaps_say_what_is_missing(place, cli):
     assert [f["fact"] for f in items["8"]["missing"]] == ["dataset.exclusion"]
     assert {i["item"]: i["status"] for i in part11["items"]}["11.10(e)"] == "reported"
     assert cli("gaps", place / "run", "--checklist", "claim2025").code == 2
+    short = cli("gaps", place / "run", "--checklist", "fda_lifecycle", "--json").json()["checklists"]
+    assert [c["name"] for c in short] == ["fda_lifecycle_draft_2025"]
+    assert cli("gaps", place / "run", "--checklist", "fda").code == 2
     assert cli("gaps", place / "set", "--checklist", "claim2024").code == 2
     assert "claim2024" in cli("gaps", place / "run", "--checklist", "none").err
 
