@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from evalsuite.protocol.robustness import Robustness
-from evalsuite.report.dossier import build_dossier
-from evalsuite.report.sections_robustness import check_words
+from evalsuite.report.material import Material
+from evalsuite.report.sections_robustness import check_words, robustness
 from evalsuite.report.view import Figure, Prose, Table
 from evalsuite.types import Estimate, Finding
 from tests.golden.factory import proportion, study
@@ -61,8 +61,8 @@ def section(lost: dict[str, Estimate]):
             ]
     findings += [found(endpoint.name, "criterion_lost_at", e, k, None) for k, e in lost.items()]
     evidence = replace(base.evidence, findings=(*base.evidence.findings, *findings))
-    dossier = build_dossier(protocol, evidence, base.verdict, base.record)
-    (made,) = [s for s in dossier.sections if s.code == "R19"]
+    made = robustness(Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=base.record))
+    assert made is not None
     return made
 
 
@@ -112,5 +112,5 @@ def test_a_task_without_scores_is_judged_by_its_calls(name, k, words):
 
 def test_there_is_no_section_where_nothing_is_asked():
     base = study()
-    dossier = build_dossier(base.protocol, base.evidence, base.verdict, base.record)
-    assert not [s for s in dossier.sections if s.id == "robustness"]
+    material = Material(protocol=base.protocol, evidence=base.evidence, verdict=base.verdict, record=base.record)
+    assert robustness(material) is None

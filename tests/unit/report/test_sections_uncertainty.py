@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from evalsuite.report.dossier import build_dossier
-from evalsuite.report.sections_uncertainty import coverage_words
+from evalsuite.report.material import Material
+from evalsuite.report.sections_uncertainty import coverage_words, uncertainty
 from evalsuite.report.view import Figure, Prose, Table
 from evalsuite.types import Curve, Estimate, Finding, TestOutcome
 from tests.golden.factory import proportion, study
@@ -65,8 +65,8 @@ def section():
         tests=(*base.evidence.tests, TEST),
     )
     protocol = base.protocol.model_copy(update={"analyses": analyses})
-    dossier = build_dossier(protocol, evidence, base.verdict, base.record)
-    (made,) = [s for s in dossier.sections if s.code == "R20"]
+    made = uncertainty(Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=base.record))
+    assert made is not None
     return made
 
 
@@ -84,8 +84,8 @@ def test_the_section_says_what_was_promised_and_seen():
 
 def test_there_is_no_section_where_nothing_is_asked():
     base = study()
-    dossier = build_dossier(base.protocol, base.evidence, base.verdict, base.record)
-    assert not [s for s in dossier.sections if s.id == "uncertainty"]
+    material = Material(protocol=base.protocol, evidence=base.evidence, verdict=base.verdict, record=base.record)
+    assert uncertainty(material) is None
 
 
 @pytest.mark.parametrize(
