@@ -160,6 +160,32 @@ def exhibits_of(protocol: StudyProtocol, testset: LockedTestSet, predictions: Pr
     return Exhibits(listings=scored.listings, pictures=pictures)
 
 
+def _require_inside(
+    protocol: StudyProtocol, testset: LockedTestSet, frame: pd.DataFrame, case_id: tuple[str, ...]
+) -> None:
+    """InputError naming the cases of which a lesion shares nothing with the image: it is of another image, or its
+    millimetres count from somewhere else. Says nothing of cases whose images state no place."""
+    from evalsuite.errors import Problem
+    from evalsuite.inference.mark_places import marks_outside
+    from evalsuite.models.marks import BOX, POINT
+
+    cases = {case.case_id: case for case in testset.cases}
+    column, coordinates = str(protocol.task.reference), str(protocol.task.coordinates)
+    problems = [
+        Problem("a lesion lies outside the image", f"case {case}", "correct its place, or task.coordinates")
+        for case, lesions in zip(case_id, frame[column], strict=True)
+        if not isinstance(lesions, str)
+        and lesions.n
+        and marks_outside(cases, case, lesions.place, coordinates=coordinates, place=BOX if lesions.box else POINT)
+    ]
+    if problems:
+        raise InputError(
+            f"{len(problems)} cases have a lesion of the reference standard outside their image.",
+            problems=problems[:20],
+            hint=f"The protocol says that millimetres count as '{coordinates}'; nothing is scored on such a reference.",
+        )
+
+
 def evaluate_cases(
     protocol: StudyProtocol,
     testset: LockedTestSet,
@@ -236,6 +262,8 @@ def evaluate_cases(
         matching = protocol.task.matching
         of_masks = matching is not None and matching.rule == "in_mask"
         frame = (with_lesion_masks if of_masks else with_lesions)(protocol, frame, case_id, ReferenceFiles.of(testset))
+        if not of_masks and protocol.task.coordinates is not None:
+            _require_inside(protocol, testset, frame, case_id)
     if protocol.task.kind == "segmentation":
         from evalsuite.analyses.mask_figures import with_mask_figures
         from evalsuite.analyses.segmentation_task import figures_compared, figures_wanted

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import yaml
 
+from tests.end_to_end.conftest import protocol_text
 from tests.unit.imaging.volume_making import write_series
 
 N = 12
@@ -129,3 +130,35 @@ def test_bad_marks(tmp_path: Path, cli: Any) -> None:
     estimate = next(f["estimate"] for f in evidence["findings"] if f["endpoint"] == "found" and not f["stratum"])
     assert (estimate["numerator"], estimate["denominator"]) == (N - 5, N)
     assert any("1 mark repeats another one" in note for note in evidence["notes"])
+
+
+def test_lesions_outside_their_images_are_no_reference(tmp_path: Path, cli: Any) -> None:
+    """Two cases with a lesion far away, one of them in the other system of axes: refused by name, nothing is scored."""
+    rows, lesions = ["case_id,patient_id,image,lesions"], ["case_id,x,y,z,diameter_mm"]
+    for i in range(4):
+        case = f"c{i:02d}"
+        write_series(tmp_path / case, np.full((3, 6, 6), i, np.int16), SeriesInstanceUID=f"1.2.{i + 1}")
+        rows.append(f"{case},p{i:02d},{case},lesions.csv")
+        lesions.append(f"{case}," + {1: "11,21,900", 2: "-11,-21,32"}.get(i, "11,21,32") + ",4")
+    (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "lesions.csv").write_text("\n".join(lesions) + "\n")
+    (tmp_path / "marks.csv").write_text("case_id,score,x,y,z\n" + "".join(f"c{i:02d},0.8,11,21,32\n" for i in range(4)))
+    found = {"name": "found", "metric": "lesion_sensitivity", "at": "shown", "role": "primary",
+             "criterion": {"bound": "lower", "op": ">", "value": 0.9}}  # fmt: skip
+    task = {"kind": "detection", "reference": "lesions", "score": "score", "matching": {"rule": "distance"},
+            "coordinates": "lps"}  # fmt: skip
+    points = [{"name": "shown", "threshold": 0.5, "source": "fixed beforehand"}]
+    (tmp_path / "protocol.yaml").write_text(
+        protocol_text(task=task, operating_points=points, endpoints=[found], strata=[], disclose=[])
+    )
+    protocol, testset = tmp_path / "protocol.yaml", tmp_path / "set"
+    assert cli("lock", tmp_path / "cases.csv", "--protocol", protocol, "--out", testset).code == 0
+    done = cli("predict", protocol, "--testset", testset, "--model", tmp_path / "marks.csv", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    done = cli("score", tmp_path / "run")
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert "2 cases have a lesion" in said
+    assert "case c01" in said
+    assert "case c02" in said
+    assert not (tmp_path / "run" / "evidence.json").exists()
