@@ -3,11 +3,12 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
 	@echo "make demo-readers  ten simulated readers with and without a device, to verdict and PDF (half a minute)"
+	@echo "make demo-drift    twelve simulated months of a deployment, audited one by one (two minutes)"
 	@echo "make demo-detection     the same for marks of a nodule detector on CT series of two scanners (some minutes)"
 	@echo "make demo-segmentation  the same for organs outlined by a 3-D segmenter (some minutes)"
 	@echo "make test        style, types, layers and all tests"
@@ -37,6 +38,12 @@ setup:
 
 demo: setup
 	@env -u OMP_NUM_THREADS $(PY) examples/chest_phantom/demo.py --out demo
+
+demo-drift: setup
+	@$(PY) examples/drift_audit/demo.py --out demo-drift
+
+campaign-drift: setup
+	$(PY) -m benchmarks.drift_campaign --out benchmarks/results/drift_campaign.md
 
 demo-readers: setup
 	@$(PY) examples/reader_study/demo.py --out demo-readers

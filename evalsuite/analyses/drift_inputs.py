@@ -289,7 +289,7 @@ def _integrity(
             new = set(cells_of_column(window, c.column)) - set(cells_of_column(baseline, c.column))
             count = sum(cell in new for cell in cells_of_column(window, c.column))
             named = f": {', '.join(sorted(new)[:5])}" if new and c.column in disclosed(protocol) else ""
-            said = f"{len(new)} groups that the baseline does not have{named}" if new else "every group is known"
+            said = f"not in the baseline: {len(new)} group{'s' * (len(new) > 1)}{named}" if new else "all are known"
             out.append(_counted(f"Unseen groups of {c.column}", count, window.n, said))
             continue
         if c.range is not None:

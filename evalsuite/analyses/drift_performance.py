@@ -218,10 +218,10 @@ def _one(
 def _status(
     monitor: Monitor, endpoint: Endpoint, found: Sequence[Finding], *, alarmed: bool, now: bool, seen: int
 ) -> tuple[str, str]:
+    if alarmed:
+        return "action", "the detector raised its alarm in an earlier audit of this calendar, and it stands"
     if now:
         return "action", "the detector raised its alarm in this window"
-    if alarmed:
-        return "action", "the detector raised its alarm in an earlier audit of this calendar"
     here = next(
         (f.estimate for f in found if f.endpoint == endpoint.name and f.condition == "window" and not f.stratum), None
     )

@@ -120,7 +120,8 @@ def _performance_words(line: Finding, found: _Found) -> str:
         (f.estimate for _, f in found if f.endpoint == name and f.reference_group == "baseline" and not f.stratum), None
     )
     title = clean(name, longest=60).capitalize()
-    alarm = " The alarm was raised." if line.condition == "action" else ""
+    raised = " An alarm was raised, in this audit or an earlier one of this calendar."
+    alarm = raised if line.condition == "action" else ""
     if gap is None or gap.value is None:
         return f"{title}: not known, for want of labels.{alarm}"
     if gap.low is not None and gap.high is not None and gap.high < 0:

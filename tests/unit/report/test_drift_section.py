@@ -113,7 +113,7 @@ def test_an_alarm_asks_somebody_to_act_and_names_what_changed(protocol: StudyPro
     assert isinstance(made.blocks[0], Notice)
     text = said(made)
     assert "Changed by more than chance explains: scanner." in text
-    assert "The alarm was raised." in text
+    assert "An alarm was raised" in text
     assert "Warnings: Unseen groups of scanner." in text
     table = next(b for b in made.blocks if isinstance(b, Table))
     marks = {row.cells[0].text: row.cells[3].text for row in table.rows if not row.group}
