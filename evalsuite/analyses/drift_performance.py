@@ -34,6 +34,8 @@ from evalsuite.types import Curve, Estimate, Finding, TestOutcome
 #: Points at which the confidence sequence is drawn.
 _DRAWN = 20
 
+_BELOW = "the whole confidence sequence of this window lies below the action limit"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
@@ -157,6 +159,8 @@ def _one(
     alarmed = endpoint.name in last.alarmed
     test = f"{ANALYSIS}: {endpoint.name} below {monitor.action:g}"
     method = f"e-detector, {asked.alpha_detector:.2g} for {monitor.planned_patients} patients of the calendar"
+    sequence = _whole(protocol, good, total)
+    below = sequence.high is not None and sequence.high < monitor.action
     if start.seen + total.size > monitor.planned_patients:
         why = (
             f"{start.seen + total.size} patients have labels and {monitor.planned_patients} were planned: the budget "
@@ -169,11 +173,11 @@ def _one(
                 Indicator(
                     name=name,
                     kind="performance",
-                    status="action" if alarmed else "not assessed",
-                    value=None,
+                    status="action" if alarmed or below else "not assessed",
+                    value=figures[endpoint.name][1].value if below else None,
                     limits=limits,
                     n=int(total.size),
-                    reason=why,
+                    reason=f"{_BELOW}; {why}" if below else why,
                 ),
             ),
             figures=figures,
@@ -199,9 +203,8 @@ def _one(
     )
     now = detector.alarm is not None
     status, reason = _status(monitor, endpoint, found, alarmed=alarmed, now=now, seen=int(total.size))
-    sequence = _whole(protocol, good, total)
-    if status != "action" and sequence.high is not None and sequence.high < monitor.action:
-        status, reason = "action", "the whole confidence sequence of this window lies below the action limit"
+    if status != "action" and below:
+        status, reason = "action", _BELOW
     value = figures[endpoint.name][1].value if endpoint.name in figures else None
     line = Indicator(
         name=name,

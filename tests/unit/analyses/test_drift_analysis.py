@@ -219,6 +219,9 @@ def test_more_patients_than_planned_are_not_watched_silently() -> None:
     assert statuses(results)["Performance: sensitivity"] == "not assessed"
     (test,) = (t for t in results.tests if t.endpoint is None and "below" in t.name)
     assert "20 were planned" in str(test.undefined)
+    # A window that is below the limit by itself is never hidden behind that.
+    poor = audited(period(150, 8, sensitivity=0.3), study(monitor=[{**WATCHED, "planned_patients": 20}]))
+    assert statuses(poor)["Performance: sensitivity"] == "action"
 
 
 def test_without_labels_nothing_is_known_of_performance() -> None:
