@@ -25,6 +25,7 @@ Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]
 
 ONE_PATIENT = "all cases come from one patient, so variation between patients cannot be seen"
+NO_VARIATION = "no variation between patients was seen"
 _LEVEL = 0.95
 
 
@@ -198,7 +199,7 @@ def mean_figure(
     }
     squares = float(z @ z)
     if m < 2 or squares == 0.0:
-        why = ONE_PATIENT if m < 2 else "no variation between patients was seen"
+        why = ONE_PATIENT if m < 2 else NO_VARIATION
         return GroupFigure(**fields, limits=None, no_interval=why)
     se = math.sqrt(m / (m - 1.0) * squares) / values.size
     return GroupFigure(**fields, limits=_around(mean, se))
@@ -237,5 +238,8 @@ def recalibration_figure(
     }
     if covariance is None:
         return GroupFigure(**fields, limits=None, no_interval=ONE_PATIENT)
-    se = math.sqrt(float(covariance[k, k]))
+    variance = float(covariance[k, k])
+    if not variance > 1e-12 * float(fit.covariance[k, k]):
+        return GroupFigure(**fields, limits=None, no_interval=NO_VARIATION)
+    se = math.sqrt(variance)
     return GroupFigure(**fields, limits=_around(float(fit.coefficients[k]), se))

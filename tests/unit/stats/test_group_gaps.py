@@ -226,3 +226,13 @@ def test_the_largest_gap_is_at_least_every_pair():
     assert e.value == pytest.approx(max(p.value for p in pairs))
     assert e.high == pytest.approx(max(p.high for p in pairs))
     assert e.low == pytest.approx(max(0.0, *(p.low for p in pairs)))
+
+
+def test_patients_who_are_all_alike_show_no_variation_and_give_no_interval():
+    truth, p = np.tile([True, False, True, False], 3), np.tile([0.8, 0.3, 0.4, 0.6], 3)
+    patient = np.repeat([0, 1, 2], 4)
+    for slope in (True, False):
+        f = recalibration_figure(truth, p, patient, slope=slope)
+        assert f.limits is None
+        assert "no variation" in f.no_interval
+    assert mean_figure((p - truth) ** 2, patient, bounds=(-1, 1)).limits is None
