@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evalsuite.analyses.population import Bools, Ints, Scenario
-from evalsuite.protocol.schema import Confidence, Endpoint
+from evalsuite.protocol.schema import Bootstrap, Confidence, Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,13 @@ def two_sided_level(confidence: Confidence) -> float:
 
 
 def resampling(c: Cut, e: Endpoint) -> dict[str, Any]:
-    """Options of statistics that bring their own patient bootstrap: percentile unless the protocol names another."""
+    """Options of statistics that bring their own patient bootstrap: percentile, where the protocol leaves the default.
+
+    The default (BCa) written out and left out are the same protocol, so they give the same interval; BCa of such a
+    statistic is asked for at the endpoint.
+    """
     bootstrap = c.confidence.bootstrap
-    declared = bootstrap.interval if "interval" in bootstrap.model_fields_set else "percentile"
+    declared = "percentile" if bootstrap.interval == Bootstrap().interval else bootstrap.interval
     return {
         "level": c.level,
         "method": e.interval if e.interval in ("percentile", "basic", "bca") else declared,

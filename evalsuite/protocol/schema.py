@@ -262,7 +262,11 @@ class Bootstrap(Block):
     """Resampling of patients, for metrics without a closed formula."""
 
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(default=2000, description="resampled studies")
-    interval: BootstrapInterval = Field(default="bca", description="how the interval is read from them")
+    interval: BootstrapInterval = Field(
+        default="bca",
+        description="how the interval is read from them; readings and parts of the ROC curve and net benefit: "
+        "percentile instead of bca, unless the endpoint names an interval",
+    )
     stratified: bool = Field(
         default=False,
         description="draw patients with and without positive cases apart, for a set sampled by class; binary tasks",

@@ -10,7 +10,8 @@ import yaml
 from sklearn.metrics import average_precision_score
 
 from evalsuite.errors import ProtocolError
-from evalsuite.protocol.load import parse_protocol
+from evalsuite.protocol.load import dump_protocol, parse_protocol
+from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats import contingency
 from evalsuite.stats.differences import paired_counts
 from evalsuite.stats.draw import PatientDraw
@@ -170,3 +171,20 @@ def test_a_stratified_bootstrap_keeps_the_numbers_of_both_classes() -> None:
 
 def _cases(draw: PatientDraw) -> list[np.ndarray]:
     return [np.repeat(np.arange(draw.n), count) for count in draw.counts(0, draw.replicates)]
+
+
+def test_a_default_written_out_changes_no_interval() -> None:
+    """A run evaluates the protocol it wrote down, with every default in it: the same protocol, the same figures."""
+    truth, first, _ = simulated()
+    asked = [
+        {"name": "reading", "metric": "sensitivity_at_specificity", "specificity": 0.8},
+        {"name": "area", "metric": "partial_auroc", "range": [0.8, 1.0]},
+        {"name": "benefit", "metric": "net_benefit", "at": "primary"},
+    ]
+    brief = protocol(endpoints=asked, confidence={"bootstrap": {"replicates": 200}})
+    whole = StudyProtocol.model_validate(yaml.safe_load(dump_protocol(brief)))
+    assert "interval" in whole.confidence.bootstrap.model_fields_set
+    results = [evaluated(p, truth, first, first) for p in (brief, whole)]
+    assert results[0].findings == results[1].findings
+    methods = {f.endpoint: f.estimate.method for f in results[1].findings if f.condition is None and not f.stratum}
+    assert all("percentile" in methods[e["name"]] for e in asked)
