@@ -85,8 +85,9 @@ def validated(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Deplo
     freeze(study, testset_path=path / "val", model_path=path / "outputs.csv", out=path / "frozen", who=who)
     run(path / "frozen", testset_path=path / "val", model_path=path / "outputs.csv", out=path / "base", who=who)
     shipped = (checkout / "protocols" / "drift_audit.yaml").read_text(encoding="utf-8")
-    protocol = path / "audit.yaml"  # as few reshuffles as its levels need
+    protocol = path / "audit.yaml"  # as few reshuffles as its levels need, and few resamples
     few = shipped.replace("    outputs: true\n", "    outputs: true\n    shuffles: 3000\n")
+    few = few.replace("\nstrata:", "\nconfidence: {bootstrap: {replicates: 100, interval: percentile}}\nstrata:")
     protocol.write_text(few, encoding="utf-8")
     return Deployment(path=path, protocol=protocol, sim=sim)
 
