@@ -50,6 +50,7 @@ demo-readers: setup
 
 reader-simulations: setup
 	$(PY) -m benchmarks.reader_simulations --jobs $(JOBS) --out benchmarks/results/reader_simulations.md
+	$(PY) -m benchmarks.reader_designs --jobs $(JOBS) --out benchmarks/results/reader_designs.md
 
 slice-simulations: setup
 	$(PY) -m benchmarks.slice_simulations --out benchmarks/results/slices.md
