@@ -15,6 +15,7 @@ from evalsuite.stats.group_figures import GroupFigure
 from evalsuite.stats.group_gaps import gap
 from evalsuite.stats.standardised import (
     NO_SHARED_CELL,
+    matched_mix,
     odds_ratio,
     overlap_weighted,
     standard_of,
@@ -110,9 +111,10 @@ def explained(
     level: float,
     template: Finding,
 ) -> Iterator[Finding]:
-    """The gap at the same case mix (standardised, weighted, adjusted), both sides' standardised figures and how much of
-    the whole set's case mix they share. `everyone` are the whole set's cases that the metric is made of (`cases_of`),
-    `template` is the crude gap, whose metric, group and comparator they keep.
+    """The gap at the same case mix (standardised, matched, weighted, adjusted), and how much of it both sides share.
+
+    Both sides' standardised figures come with it. `everyone` are the whole set's cases that the metric is made of
+    (`cases_of`), `template` is the crude gap, whose metric, group and comparator they keep.
     """
     first, second = (_side(figures, metric, m) for m in (first_mask, second_mask))
     patient = figures.population.patient_index
@@ -149,6 +151,13 @@ def explained(
             level=level,
         )
         yield finding(shared, by, f"{metric}_case_mix_shared")
+        alike, pairs = matched_mix(first.at(mix.cell), second.at(mix.cell), mix.n_cells)
+        matched = [
+            standardised_share(s.success, s.at(mix.cell), patient[s.cases], alike, among_all=figures.among_all)
+            for s in (first, second)
+        ]
+        how = f"exact matching within the case mix, {pairs} pairs, the average of all such matchings"
+        yield finding(_named(gap(*matched, level=level), how), f"matched={mix.said}")
     success = np.concatenate([first.success, second.success])
     cases = np.concatenate([first.cases, second.cases])
     in_group = np.arange(cases.size) < first.cases.size

@@ -62,13 +62,15 @@ def _case_mix(material: Material, title: str, mine: Sequence[Numbered], declared
             "The declared case mix is what these groups are made of, or none of their figures is a share: not examined."
         )
         return [Prose(paragraphs=(text,))]
-    titles = ("Gap", "As it is", "Standardised", "Overlap-weighted", "Odds ratio, as it is / adjusted", "Effective n")
-    widths = (26.0, 12.0, 18.0, 18.0, 15.0, 11.0)
+    odds = "Odds ratio, as it is / adjusted"
+    titles = ("Gap", "As it is", "Standardised", "Matched", "Overlap-weighted", odds, "Effective n")
+    widths = (22.0, 10.0, 15.0, 15.0, 15.0, 13.0, 10.0)
     notes = [
         f"Case mix: {clean(mix, longest=160)}. Standardised: both sides at the case mix of the whole set, as far as "
-        "both have cases of it (the share beside the effective numbers of cases). Overlap-weighted: cases count by "
-        "their chance of being on the other side. Adjusted: logistic regression, errors by patient. Shares in "
-        "percentage points. What was not recorded is not adjusted for.",
+        "both have cases of it (the share beside the effective numbers of cases). Matched: pairs of the same case mix, "
+        "the average of all ways to pair. Overlap-weighted: cases count by their chance of being on the other side. "
+        "Adjusted: logistic regression, errors by patient. Shares in percentage points. What was not recorded is "
+        "not adjusted for.",
         material.set_note,
     ]
     if len(rows) > MOST_ROWS:
@@ -102,12 +104,14 @@ def _row(
         if g.metric == metric and str(g.condition).endswith(("group", "other"))
     ]
     shared = next((g.estimate.value for _, g in beside if g.metric == f"{metric}_case_mix_shared"), None)
+    matched = found["matched"][1].estimate if "matched" in found else None
     weighted = found["overlap_weighted"][1].estimate if "overlap_weighted" in found else None
     effective = " / ".join("–" if n is None else format_count(round(n)) for n in sizes)
     cells = (
         Cell(text=f"{title_of(metric)}: {group_name(f)} less {other_name(f)}"),
         Cell(text=_value(metric, f.estimate), sub=_ends(metric, f.estimate), kind="number"),
         Cell(text=_value(metric, standardised), sub=_ends(metric, standardised), kind="number"),
+        Cell(text=_value(metric, matched), sub=_ends(metric, matched), kind="number"),
         Cell(text=_value(metric, weighted), sub=_ends(metric, weighted), kind="number"),
         Cell(text=f"{_odds(odds.get('crude'))} / {_odds(odds.get('regression_adjusted'))}", kind="number"),
         Cell(

@@ -51,6 +51,26 @@ def standard_of(cell: Ints, first: Ints, second: Ints, cells: int) -> tuple[Floa
     return (kept / total if total else kept), total / float(own.sum())
 
 
+def matched_mix(first: Ints, second: Ints, cells: int) -> tuple[Floats, int]:
+    """The case mix of pairs matched exactly within cells, one case of each group, as many pairs as can be made.
+
+    Which cases of the larger side would be drawn is chance; at this mix both groups' shares are those of all such
+    matchings on average, so that nothing depends on a draw and no case is thrown away.
+
+    Returns
+    -------
+    tuple
+        (cells,) shares, and the number of pairs; all 0 where no pair can be made.
+
+    References
+    ----------
+    Stuart, Stat Sci 25:1-21 (2010): exact matching and its equivalent weights.
+    """
+    pairs = np.minimum(np.bincount(first, minlength=cells), np.bincount(second, minlength=cells)).astype(np.float64)
+    total = float(pairs.sum())
+    return (pairs / total if total else pairs), int(total)
+
+
 def standardised_share(
     success: Bools, cell: Ints, patient: Codes, standard: Floats, *, among_all: int | None = None
 ) -> GroupFigure:

@@ -11,6 +11,7 @@ from evalsuite.stats.proportions import wilson
 from evalsuite.stats.standardised import (
     APART,
     dummies,
+    matched_mix,
     odds_ratio,
     overlap_weighted,
     standard_of,
@@ -145,3 +146,37 @@ def test_what_tells_the_groups_apart_cannot_be_adjusted_for():
 def test_standardised_differences(p, q, expected):
     a, b = np.arange(10) < 10 * p, np.arange(10) < 10 * q
     assert standardised_difference(a, b) == (expected if expected is None else pytest.approx(expected))
+
+
+def test_matching_is_the_average_of_all_pairings():
+    """Oracle: 4,000 random one-to-one matchings within cells, drawn and averaged here."""
+    rng = np.random.default_rng(3)
+    c1, c2 = rng.integers(0, 3, 60), rng.integers(0, 4, 90)
+    y1, y2 = rng.random(60) < 0.5 + 0.1 * c1, rng.random(90) < 0.4 + 0.1 * c2
+    mix, pairs = matched_mix(c1, c2, 4)
+    gaps = []
+    for _ in range(4000):
+        drawn = []
+        for k in range(3):
+            a, b = np.flatnonzero(c1 == k), np.flatnonzero(c2 == k)
+            m = min(a.size, b.size)
+            drawn.append((y1[rng.permutation(a)[:m]], y2[rng.permutation(b)[:m]]))
+        gaps.append(np.concatenate([d[0] for d in drawn]).mean() - np.concatenate([d[1] for d in drawn]).mean())
+    found = gap(standardised_share(y1, c1, np.arange(60), mix), standardised_share(y2, c2, np.arange(90), mix))
+    assert pairs == sum(min((c1 == k).sum(), (c2 == k).sum()) for k in range(3))
+    # Three standard errors of the mean of the matchings.
+    assert found.value == pytest.approx(np.mean(gaps), abs=3 * np.std(gaps) / np.sqrt(4000))
+
+
+def test_no_pair_no_mix():
+    mix, pairs = matched_mix(np.array([0, 0]), np.array([1]), 2)
+    assert pairs == 0
+    assert not mix.any()
+
+
+def test_a_confounded_gap_vanishes_when_matched():
+    (y1, c1), (y2, c2) = MORE_SEVERE, group(700, 300, 420, 285)  # .6 and .95 again, at 70 to 30
+    mix, pairs = matched_mix(c1, c2, 2)
+    e = gap(*(standardised_share(y, c, np.arange(1000), mix) for y, c in ((y1, c1), (y2, c2))))
+    assert pairs == 600
+    assert e.value == pytest.approx(0.0, abs=1e-12)
