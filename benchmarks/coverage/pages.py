@@ -281,7 +281,7 @@ def _summary(everything: Sequence[Judged]) -> str:
         "summary.md",
         unasked=_unsuitable(everything, unasked=True, among=everything),
         others=_unsuitable(everything, unasked=False, among=everything),
-        clean="; ".join(f"{quantity} ({', '.join(methods)})" for quantity, methods in by_quantity.items()),
+        clean="\n".join(_table(("quantity", "intervals"), [(q, "; ".join(found)) for q, found in by_quantity.items()])),
     )
 
 
