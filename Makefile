@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -19,6 +19,7 @@ help:
 	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
 	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
 	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
+	@echo "make outlines    real outlines of three centres: Dice of each as counted apart, other grids named (a minute)"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make hostile     twenty hostile model packages against the command line: all stopped, nothing reached (some minutes)"
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
@@ -105,6 +106,9 @@ tamper: setup
 
 brain: setup
 	$(PY) -m tests.campaigns.brain
+
+outlines: setup
+	$(PY) -m tests.campaigns.outlines
 
 interrupted: setup
 	$(PY) -m tests.campaigns.interrupted --jobs 2

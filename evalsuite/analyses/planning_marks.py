@@ -39,7 +39,7 @@ def marks_row(
             separation(marking, value, rate)
         except ValueError as error:
             return replace(row, reason=str(error))
-        words = "normal approximation of the FROC curve's sensitivity, normal scores (Chakraborty 2017)"
+        words = "normal approximation of the FROC curve's sensitivity, variances at goal and assumption, normal scores"
         if n:
             half = half_width_at(n, marking, value, rate=rate, normal_only=normal_only, level=level)
             row = replace(row, half_width=half)

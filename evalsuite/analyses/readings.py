@@ -118,8 +118,8 @@ def collect(
             f"{unresolved} of {base.n} cases have no established reference standard",
             hint="A reader study is of cases whose truth is known: lock a set without the others.",
         )
-    if seconds is not None and bool((seconds < 0).any()):
-        raise InputError(f"{int((seconds < 0).sum())} reading times are below 0", hint="Correct the recorded times.")
+    if seconds is not None and (wrong := int(((seconds < 0) | np.isinf(seconds)).sum())):
+        raise InputError(f"{wrong} reading times are below 0 or infinite", hint="Correct the recorded times.")
     alone = ~made & (conditions == "") & (predictions["status"] == "ok")
     device, _, device_marks = aligned(~made & (conditions == "")) if bool(alone.any()) else (None, None, None)
     usable: Bools = np.asarray((~np.isnan(scores)).reshape(-1, len(case_id)).any(axis=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,18 +52,20 @@ def join_marks(
       so does one that shares nothing with the case's image, where `outside` can tell: it was made on another image, or
       in other coordinates.
 
-    The marks of a case are ordered by descending score, then by place, whatever order the table has.
+    The marks of a case are ordered by descending score, then by place, whatever order the table has. Of `required` the
+    first names the scores; any further one is a figure of the whole reading (its time), which every row of the reading
+    states or leaves empty.
 
     Raises
     ------
     CaseTableError
         Everything wrong with the table at once: marks of cases the set (`all_ids`) does not have, of the device under
-        conditions, a score column that is absent, a case with several statuses.
+        conditions, a required column that is absent, a case with several statuses or times.
     """
-    score = next(iter(required or ("score",)))
+    score, *timed = required or ("score",)
     columns = (score, *place)
     statuses = table["status"].tolist()
-    problems = _problems(table, set(all_ids), score)
+    problems = [*_problems(table, set(all_ids), score), *_of_readings(table, timed)]
     if problems:
         raise CaseTableError("the recorded marks do not fit the test set", problems=problems)
     numbers = table[list(columns)].to_numpy(dtype=np.float64)
@@ -72,6 +74,8 @@ def join_marks(
         rows_of.setdefault(case, {}).setdefault((who[0], who[1]), []).append(i)
     keys: dict[str, list[str | None]] = {n: [] for n in ("case_id", "rater", "condition", "status", "reason")}
     cells: list[np.ndarray | None] = []
+    stated_once: dict[str, list[float]] = {name: [] for name in timed}
+    of_rows = {name: table[name].to_numpy(dtype=np.float64) for name in timed}
     left_out = duplicates = 0
     alone = (DEVICE, "")
     readings = [
@@ -99,7 +103,10 @@ def join_marks(
             marks = marks[np.lexsort((*marks.T[:0:-1], -marks[:, 0]))]
             duplicates += len(marks) - len(np.unique(marks, axis=0))
         cells.append(marks if status == "ok" else None)
-    frame = to_frame(keys, {})
+        for name, values in stated_once.items():
+            known = of_rows[name][rows]
+            values.append(next((float(v) for v in known if not np.isnan(v)), np.nan))
+    frame = to_frame(keys, {name: np.array(values, dtype=np.float64) for name, values in stated_once.items()})
     for k, name in enumerate(columns):
         frame[name] = cells_of_lists(None if c is None else c[:, k] for c in cells)
     record: dict[str, Any] = {"inference": {"kind": "recorded", "n_cases": len(case_ids)}}
@@ -108,7 +115,7 @@ def join_marks(
         record["inference"]["marks_of_cases_not_ok_left_out"] = left_out
     if duplicates:
         record["inference"]["marks_given_twice"] = duplicates
-    return make_predictions(frame, outputs=(), lists=columns, model=model, record=record)
+    return make_predictions(frame, outputs=tuple(timed), lists=columns, model=model, record=record)
 
 
 def _said(table: pd.DataFrame, rows: Sequence[int]) -> str | None:
@@ -155,6 +162,21 @@ def _problems(table: pd.DataFrame, known: set[str], score: str) -> list[Problem]
     if mixed:
         problems.append(Problem(f"{len(mixed)} case(s) have several statuses", _first(mixed), "give each case one"))
     return problems
+
+
+def _of_readings(table: pd.DataFrame, names: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with columns that state one number for a whole reading."""
+    for name in names:
+        if name not in table.columns:
+            yield Problem(f"the column {name} is absent", hint="record it, or leave its endpoints out of the protocol")
+            continue
+        several = table.groupby(["case_id", "rater", "condition"])[name].nunique()
+        cases = list(dict.fromkeys(str(case) for case, *_ in several[several > 1].index))
+        if cases:
+            yield Problem(
+                f"{len(cases)} case(s) have a reading with several values of {name}", _first(cases),
+                hint="give every row of a reading the same, or state it once",
+            )  # fmt: skip
 
 
 def _first(ids: Sequence[str]) -> str:

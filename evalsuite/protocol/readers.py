@@ -50,7 +50,9 @@ class ReaderStudy(Block):
         "and `seed`; delong is of AUROC, and it and unbiased of patients with one case each",
     )
     seconds: Name | None = Field(
-        default=None, description="column of the readings with the time each took, in seconds; for reader_seconds"
+        default=None,
+        description="column of the readings with the time each took, in seconds, for reader_seconds; in a table of "
+        "marks every row of a reading states the same",
     )
     design: Literal["crossed", "as_read"] = Field(
         default="crossed",
@@ -207,8 +209,4 @@ def _of_marks(study: ReaderStudy) -> Iterator[Problem]:
     if study.design != "crossed":
         yield Problem(
             "areas of marks are of cases that every reader read", "readers.design", "use crossed, or leave it out"
-        )
-    if study.seconds is not None:
-        yield Problem(
-            "a table of marks has no time per case", "readers.seconds", "analyse the times in a study of ratings"
         )

@@ -272,8 +272,13 @@ def _model_facts(model: AnyModel) -> dict[str, Any]:
 
 
 def _outputs_needed(protocol: StudyProtocol) -> tuple[str, ...]:
-    """The outputs the score is made of: gaps in any other column of recorded predictions do not matter."""
-    return compile_score(protocol.task.score).names
+    """The outputs the score is made of: gaps in any other column of recorded predictions do not matter.
+
+    A table of marks keeps these alone, and the times of the readings where the protocol asks for them.
+    """
+    names = compile_score(protocol.task.score).names
+    timed = protocol.readers is not None and protocol.task.kind == "detection"
+    return (*names, protocol.readers.seconds) if timed and protocol.readers.seconds else names
 
 
 def _total_bytes(testset: LockedTestSet) -> int:

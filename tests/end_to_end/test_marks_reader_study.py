@@ -229,7 +229,7 @@ def test_bootstrap_covariances_and_a_reading_that_lacks(tmp_path: Path, cli: Any
 def test_what_marks_do_not_have_is_said_before_the_run(tmp_path: Path, cli: Any) -> None:
     _write_small(
         tmp_path,
-        readers={"test": "aided", "control": "unaided", "covariance": "delong", "design": "as_read", "seconds": "t"},
+        readers={"test": "aided", "control": "unaided", "covariance": "delong", "design": "as_read"},
         endpoints=[
             {"name": "gain", "metric": "reader_wafroc_gain", "role": "primary",
              "criterion": {"bound": "lower", "op": ">", "value": 0.0}},
@@ -238,12 +238,67 @@ def test_what_marks_do_not_have_is_said_before_the_run(tmp_path: Path, cli: Any)
     )  # fmt: skip
     done = cli("inspect", tmp_path / "protocol.yaml")
     assert done.code == 2
-    for said in ("jackknife or bootstrap", "use crossed", "no time per case", "reader_agreement_kappa"):
+    for said in ("jackknife or bootstrap", "use crossed", "reader_agreement_kappa"):
         assert said in " ".join(done.err.split())
     _write_small(tmp_path, task={"kind": "binary", "reference": "lesions", "score": "score", "probability": False})
     done = cli("inspect", tmp_path / "protocol.yaml")
     assert done.code == 2
     assert "of marks, not of ratings" in " ".join(done.err.split())
+
+
+def _timed(folder: Path, seconds: np.ndarray) -> Study:
+    """The small study with the times `(reader, treatment, case)` in every row of a reading; one is not known."""
+    _write_small(
+        folder,
+        readers={"test": "aided", "control": "unaided", "seconds": "t"},
+        endpoints=[
+            {"name": "gain", "metric": "reader_wafroc_gain", "role": "primary",
+             "criterion": {"bound": "lower", "op": ">", "value": 0.0}},
+            {"name": "time", "metric": "reader_seconds"},
+            {"name": "saved", "metric": "reader_seconds_gain"},
+        ],
+    )  # fmt: skip
+    study = Study(folder)
+    head, *rows = study.predictions.read_text().splitlines()
+    table = [f"{head},t"]
+    for row in rows:
+        case, reader, condition, *_ = row.split(",")
+        known = reader != "device"
+        which = (["ann", "bob"].index(reader), int(condition != "aided"), int(case[1:])) if known else None
+        table.append(f"{row},{seconds[which] if which and not np.isnan(seconds[which]) else ''}")
+    study.predictions.write_text("\n".join(table) + "\n")
+    return study
+
+
+def test_times_of_readings_of_marks(tmp_path: Path, cli: Any) -> None:
+    seconds = np.random.default_rng(4).uniform(20, 90, (2, 2, N)).round(1)
+    seconds[:, 0] -= 8
+    seconds[1, 0, 5] = np.nan
+    _timed(tmp_path, seconds)
+    evidence = _run(tmp_path, cli)
+    means = np.nanmean(seconds, axis=2)
+    assert _finding(evidence, "time")["value"] == pytest.approx(means[:, 0].mean())
+    saved = _finding(evidence, "saved")
+    assert saved["value"] == pytest.approx((means[:, 0] - means[:, 1]).mean())
+    assert saved["low"] < saved["value"] < saved["high"]
+    assert _finding(evidence, "time", rater="bob", condition="unaided")["value"] == pytest.approx(means[1, 1])
+    assert any("1 of 96 readings have no known time" in n for n in evidence["notes"])
+
+
+def test_a_reading_with_two_times_is_refused(tmp_path: Path, cli: Any) -> None:
+    study = _timed(tmp_path, np.full((2, 2, N), 30.0))
+    assert cli("lock", study.cases, "--protocol", study.protocol, "--out", study.testset).code == 0
+    on = ("--testset", study.testset, "--model", study.predictions, "--out", study.run)
+    text = study.predictions.read_text()
+    first = next(row for row in text.splitlines() if ",ann," in row)
+    study.predictions.write_text(f"{text}{first.rsplit(',', 1)[0]},31.5\n")
+    done = cli("predict", study.protocol, *on)
+    assert done.code == 2
+    assert "several values of t" in " ".join(done.err.split())
+    study.predictions.write_text("\n".join(row.rsplit(",", 1)[0] for row in text.splitlines()) + "\n")
+    done = cli("predict", study.protocol, *on[:-1], tmp_path / "second")
+    assert done.code == 2
+    assert "the column t is absent" in " ".join(done.err.split())
 
 
 def test_marks_of_the_device_under_a_condition_are_refused(tmp_path: Path, cli: Any) -> None:

@@ -32,14 +32,17 @@ def test_simulated_studies_have_the_sensitivity_rate_and_correlation_that_are_as
 
 
 def test_power_is_near_that_of_simulated_studies() -> None:
-    """250 studies of the planned size, each judged by its own bootstrap of patients: a standard error of 2.5 points."""
+    """300 studies of the planned size, each judged by its own bootstrap of patients: a standard error of 2.3 points.
+
+    Of 1,200 studies in each of seven settings 78 to 81 % reached the goal, planned for 80 %.
+    """
     asked = {"rate": 0.5}
     cases = planning.cases_for_froc(MARKING, 0.85, 0.68, **asked)
     assert cases is not None
     assert planning.froc_power(cases, MARKING, 0.85, 0.68, **asked) >= 0.8
     assert planning.froc_power(cases - 1, MARKING, 0.85, 0.68, **asked) < 0.8
-    seen = planning.simulated_froc_power(cases, MARKING, 0.85, 0.68, **asked, studies=250, rng=np.random.default_rng(5))
-    assert 0.74 < seen < 0.92
+    seen = planning.simulated_froc_power(cases, MARKING, 0.85, 0.68, **asked, studies=300, rng=np.random.default_rng(5))
+    assert seen == pytest.approx(0.8, abs=0.07)
 
 
 def test_lesions_of_a_case_count_for_fewer() -> None:
@@ -68,6 +71,11 @@ def test_sensitivity_per_lesion_by_simulation() -> None:
 
 def test_what_cannot_be_is_said() -> None:
     assert planning.cases_for_froc(MARKING, 0.7, 0.7, rate=0.5) is None
+    # A goal of nothing is reached as soon as the estimate has a lower limit; more than is ever marked, never.
+    assert planning.froc_power(100, MARKING, 0.7, 0.0, rate=0.5) > 0.999
+    assert planning.froc_power(100, MARKING, 0.7, 0.96, rate=0.5) == 0.0
+    assert planning.froc_power(0, MARKING, 0.7, 0.6, rate=0.5) == 0.0
+    assert planning.half_width_at(1, MARKING, 0.7, rate=0.5) == 0.5
     with pytest.raises(ValueError, match="not below the 6 marks"):
         planning.separation(MARKING, 0.8, 6.0)
     with pytest.raises(ValueError, match="share of lesions marked"):
