@@ -277,8 +277,9 @@ def _outputs_needed(protocol: StudyProtocol) -> tuple[str, ...]:
     A table of marks keeps these alone, and the times of the readings where the protocol asks for them.
     """
     names = compile_score(protocol.task.score).names
-    timed = protocol.readers is not None and protocol.task.kind == "detection"
-    return (*names, protocol.readers.seconds) if timed and protocol.readers.seconds else names
+    if protocol.task.kind == "detection" and protocol.readers is not None and protocol.readers.seconds is not None:
+        return (*names, protocol.readers.seconds)
+    return names
 
 
 def _total_bytes(testset: LockedTestSet) -> int:
