@@ -56,7 +56,7 @@ def selftest_schema() -> dict[str, Any]:
     figure = _closed({"expected": {}, "computed": {}, "agrees": truth})
     answer = {
         **dict.fromkeys(("name", "statistic", "source", "fault"), _TEXT),
-        "kind": {"enum": ["published", "software", "definition"]},
+        "kind": {"enum": ["published", "software", "definition", "pinned"]},
         "tolerance": {"type": "number", "minimum": 0},
         "holds": truth,
         "figures": {"type": "object", "additionalProperties": figure},

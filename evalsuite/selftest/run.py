@@ -20,6 +20,8 @@ _VECTORS = Path(__file__).with_name("known_answers.json")
 _PACKAGES = ("evalsuite", "numpy", "scipy", "numba", "pydantic")
 #: Digits that enter the identifier: processors differ in the last ones.
 _DIGITS = 9
+#: What is left of a difference that is 0 but for rounding.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,4 +136,6 @@ def _agrees(expected: Any, computed: Any, tolerance: float) -> bool:
 def _rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value
+    if abs(value) < _NOTHING:
+        return "0"
     return f"{value:.{_DIGITS}g}" if math.isfinite(value) else "not finite"

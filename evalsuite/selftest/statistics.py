@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,11 @@ from evalsuite.judging import judge
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.digest import merkle_root, sha256_bytes
+from evalsuite.selftest.of_cases import OF_CASES, Figures, Inputs
+from evalsuite.selftest.of_cases import by as _by
+from evalsuite.selftest.of_cases import estimate as _estimate
+from evalsuite.selftest.of_images import OF_IMAGES
+from evalsuite.selftest.of_studies import OF_STUDIES
 from evalsuite.stats import (
     agreement,
     calibration,
@@ -34,20 +38,9 @@ from evalsuite.stats import (
 )
 from evalsuite.types import Estimate, Evidence, Finding, TestOutcome
 
-Figures = Mapping[str, Any]
-Inputs = Mapping[str, Any]
-
-
-def _estimate(e: Estimate) -> Figures:
-    return {"value": e.value, "low": e.low, "high": e.high}
-
 
 def _test(t: TestOutcome) -> Figures:
     return {"statistic": t.statistic, "p_value": t.p_value}
-
-
-def _by(function: Callable[..., Estimate]) -> Callable[[Inputs], Figures]:
-    return lambda i: _estimate(function(**i))
 
 
 def _value(function: Callable[..., float]) -> Callable[[Inputs], Figures]:
@@ -167,4 +160,7 @@ STATISTICS: Mapping[str, Callable[[Inputs], Figures]] = {
     "sha256": lambda i: {"digest": sha256_bytes(i["text"].encode())},
     "merkle_root": lambda i: {"digest": merkle_root([bytes.fromhex(x) for x in i["leaves"]])},
     "verdict": _verdict,
+    **OF_CASES,
+    **OF_IMAGES,
+    **OF_STUDIES,
 }

@@ -18,14 +18,14 @@ VECTORS = json.loads(module._VECTORS.read_text(encoding="utf-8"))["vectors"]
 def test_every_known_answer_is_reproduced():
     result = selftest()
     assert result.failed == ()
-    assert len(result.answers) == len(VECTORS) >= 60
+    assert len(result.answers) == len(VECTORS) >= 140
     jsonschema.validate({**result.to_json(), "exit_code": 0}, json_schema("selftest"))
 
 
 def test_every_answer_says_where_it_comes_from_and_every_statistic_is_used():
     assert {v["statistic"] for v in VECTORS} == set(STATISTICS)
     assert len({v["name"] for v in VECTORS}) == len(VECTORS)
-    assert {v["kind"] for v in VECTORS} == {"published", "software", "definition"}
+    assert {v["kind"] for v in VECTORS} == {"published", "software", "definition", "pinned"}
     assert all(len(v["source"]) > 8 and v["expected"] for v in VECTORS)
 
 
@@ -62,3 +62,9 @@ def test_a_statistic_that_raises_is_a_failed_answer():
     answer = module._answer(VECTORS[0], broken)
     assert not answer.holds
     assert answer.fault == "ValueError while computing"
+
+
+def test_the_identifier_takes_no_part_in_rounding():
+    assert module._rounded(1e-17) == module._rounded(-2e-17) == module._rounded(0.0) == "0"
+    assert module._rounded(0.1 + 0.2) == module._rounded(0.3)
+    assert module._rounded(0.3) != module._rounded(0.300000001)
