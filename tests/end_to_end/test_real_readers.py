@@ -10,6 +10,10 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
+from evalsuite.stats import obuchowski_rockette as orh
+from evalsuite.stats import reader_ustatistics as ustat
+from evalsuite.stats.reader_figures import reader_figures, readings
+
 from .conftest import Study, protocol_text
 
 SUB_STUDIES = ("challengeHighP", "challengeMedP")
@@ -98,3 +102,15 @@ def test_figures_of_the_real_study(observed, tmp_path, cli):
     )
     assert below_zero in evidence["notes"], "of both sub-studies; said, since the interval would otherwise be wider"
     assert below_zero[:-1] in (study.run / "report.html").read_text()
+
+
+def test_two_methods_agree_on_the_real_study(observed):
+    """Obuchowski and Rockette's analysis beside U-statistics: the same gain, nearly the same interval."""
+    table = observed.set_index(["modalityID", "readerID", "caseID"]).score.unstack("caseID").sort_index()
+    truth = observed.drop_duplicates("caseID").set_index("caseID").cancerStatus365.reindex(table.columns)
+    rating = np.stack([table.loc[modality].to_numpy(dtype=float) for modality in ("FFDM", "SFM")])
+    study = readings(truth.to_numpy().astype(bool), rating)
+    theirs, _ = ustat.auroc_difference(study, 0, 1)
+    ours = orh.difference(reader_figures(study, covariance="jackknife"), study, 0, 1).estimate
+    assert ours.value == pytest.approx(theirs.value, abs=1e-12)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.005)
