@@ -18,7 +18,7 @@ help:
 	@echo "make race        two operators start on the last use of a set at once; exactly one must win (about three minutes)"
 	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
 	@echo "make bundle-check  install that bundle with the network cut off, and run a study there"
-	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal (some minutes)"
+	@echo "make brain       segment a real brain stored every way round: the documented counts, or a refusal; then scored (some minutes)"
 	@echo "make outlines    real outlines of three centres: Dice of each as counted apart, other grids named (a minute)"
 	@echo "make fuzz        ten thousand damaged images and models: each read, or refused with a reason (about ten minutes)"
 	@echo "make hostile     twenty hostile model packages against the command line: all stopped, nothing reached (some minutes)"
