@@ -12,6 +12,7 @@ import typer
 from evalsuite.cli import keys
 
 if TYPE_CHECKING:
+    from evalsuite.sandbox.policy import Sandbox
     from evalsuite.spine import Who
 
 Json = Annotated[bool, typer.Option("--json", help="print one machine-readable object on stdout")]
@@ -38,6 +39,15 @@ Key = Annotated[
 ReferenceKeyFile = Annotated[
     Path | None, typer.Option("--reference-key", help="key file of an encrypted reference standard")
 ]
+TestSet = Annotated[Path, typer.Option("--testset", help="the locked test set")]
+ModelPath = Annotated[Path, typer.Option("--model", help="a packaged model, or a table of recorded predictions")]
+Contract = Annotated[Path | None, typer.Option("--contract", help="contract of a model whose package has none")]
+BaselineContract = Annotated[
+    Path | None, typer.Option("--baseline-contract", help="contract of a baseline whose package has none")
+]
+Unsandboxed = Annotated[
+    bool, typer.Option("--unsandboxed", help="run the package's code in this process; the report says so")
+]
 
 
 def now() -> str:
@@ -60,3 +70,11 @@ def who_is(actor: str, reason: str, role: str | None = "operator", key: Path | N
         command=command,
         signer=keys.signer(key),
     )
+
+
+def sandbox_of(unsandboxed: bool, timeout: float | None = None, memory: float | None = None) -> Sandbox:
+    """How packages that can execute code are run, with the limits given."""
+    from evalsuite.sandbox.policy import GIB, Limits, Sandbox
+
+    limits = Limits(batch_s=timeout or Limits().batch_s, memory_bytes=None if memory is None else round(memory * GIB))
+    return Sandbox(required=not unsandboxed, limits=limits)
