@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evalsuite.errors import ContractError, InputError
 from evalsuite.imaging import Image, read_files
@@ -72,14 +72,22 @@ def require_perturbable(asked: Robustness, model: Any) -> None:
         )
 
 
-def sampled(cases: Sequence[Case], asked: Robustness, seed: int) -> tuple[Case, ...]:
+class AsksForCases(Protocol):
+    """Settings of an analysis that shows some of the cases again: how many at most."""
+
+    @property
+    def cases(self) -> int: ...
+
+
+def sampled(cases: Sequence[Case], asked: AsksForCases, seed: int, *, purpose: str = "robustness") -> tuple[Case, ...]:
     """At most `asked.cases` cases of whole patients, by a draw from seed and patient ids alone; in the set's order.
 
-    One patient is always taken, with the first of the cases where there are more than asked for.
+    One patient is always taken, with the first of the cases where there are more than asked for. Each `purpose` has a
+    draw of its own.
     """
 
     def place(patient: str) -> str:
-        return hashlib.sha256(f"{seed}:robustness:{patient}".encode()).hexdigest()
+        return hashlib.sha256(f"{seed}:{purpose}:{patient}".encode()).hexdigest()
 
     of_patient: dict[str, list[Case]] = {}
     for case in cases:
@@ -124,7 +132,13 @@ def predict_perturbed(
     shown = {_name(case, c, seed): Shown(case=case, condition=c) for case in cases for c in conditions}
     pseudo = tuple(replace(s.case, case_id=name) for name, s in shown.items())
     binding = bind_inputs(model.contract, testset.cases[:limit])
-    hooks = default_hooks(model, binding, image_of=_degraded(shown, seed))
+    originals = {name: s.case for name, s in shown.items()}
+
+    def degraded(image: Image, name: str) -> Image:
+        s = shown[name]
+        return degrade(image, s.condition.kind, s.condition.value, seed=seed, case_id=s.case.case_id)
+
+    hooks = default_hooks(model, binding, image_of=changed_images(originals, degraded))
     # What the cache knows a file by says nothing of what is done to its image.
     hooks = replace(hooks, decoding=None)
     common: dict[str, Any] = {"work": work, "should_stop": should_stop, "required": required}
@@ -136,8 +150,8 @@ def predict_perturbed(
         model, replace(testset, cases=few), settings=replace(once, batch_size=1 if size > 1 else 2), **common
     )
     rows = [
-        _as_condition(made.table, [s.case.case_id for s in shown.values()], [s.condition.name for s in shown.values()]),
-        _as_condition(turned.table, [c.case_id for c in few], [BATCH] * len(few)),
+        as_condition(made.table, [s.case.case_id for s in shown.values()], [s.condition.name for s in shown.values()]),
+        as_condition(turned.table, [c.case_id for c in few], [BATCH] * len(few)),
     ]
     facts = {
         "n_cases": len(cases),
@@ -148,7 +162,7 @@ def predict_perturbed(
         "n_failed": made.record["inference"]["n_failed"],
         "failed_by_reason": made.record["inference"]["failed_by_reason"],
     }
-    return _joined(clean, rows, {**clean.record, "robustness": facts})
+    return with_conditions(clean, rows, {**clean.record, "robustness": facts})
 
 
 def _name(case: Case, condition: Condition, seed: int) -> str:
@@ -157,28 +171,32 @@ def _name(case: Case, condition: Condition, seed: int) -> str:
     return f"{case.case_id}#{condition.name}#{digest_json(what)[:16]}"
 
 
-def _degraded(shown: Mapping[str, Shown], seed: int) -> Callable[..., Image]:
-    """Reads an image as ever and degrades it; the decoded image of a case is kept for its next conditions."""
+def changed_images(originals: Mapping[str, Case], change: Callable[[Image, str], Image]) -> Callable[..., Image]:
+    """Reads the image of the original of a case, by its name, and gives `change(image, name)`.
+
+    The decoded image is kept for the next names of the same case.
+    """
     kept: OrderedDict[tuple[str, str], Image] = OrderedDict()
     lock = threading.Lock()
 
     def image_of(case: Case, column: str, paths: Sequence[Path], spec: Any) -> Image:
-        s = shown[case.case_id]
-        key = (s.case.case_id, column)
+        original = originals[case.case_id].case_id
+        key = (original, column)
         with lock:
             image = kept.get(key)
         if image is None:
-            image = read_files(paths, spec=spec, name=f"case {s.case.case_id}, column {column},")
+            image = read_files(paths, spec=spec, name=f"case {original}, column {column},")
             with lock:
                 kept[key] = image
                 while len(kept) > _KEPT_IMAGES:
                     kept.popitem(last=False)
-        return degrade(image, s.condition.kind, s.condition.value, seed=seed, case_id=s.case.case_id)
+        return change(image, case.case_id)
 
     return image_of
 
 
-def _as_condition(table: pd.DataFrame, case_ids: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+def as_condition(table: pd.DataFrame, case_ids: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Rows of answers under the names of their original cases and of their conditions."""
     import pandas as pd
 
     return table.assign(
@@ -187,7 +205,8 @@ def _as_condition(table: pd.DataFrame, case_ids: Sequence[str], names: Sequence[
     )
 
 
-def _joined(clean: Predictions, rows: Sequence[pd.DataFrame], record: Mapping[str, Any]) -> Predictions:
+def with_conditions(clean: Predictions, rows: Sequence[pd.DataFrame], record: Mapping[str, Any]) -> Predictions:
+    """`clean` with rows of conditions after its own, and another record."""
     import pandas as pd
 
     table = pd.concat([clean.table, *rows], ignore_index=True)[list(clean.table.columns)]

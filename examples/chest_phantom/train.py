@@ -106,8 +106,18 @@ def summary(images: Images, scores: NDArray[np.float64], threshold: float) -> di
         "auroc_by_manufacturer": makers,
         "sensitivity": round(float(called[target].mean()), 4),
         "specificity": round(float(1 - called[~target].mean()), 4),
-        "specificity_with_marker": round(float(1 - called[~target & images.marker].mean()), 4),
-        "specificity_without_marker": round(float(1 - called[~target & ~images.marker].mean()), 4),
+        **_by_marker(images, called),
+    }
+
+
+def _by_marker(images: Images, called: NDArray[np.bool_]) -> dict[str, float]:
+    """Specificity with and without the marker; nothing where no image of a healthy lung has one."""
+    healthy = ~images.target
+    if not (healthy & images.marker).any():
+        return {}
+    return {
+        "specificity_with_marker": round(float(1 - called[healthy & images.marker].mean()), 4),
+        "specificity_without_marker": round(float(1 - called[healthy & ~images.marker].mean()), 4),
     }
 
 
@@ -117,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=_HERE / "training")
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--tuning-patients", type=int, default=350)
+    parser.add_argument("--profile", choices=("train", "train-clean"), default="train")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -125,14 +136,15 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
     began = time.monotonic()
-    training = draw(args.patients, seed=TRAIN_SEED, profile="train", workers=args.threads)
-    tuning = draw(args.tuning_patients, seed=TUNE_SEED, profile="train", workers=args.threads)
+    training = draw(args.patients, seed=TRAIN_SEED, profile=args.profile, workers=args.threads)
+    tuning = draw(args.tuning_patients, seed=TUNE_SEED, profile=args.profile, workers=args.threads)
     drawn = time.monotonic()
     network = fit(training, epochs=args.epochs, seed=args.seed, verbose=args.verbose)
     scores = score(network, tuning)
     threshold = threshold_at(tuning.target, scores, TARGET_SENSITIVITY)
     record = {
         "seed": args.seed,
+        "profile": args.profile,
         "training": {"seed": TRAIN_SEED, "patients": args.patients, "images": len(training.target)},
         "epochs": args.epochs,
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -30,9 +30,11 @@ class Profile:
 PROFILES = {
     # What a developer might have collected: hardly any Borealis, and sick patients examined with the portable unit.
     "train": Profile(sites=(0.80, 0.18, 0.02), prevalence=0.50, marker_with_nodule=0.40, marker_without=0.12),
+    # The same collection without any marker: what a device learns from it cannot be the marker.
+    "train-clean": Profile(sites=(0.80, 0.18, 0.02), prevalence=0.50, marker_with_nodule=0.0, marker_without=0.0),
     # Where the device is used: all sites, the marker independent of disease.
     "test": Profile(sites=(0.40, 0.25, 0.35), prevalence=0.36, marker_with_nodule=0.25, marker_without=0.25),
-    # The same without any marker.
+    # As `test`, without any marker.
     "clean": Profile(sites=(0.40, 0.25, 0.35), prevalence=0.36, marker_with_nodule=0.0, marker_without=0.0),
 }
 
