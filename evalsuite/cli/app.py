@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,31 +13,26 @@ from evalsuite.cli import keys, process, running, show
 from evalsuite.cli.audit import audit
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
 from evalsuite.cli.gaps import gaps
+from evalsuite.cli.grouped import grouped
 from evalsuite.cli.lock import lock
 from evalsuite.cli.options import (
-    Actor,
+    Acting,
     BaselineContract,
     Contract,
     Json,
-    Key,
     ModelPath,
     Reason,
     ReferenceKeyFile,
-    Role,
     Store,
     TestSet,
     Unsandboxed,
     sandbox_of,
-    who_is,
 )
 from evalsuite.cli.plan import plan
 from evalsuite.cli.review import review
 from evalsuite.cli.selftest import selftest
 from evalsuite.cli.sign import sign
 from evalsuite.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -138,7 +133,9 @@ def inspect(
 
 
 @app.command()
+@grouped
 def freeze(
+    *,
     protocol: Annotated[str, typer.Argument(help="protocol file or the name of a shipped one")],
     testset: TestSet,
     model: ModelPath,
@@ -148,16 +145,13 @@ def freeze(
         Path | None, typer.Option("--baseline", help="bind what it is compared with: a model or a run of this set")
     ] = None,
     baseline_contract: BaselineContract = None,
-    key: Key = None,
     tsa: Annotated[
         str | None,
         typer.Option("--tsa", envvar="EVALSUITE_TSA", help="address of an RFC 3161 timestamp authority; else none"),
     ] = None,
     tsa_cert: TsaCertificate = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
@@ -173,8 +167,8 @@ def freeze(
             contract=contract,
             baseline_path=baseline,
             baseline_contract=baseline_contract,
-            who=who_is(actor, reason, role or "author", key),
-            store=store,
+            who=acting.who(reason, role="author"),
+            store=acting.store,
             tsa=tsa,
             tsa_roots=keys.certificates(tsa_cert),
             sandbox=sandbox_of(unsandboxed),

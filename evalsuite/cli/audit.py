@@ -11,7 +11,8 @@ from rich.text import Text
 
 from evalsuite.cli import show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages, stdout
-from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
+from evalsuite.cli.grouped import grouped
+from evalsuite.cli.options import Acting, Json, Reason
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from evalsuite.spine.audit_history import Standing
 
 
+@grouped
 def audit(
+    *,
     protocol: Annotated[str | None, typer.Argument(help="protocol of kind drift_audit")] = None,
     window: Annotated[
         Path | None,
@@ -49,11 +52,8 @@ def audit(
         Path | None, typer.Option("--prometheus", help="write the latest indicators to this text file")
     ] = None,
     unsandboxed: Annotated[bool, typer.Option("--unsandboxed", help="run the package's code in this process")] = False,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Audit a window of production cases against the validation, or say how a deployment stands."""
@@ -79,12 +79,12 @@ def audit(
                 window=window,
                 baseline=baseline,
                 out=out_folder,
-                who=who_is(actor, reason, role, key),
+                who=acting.who(reason),
                 model=model,
                 contract=contract,
                 history=history,
                 deployment=deployment,
-                store=store,
+                store=acting.store,
                 on_stage=on_stage,
                 should_stop=should_stop,
                 sandbox=Sandbox(required=not unsandboxed),

@@ -9,13 +9,16 @@ import typer
 
 from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
-from evalsuite.cli.options import Actor, Json, Key, ReferenceKeyFile, Role, Store, who_is
+from evalsuite.cli.grouped import grouped
+from evalsuite.cli.options import Acting, Json, ReferenceKeyFile
 from evalsuite.errors import InputError
 
 _FILE = "a CSV or Parquet table"
 
 
+@grouped
 def lock(
+    *,
     cases: Annotated[Path, typer.Argument(help="case table, CSV or Parquet")],
     out: Annotated[Path, typer.Option("--out", help="folder of the locked set")],
     reference: Annotated[str | None, typer.Option("--reference", help="columns to seal, separated by commas")] = None,
@@ -55,10 +58,7 @@ def lock(
         bool, typer.Option("--encrypt-reference", help="encrypt the reference standard with --reference-key")
     ] = False,
     reference_key: ReferenceKeyFile = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
-    store: Store = None,
+    acting: Acting,
     as_json: Json = False,
 ) -> None:
     """Seal a test set: digests of every file, the rows and the reference standard; intake checks listed at once."""
@@ -86,9 +86,9 @@ def lock(
             draw=drawn,
             retire=retire,
             supersedes=supersedes,
-            who=who_is(actor, "", role=role or "custodian", key=key),
+            who=acting.who(role="custodian"),
             reference_key=keys.reference_key_to_lock(reference_key, wanted=encrypt_reference),
-            store=store,
+            store=acting.store,
             on_progress=lambda done, total: on_stage("lock", done, total),
         )
     with errors_as_exit_codes(as_json=as_json):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +49,79 @@ BaselineContract = Annotated[
 Unsandboxed = Annotated[
     bool, typer.Option("--unsandboxed", help="run the package's code in this process; the report says so")
 ]
+
+
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda (all there are), cuda:N or cuda:N,cuda:M; else the protocol's")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
+RunnerName = Annotated[
+    str, typer.Option("--runner", help="where the model runs: local (this process) or ray (workers of a cluster)")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="of the Ray cluster: HOST:PORT or auto; by default RAY_ADDRESS")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="processes that hold the model; by default one per device, or the whole cluster"
+    ),
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="folder that keeps decoded images for further runs; changes no result")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=1.0, help="seconds a model may take for one batch; 1800 by default")
+]
+Memory = Annotated[
+    float | None, typer.Option("--memory", min=0.1, help="GiB a model may use; four fifths of the machine by default")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acting:
+    """Who acts, and where it is written down."""
+
+    key: Key = None
+    actor: Actor = ""
+    role: Role = None
+    store: Store = None
+
+    def who(self, reason: str = "", *, role: str = "operator") -> Who:
+        """For the ledger; in `role` unless another is given."""
+        return who_is(self.actor, reason, self.role or role, self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where and how a model runs."""
+
+    device: Device = None
+    batch_size: BatchSize = None
+    threads: Threads = None
+    cache: Cache = None
+    runner: RunnerName = "local"
+    address: Address = None
+    workers: Workers = None
+    unsandboxed: Unsandboxed = False
+    timeout: Timeout = None
+    memory: Memory = None
+
+    def overrides(self) -> dict[str, object]:
+        """What was given instead of the protocol's settings."""
+        given = {
+            "device": self.device,
+            "batch_size": self.batch_size,
+            "threads": self.threads,
+            "workers": self.workers if self.runner == "local" else None,
+            "cache": None if self.cache is None else str(self.cache.resolve()),
+        }
+        return {k: v for k, v in given.items() if v is not None}
+
+    def sandbox(self) -> Sandbox:
+        """How packages that can execute code are run, with the limits given."""
+        return sandbox_of(self.unsandboxed, self.timeout, self.memory)
 
 
 def now() -> str:

@@ -10,36 +10,43 @@ from rich.text import Text
 
 from evalsuite.cli import show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stderr
-from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
+from evalsuite.cli.grouped import grouped
+from evalsuite.cli.options import Acting, Json, Reason
 from evalsuite.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")]
+View = Literal["developer", "assessor", "public"]
 MovedSet = Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")]
 
 
+@grouped
 def export(
+    *,
     run_folder: RunFolder,
     view: Annotated[
-        Literal["developer", "assessor", "public"],
+        View,
         typer.Option(
             "--view", help="developer: verdict, whole-set estimates; public: no cases, no small groups; assessor: all"
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="folder to make")],
     testset: MovedSet = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Copy of a run for developers (a summary, no cases) or assessors (everything); entered in the ledger."""
+    _export(run_folder, view, out, testset, acting, reason, as_json)
+
+
+def _export(
+    run_folder: Path, view: View, out: Path, testset: Path | None, acting: Acting, reason: str, as_json: bool
+) -> None:
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine.views import export_view
 
         done = export_view(
-            run_folder, view=view, out=out, who=who_is(actor, reason, role, key), testset_path=testset, store=store
+            run_folder, view=view, out=out, who=acting.who(reason), testset_path=testset, store=acting.store
         )
         if as_json:
             emit_json({**done, "path": str(out), "exit_code": 0})
@@ -56,10 +63,7 @@ def public_copy(
     out: Path | None,
     study: Path | None,
     testset: Path | None,
-    key: Path | None,
-    actor: str,
-    role: str | None,
-    store: str | None,
+    acting: Acting,
     as_json: bool,
 ) -> None:
     """`report --public`: the public view, beside the run unless a folder is given."""
@@ -71,7 +75,7 @@ def public_copy(
         if study is not None:
             raise InputError("A public copy holds no study description.", hint="Leave out --study.")
     where = out or run_folder.resolve().with_name(f"{run_folder.resolve().name}-public")
-    export(run_folder, "public", where, testset, key, actor, role, "public copy written", store, as_json)
+    _export(run_folder, "public", where, testset, acting, "public copy written", as_json)
 
 
 def model_card(run_folder: Path, out: Path | None, as_json: bool) -> None:
@@ -86,17 +90,16 @@ def model_card(run_folder: Path, out: Path | None, as_json: bool) -> None:
             typer.echo(text)
 
 
+@grouped
 def package(
+    *,
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="finished runs, of one or several test sets")],
     out: Annotated[Path, typer.Option("--out", help="folder to make, or FILE.zip")],
     testset: Annotated[
         list[Path] | None, typer.Option("--testset", help="a locked set that has moved; repeat it for several")
     ] = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Collect reports, evidence, protocols, locks, ledgers and line listings into one package that can be verified."""
@@ -107,9 +110,9 @@ def package(
         done = package_runs(
             runs,
             out=out,
-            who=who_is(actor, reason, role, key),
+            who=acting.who(reason),
             testsets=testset or (),
-            store=store,
+            store=acting.store,
             software=__version__,
         )
         if as_json:
@@ -123,17 +126,16 @@ def package(
         show.next_commands(f"evalsuite verify {out}")
 
 
+@grouped
 def void(
+    *,
     run_folder: RunFolder,
     reason: Annotated[str, typer.Option("--reason", help="why, for the ledger")],
     superseded_by: Annotated[
         Path | None, typer.Option("--superseded-by", metavar="RUN", help="the run that takes its place")
     ] = None,
     testset: MovedSet = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
-    store: Store = None,
+    acting: Acting,
     as_json: Json = False,
 ) -> None:
     """Declare a run void, or superseded by another, for good; what it did stays on record and counts as use."""
@@ -142,10 +144,10 @@ def void(
 
         done = end_run(
             run_folder,
-            who=who_is(actor, reason, role or "custodian", key),
+            who=acting.who(reason, role="custodian"),
             superseded_by=superseded_by,
             testset_path=testset,
-            store=store,
+            store=acting.store,
         )
         if as_json:
             emit_json({**done, "exit_code": 0})
@@ -153,16 +155,15 @@ def void(
             show.facts(f"The run {done['run']} is {done['state']}", [("ledger", f"entry {done['ledger_entry']}")])
 
 
+@grouped
 def waive(
+    *,
     testset: Annotated[Path, typer.Argument(metavar="SET", help="the locked test set")],
     reason: Annotated[str, typer.Option("--reason", help="why the cases are used once more than the policy allows")],
     out: Annotated[Path, typer.Option("--out", help="waiver file to write, e.g. waiver.yaml")],
     runs: Annotated[int | None, typer.Option("--runs", min=1, help="for how many runs")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="DATE", help="last day, UTC, e.g. 2026-12-31")] = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
-    store: Store = None,
+    acting: Acting,
     as_json: Json = False,
 ) -> None:
     """Grant a waiver of the reuse limit, signed with the custodian's key; `run --waiver` uses it."""
@@ -170,7 +171,7 @@ def waive(
         from evalsuite.spine.ending import waive as grant
 
         done = grant(
-            testset, out=out, who=who_is(actor, reason, role or "custodian", key), runs=runs, until=until, store=store
+            testset, out=out, who=acting.who(reason, role="custodian"), runs=runs, until=until, store=acting.store
         )
         if as_json:
             emit_json({**done.to_json(), "path": str(out), "exit_code": 0})

@@ -9,21 +9,21 @@ import typer
 
 from evalsuite.cli import show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes
-from evalsuite.cli.options import Actor, Json, Key, Reason, Role, Store, who_is
+from evalsuite.cli.grouped import grouped
+from evalsuite.cli.options import Acting, Json, Reason
 
 
+@grouped
 def review(
+    *,
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="finished run with a listing of wrong cases")],
     review_file: Annotated[
         Path, typer.Argument(metavar="FILE", help="copy of RUN/arrays/failures.csv with categories filled in")
     ],
     out: Annotated[Path, typer.Option("--out", help="folder to make, outside the run")],
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Copy a run's report with a reviewer's categories of wrong cases; the sealed run is not touched."""
@@ -34,9 +34,9 @@ def review(
             run_folder,
             review_file,
             out=out,
-            who=who_is(actor, reason, role or "reviewer", key),
+            who=acting.who(reason, role="reviewer"),
             testset_path=testset,
-            store=store,
+            store=acting.store,
         )
         if as_json:
             emit_json({**done, "path": str(out), "exit_code": 0})

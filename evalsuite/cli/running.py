@@ -2,159 +2,110 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evalsuite.cli import keys, process, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages
+from evalsuite.cli.grouped import grouped
 from evalsuite.cli.options import (
-    Actor,
+    Acting,
     BaselineContract,
     Contract,
     Json,
-    Key,
+    Machine,
     ModelPath,
     Reason,
     ReferenceKeyFile,
-    Role,
-    Store,
     TestSet,
-    Unsandboxed,
     Waiver,
-    sandbox_of,
-    who_is,
 )
 from evalsuite.cli.signals import stop_requested
 
 if TYPE_CHECKING:
     from evalsuite.spine import RunResult
 
+Protocol = Annotated[str, typer.Argument(help="protocol file, frozen protocol, or the name of a shipped one")]
+NewRun = Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="only the first N cases; the result is marked NOT EVIDENCE")
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda (all there are), cuda:N or cuda:N,cuda:M; else the protocol's")
-]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="cases per forward pass")]
-RunnerName = Annotated[
-    str, typer.Option("--runner", help="where the model runs: local (this process) or ray (workers of a cluster)")
-]
-Address = Annotated[
-    str | None, typer.Option("--address", help="of the Ray cluster: HOST:PORT or auto; by default RAY_ADDRESS")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", min=1, help="processes that hold the model; by default one per device, or the whole cluster"
-    ),
-]
-Cache = Annotated[
-    Path | None, typer.Option("--cache", help="folder that keeps decoded images for further runs; changes no result")
 ]
 Study = Annotated[
     Path | None,
     typer.Option("--study", help="study description; by default study.yaml beside the protocol, where there is one"),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch threads")]
-Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=1.0, help="seconds a model may take for one batch; 1800 by default")
-]
-Memory = Annotated[
-    float | None, typer.Option("--memory", min=0.1, help="GiB a model may use; four fifths of the machine by default")
-]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What may be given beside protocol, test set and model."""
+
+    contract: Contract = None
+    limit: Limit = None
+    study: Study = None
+    waiver: Waiver = None
+
+
+@grouped
 def run(
-    protocol: Annotated[str, typer.Argument(help="protocol file, frozen protocol, or the name of a shipped one")],
+    *,
+    protocol: Protocol,
     testset: TestSet,
     model: ModelPath,
-    out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
-    contract: Contract = None,
-    limit: Limit = None,
-    study: Study = None,
-    waiver: Waiver = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runner: RunnerName = "local",
-    address: Address = None,
-    workers: Workers = None,
-    unsandboxed: Unsandboxed = False,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    out: NewRun,
+    beside: Beside,
+    machine: Machine,
     reference_key: ReferenceKeyFile = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Predict, score, judge and report."""
-    with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
-        from evalsuite.spine import run as run_all
-        from evalsuite.spine import runner_named
-
-        with stages() as on_stage:
-            result = run_all(
-                protocol,
-                testset_path=testset,
-                model_path=model,
-                out=out,
-                contract=contract,
-                limit=limit,
-                study=study,
-                waiver=waiver,
-                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
-                runner=runner_named(runner, address=address, workers=workers),
-                sandbox=sandbox_of(unsandboxed, timeout, memory),
-                who=who_is(actor, reason, role, key),
-                reference_key=keys.reference_key(reference_key),
-                store=store,
-                on_stage=on_stage,
-                should_stop=should_stop,
-            )
-        _finish(result, as_json)
+    _whole(protocol, testset, model, out, beside, machine, acting, reference_key, reason, as_json)
 
 
+@grouped
 def compare(
+    *,
     protocol: Annotated[str, typer.Argument(help="protocol with comparisons: a file or a frozen protocol")],
     testset: TestSet,
     model: ModelPath,
     baseline: Annotated[
         Path, typer.Option("--baseline", help="what it is compared with: a model, or a run of the same test set")
     ],
-    out: Annotated[Path, typer.Option("--out", help="run folder; the same command goes on where it stopped")],
-    contract: Contract = None,
+    out: NewRun,
+    beside: Beside,
+    machine: Machine,
     baseline_contract: BaselineContract = None,
-    limit: Limit = None,
-    study: Study = None,
-    waiver: Waiver = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runner: RunnerName = "local",
-    address: Address = None,
-    workers: Workers = None,
-    unsandboxed: Unsandboxed = False,
-    timeout: Timeout = None,
-    memory: Memory = None,
     reference_key: ReferenceKeyFile = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Compare with another version or a predicate on the same cases: predict, score, judge and report."""
+    against = {"baseline_path": baseline, "baseline_contract": baseline_contract}
+    _whole(protocol, testset, model, out, beside, machine, acting, reference_key, reason, as_json, **against)
+
+
+def _whole(
+    protocol: str,
+    testset: Path,
+    model: Path,
+    out: Path,
+    beside: Beside,
+    machine: Machine,
+    acting: Acting,
+    reference_key: Path | None,
+    reason: str,
+    as_json: bool,
+    **against: Any,
+) -> None:
+    """A run from the images to the report, alone or against a baseline."""
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
         from evalsuite.spine import run as run_all
-        from evalsuite.spine import runner_named
 
         with stages() as on_stage:
             result = run_all(
@@ -162,53 +113,31 @@ def compare(
                 testset_path=testset,
                 model_path=model,
                 out=out,
-                contract=contract,
-                baseline_path=baseline,
-                baseline_contract=baseline_contract,
-                limit=limit,
-                study=study,
-                waiver=waiver,
-                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
-                runner=runner_named(runner, address=address, workers=workers),
-                sandbox=sandbox_of(unsandboxed, timeout, memory),
-                who=who_is(actor, reason, role, key),
+                **against,
+                **_common(beside, machine, acting, reason),
                 reference_key=keys.reference_key(reference_key),
-                store=store,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
         _finish(result, as_json)
 
 
+@grouped
 def predict(
-    protocol: Annotated[str, typer.Argument(help="protocol file, frozen protocol, or the name of a shipped one")],
+    *,
+    protocol: Protocol,
     testset: TestSet,
     model: ModelPath,
     out: Annotated[Path, typer.Option("--out", help="run folder")],
-    contract: Contract = None,
-    limit: Limit = None,
-    study: Study = None,
-    waiver: Waiver = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runner: RunnerName = "local",
-    address: Address = None,
-    workers: Workers = None,
-    unsandboxed: Unsandboxed = False,
-    timeout: Timeout = None,
-    memory: Memory = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
+    beside: Beside,
+    machine: Machine,
+    acting: Acting,
     reason: Reason = "",
-    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Run the model only; the reference standard stays closed."""
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
-        from evalsuite.spine import predict_stage, runner_named
+        from evalsuite.spine import predict_stage
 
         with stages() as on_stage:
             folder = predict_stage(
@@ -216,15 +145,7 @@ def predict(
                 testset_path=testset,
                 model_path=model,
                 out=out,
-                contract=contract,
-                limit=limit,
-                study=study,
-                waiver=waiver,
-                overrides=_overrides(device, batch_size, threads, workers if runner == "local" else None, cache),
-                runner=runner_named(runner, address=address, workers=workers),
-                sandbox=sandbox_of(unsandboxed, timeout, memory),
-                who=who_is(actor, reason, role, key),
-                store=store,
+                **_common(beside, machine, acting, reason),
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
@@ -234,14 +155,29 @@ def predict(
             show.predicted(folder.path)
 
 
+def _common(beside: Beside, machine: Machine, acting: Acting, reason: str) -> dict[str, Any]:
+    from evalsuite.spine import runner_named
+
+    return {
+        "contract": beside.contract,
+        "limit": beside.limit,
+        "study": beside.study,
+        "waiver": beside.waiver,
+        "overrides": machine.overrides(),
+        "runner": runner_named(machine.runner, address=machine.address, workers=machine.workers),
+        "sandbox": machine.sandbox(),
+        "who": acting.who(reason),
+        "store": acting.store,
+    }
+
+
+@grouped
 def score(
+    *,
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with predictions")],
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
     reference_key: ReferenceKeyFile = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
-    store: Store = None,
+    acting: Acting,
     as_json: Json = False,
 ) -> None:
     """Estimate and judge from sealed predictions; needs no model."""
@@ -252,15 +188,17 @@ def score(
             result = score_stage(
                 run_folder,
                 testset_path=testset,
-                who=who_is(actor, "", role or "statistician", key),
+                who=acting.who(role="statistician"),
                 reference_key=keys.reference_key(reference_key),
-                store=store,
+                store=acting.store,
                 on_stage=on_stage,
             )
         _finish(result, as_json)
 
 
+@grouped
 def report(
+    *,
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="run folder with a verdict")],
     study: Annotated[
         Path | None, typer.Option("--study", help="a completed study description; changes no result, and is recorded")
@@ -271,10 +209,7 @@ def report(
     model_card: Annotated[bool, typer.Option("--model-card", help="print the model card as Markdown")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="folder for --public, file for --model-card")] = None,
     testset: Annotated[Path | None, typer.Option("--testset", help="the locked set, where it has moved")] = None,
-    key: Key = None,
-    actor: Actor = "",
-    role: Role = None,
-    store: Store = None,
+    acting: Acting,
     as_json: Json = False,
 ) -> None:
     """Write the PDF and HTML again; nothing is recomputed."""
@@ -282,7 +217,7 @@ def report(
         process.model_card(run_folder, out, as_json)
         return
     if public or model_card or out is not None:
-        process.public_copy(run_folder, public, out, study, testset, key, actor, role, store, as_json)
+        process.public_copy(run_folder, public, out, study, testset, acting, as_json)
         return
     with errors_as_exit_codes(as_json=as_json):
         from evalsuite.spine import report_stage
@@ -290,26 +225,13 @@ def report(
         with stages() as on_stage:
             result = report_stage(
                 run_folder,
-                who=who_is(actor, "", role or "operator", key),
+                who=acting.who(),
                 on_stage=on_stage,
                 study=study,
                 testset_path=testset,
-                store=store,
+                store=acting.store,
             )
         _finish(result, as_json)
-
-
-def _overrides(
-    device: str | None, batch_size: int | None, threads: int | None, workers: int | None, cache: Path | None
-) -> dict[str, object]:
-    given = {
-        "device": device,
-        "batch_size": batch_size,
-        "threads": threads,
-        "workers": workers,
-        "cache": None if cache is None else str(cache.resolve()),
-    }
-    return {k: v for k, v in given.items() if v is not None}
 
 
 def _finish(result: RunResult, as_json: bool) -> None:
