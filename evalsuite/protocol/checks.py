@@ -63,6 +63,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.comparison_checks import comparison_problems
     from evalsuite.protocol.drift import drift_problems
     from evalsuite.protocol.failures import failure_problems, slice_problems, what_if_problems
+    from evalsuite.protocol.interpretability import interpretability_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.robustness import robustness_problems
@@ -92,6 +93,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *what_if_problems(protocol, UNREADABLE),
         *uncertainty_problems(protocol, UNREADABLE),
         *robustness_problems(protocol, UNREADABLE),
+        *interpretability_problems(protocol, UNREADABLE),
         *triage_problems(
             protocol.analyses.triage,
             points=[p.name for p in protocol.operating_points],

@@ -10,6 +10,7 @@ from evalsuite.protocol.bias_block import Bias
 from evalsuite.protocol.blocks import Block, Change, GroupDifferences, LinearityStudy, Name, TruthPanel, VarianceSources
 from evalsuite.protocol.drift import Drift
 from evalsuite.protocol.failures import Failures, Slices, ThresholdWhatIf
+from evalsuite.protocol.interpretability import Interpretability
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
@@ -420,7 +421,7 @@ class Analyses(Block):
 
     calibration: dict[str, Any] | None = Field(default=None, description="agreement of probability and outcome")
     bias: Bias | None = Field(default=None, description="gaps between groups of patients, and what explains them")
-    interpretability: dict[str, Any] | None = Field(default=None, description="what the model attends to")
+    interpretability: Interpretability | None = Field(default=None, description="what an answer depends on")
     robustness: Robustness | None = Field(default=None, description="performance on degraded images")
     uncertainty: Uncertainty | None = Field(default=None, description="whether the device knows when it may be wrong")
     utility: Utility | None = Field(

@@ -1,0 +1,59 @@
+"""Settings of the comparison of maps with lesions: which maps, which masks, and what counts as salient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from evalsuite.errors import Problem
+from evalsuite.protocol.blocks import Block, Name
+
+if TYPE_CHECKING:
+    from evalsuite.protocol.schema import StudyProtocol
+
+#: Maps that know nothing of the model, beside which every other is shown.
+BASELINES = ("image itself", "edges", "centre")
+
+
+class Localisation(Block):
+    """Whether maps point at lesions, beside chance and maps that know nothing of the model. Nothing is judged by it."""
+
+    reference: Name = Field(
+        description="case-table column of mask files of the lesions; cases with an empty cell are left out"
+    )
+    maps: Name | None = Field(
+        default=None,
+        description="case-table column of files with maps made elsewhere (images or NIfTI, higher is more salient); "
+        "the stored maps of every attribution method if not given",
+    )
+    salient: Literal["brightest", "of_maximum", "value"] = Field(
+        default="brightest",
+        description="what counts as salient, fixed beforehand: the brightest share of the map, what reaches a share of "
+        "its maximum, or what reaches a value",
+    )
+    threshold: Annotated[float, Field(gt=0.0)] = Field(
+        default=0.05, description="that share, or that value in the map's own units"
+    )
+    baselines: bool = Field(
+        default=True, description="also the image itself, its edges and a blob at its centre, as if they were maps"
+    )
+
+
+def localisation_problems(protocol: StudyProtocol) -> Iterator[Problem]:
+    """Every contradiction in `analyses.interpretability.localisation`."""
+    block = protocol.analyses.interpretability
+    if block is None or block.localisation is None:
+        return
+    path = "analyses.interpretability.localisation"
+    asked = block.localisation
+    taken = {protocol.unit.case, protocol.unit.cluster, "image"}
+    for key, column in (("reference", asked.reference), ("maps", asked.maps)):
+        if column in taken:
+            what = f"column '{column}' already means something else"
+            yield Problem(what, f"{path}.{key}", "name the column with the files")
+    if asked.maps == asked.reference:
+        yield Problem("maps and lesions are two columns", f"{path}.maps")
+    if asked.salient != "value" and asked.threshold >= 1.0:
+        yield Problem("a share lies below 1", f"{path}.threshold", "0.05 is the brightest twentieth")
