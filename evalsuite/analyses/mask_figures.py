@@ -111,7 +111,7 @@ def with_mask_figures(
         if odd:
             reasons[case] = f"{OF_LABELS}: {', '.join(map(str, odd[:5]))}{', …' if len(odd) > 5 else ''}"
             continue
-        figures[case] = dict(_figures(protocol, reference, masks, grid.spacing_mm, wanted))
+        figures[case] = dict(figures_of_masks(protocol, reference, masks, grid.spacing_mm, wanted))
         if others.get(case, "").strip():
             drawn = read_reference(files, others[case], case, problems, grid)
             second[case] = _second(protocol, reference, grid, drawn)
@@ -203,13 +203,14 @@ def read_reference(
         return None
 
 
-def _figures(
+def figures_of_masks(
     protocol: StudyProtocol,
     reference: NDArray[np.uint8],
     masks: Sequence[StoredMask],
     spacing_mm: tuple[float, ...] | None,
     wanted: Sequence[Asked],
 ) -> Iterator[tuple[Asked, CaseFigure]]:
+    """Every figure wanted of one case, whose reference and masks lie on one grid."""
     policy = _policy(protocol)
     for name, label in structures(protocol).items():
         mine = [a for a in wanted if a.structure == name]

@@ -75,7 +75,7 @@ def evaluate_multilabel(
     Each label is a binary task of its own: column, output, `positive` and `negative` values, operating points.
     """
     names = targets(protocol)
-    built = partial(_labels, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    built = partial(label_populations, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
     labels = built(predictions=predictions)
     study = _Study(protocol, names, labels)
     rows: list[tuple[str, str | None, str | None]] = []
@@ -116,12 +116,12 @@ def studied(
     predictions: pd.DataFrame,
 ) -> Studied:
     """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
-    labels = _labels(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
+    labels = label_populations(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions)
     study = _Study(protocol, targets(protocol), labels)
     return Studied(study=study, population=_cases(labels), one_of=study.one_of)
 
 
-def _labels(
+def label_populations(
     protocol: StudyProtocol,
     *,
     case_id: tuple[str, ...],

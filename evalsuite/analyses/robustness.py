@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from evalsuite.analyses.classes import build_class_population
 from evalsuite.analyses.common import Cell, Results, cells_of
 from evalsuite.analyses.cuts import two_sided_level
-from evalsuite.analyses.population import Bools, Floats, Ints, Population, build_population
-from evalsuite.analyses.resampling import Resampling
+from evalsuite.analyses.robustness_answers import ANALYSIS, ANSWERS, CLEAN, Pair, answer_findings, pair_of
+from evalsuite.analyses.robustness_precision import precision_findings
 from evalsuite.analyses.wrong_cases import operating_point
 from evalsuite.errors import InputError
-from evalsuite.protocol.robustness import BATCH, IDENTITY, Condition, Robustness, conditions_of, endpoints_of, kinds_of
+from evalsuite.protocol.robustness import (
+    BATCH,
+    IDENTITY,
+    Robustness,
+    conditions_of,
+    endpoints_of,
+    kinds_of,
+    names_of,
+    settings_of,
+)
 from evalsuite.protocol.schema import Analyses, Comparison, Criterion, Endpoint, Multiplicity, StudyProtocol
-from evalsuite.stats._resampled import resampled
-from evalsuite.stats.case_means import mean_of
-from evalsuite.stats.clustered import clustered_proportion
-from evalsuite.testset.strata import StratumLabels, assign_strata
+from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate, Finding
 
-ANALYSIS = "robustness"
-#: What findings of the sample's own images carry as condition, and differences as reference group.
-CLEAN = "clean images"
-ANSWERS = "answers"
-_SHARED = ("metric", "at", "target", "prevalence", "top", "maximum", "tolerance")
+_SHARED = (
+    *("metric", "at", "target", "prevalence", "top", "maximum", "tolerance", "coverage", "false_positives"),
+    *("counted_in", "definition", "quantile"),
+)
 _COMPARISON = "comparison"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    """The sample in one condition and unchanged: (n,) arrays in lock order; `call` is the class called, −1 for none."""
-
-    rows: np.ndarray
-    patient_index: Ints
-    score: tuple[Floats, Floats]
-    call: tuple[Ints, Ints]
-
-    @property
-    def n(self) -> int:
-        return len(self.rows)
 
 
 def robustness_figures(
@@ -59,10 +49,11 @@ def robustness_figures(
     """Everything `analyses.robustness` asks for; nothing without the block.
 
     Findings of `condition` "dose/3": each endpoint's own estimate, its difference from the unchanged images of the same
-    cases (`reference_group` "clean images"), and of endpoint "answers" `score_change`, `absolute_score_change` and
-    `flip_rate`. `criterion_lost_at` is the first severity at which the endpoint's bound does not clear its goal, in
-    this sample. `conditions` are the rows of the predictions that have a condition; `evaluate` is
-    `tasks.evaluate_task`, so that paired differences are those of every comparison.
+    cases (`reference_group` "clean images"), and of endpoint "answers" what changed case by case: `score_change`,
+    `absolute_score_change` and `flip_rate` (of each label, and of a whole case), `mask_agreement`.
+    `criterion_lost_at` is the first severity at which the endpoint's bound does not clear its goal, in this sample.
+    `conditions` are the rows of the predictions that have a condition; `evaluate` is `tasks.evaluate_task`, so that
+    paired differences are those of every comparison.
 
     Raises
     ------
@@ -73,19 +64,32 @@ def robustness_figures(
     if asked is None:
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
     whole = _Whole(protocol, asked, case_id, patient_id, frame, predictions, conditions)
-    labels = assign_strata(frame, _strata(protocol, asked))
+    cells = cells_of(assign_strata(frame, _strata(protocol, asked)), len(case_id))
+    point = operating_point(protocol, asked.at).name if protocol.operating_points else None
     findings: list[Finding] = []
     for number, c in enumerate(conditions_of(asked)):
         pair = whole.pair(c.name)
-        findings += _answers(protocol, pair, c.name, labels, in_groups=c.severity > 0)
-        if c.severity:
-            findings += _endpoints(protocol, asked, whole, c, evaluate, clean=False)
-        elif number == 0:
-            findings += _endpoints(protocol, asked, whole, c, evaluate, clean=True)
+        here = _within(cells if c.severity else cells[:1], pair)
+        findings += answer_findings(protocol, pair, c.name, here, point, check=not c.severity)
+        if c.severity or number == 0:
+            findings += _endpoints(protocol, asked, whole, c.name, evaluate, clean=not c.severity)
     if whole.has(BATCH):
-        findings += _answers(protocol, whole.pair(BATCH), BATCH, labels, in_groups=False)
+        pair = whole.pair(BATCH)
+        findings += answer_findings(protocol, pair, BATCH, _within(cells[:1], pair), point, check=True)
     findings += _lost(protocol, asked, findings)
+    for setting in settings_of(asked):
+        pair = whole.pair(setting.name)
+        findings += precision_findings(protocol, pair, setting.name, point)
+        if pair.not_offered is None:
+            first = _within(cells[:1], pair)
+            findings += answer_findings(protocol, pair, setting.name, first, point, check=True)
+            findings += _endpoints(protocol, asked, whole, setting.name, evaluate, clean=False, verdicts=True)
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=(), notes=tuple(_notes(whole)))
+
+
+def _within(cells: Sequence[Cell], pair: Pair) -> list[Cell]:
+    """The groups among the sample's cases."""
+    return [replace(c, mask=c.mask[pair.rows]) for c in cells]
 
 
 class _Whole:
@@ -102,10 +106,11 @@ class _Whole:
         conditions: pd.DataFrame,
     ) -> None:
         self.protocol, self.case_id, self.patient_id, self.frame = protocol, case_id, patient_id, frame
-        self.predictions = predictions
+        self.predictions, self.at = predictions, asked.at
         self._at = {case: i for i, case in enumerate(case_id)}
         self._rows = dict(tuple(conditions[conditions["rater"] == "device"].groupby("condition", sort=False)))
-        missing = [c.name for c in conditions_of(asked) if c.name not in self._rows]
+        wanted = names_of(asked)
+        missing = [name for name in wanted if name not in self._rows]
         if missing:
             raise InputError(
                 f"The predictions have no answers in {len(missing)} conditions of analyses.robustness: "
@@ -130,117 +135,14 @@ class _Whole:
         }
         return rows, cases, worse, self.predictions.iloc[rows].reset_index(drop=True)
 
-    def pair(self, name: str) -> _Pair:
-        """Scores and calls in a condition and without it."""
-        asked = self.protocol.analyses.robustness
-        assert asked is not None
+    def pair(self, name: str) -> Pair:
+        """Answers in a condition and without it."""
         rows, cases, worse, clean = self.parts(name)
-        build = build_population if self.protocol.task.kind == "binary" else build_class_population
-        scores, calls = [], []
-        who = np.zeros(0, dtype=np.int64)
-        for table in (worse, clean):
-            p = build(self.protocol, **cases, predictions=table)
-            who = p.patient_index
-            if not isinstance(p, Population):
-                scores.append(np.full(p.n, np.nan))
-                calls.append(p.predicted)
-                continue
-            scores.append(p.score)
-            if not self.protocol.operating_points:
-                calls.append(np.where(p.has_output, 0, -1))
-                continue
-            point = operating_point(self.protocol, asked.at)
-            yes = (p.score > point.threshold) if point.comparison == ">" else (p.score >= point.threshold)
-            calls.append(np.where(p.has_output, yes.astype(np.int64), -1))
-        return _Pair(rows=rows, patient_index=who, score=(scores[0], scores[1]), call=(calls[0], calls[1]))
+        return pair_of(self.protocol, self.at, rows, cases, worse, clean)
 
 
 def _strata(protocol: StudyProtocol, asked: Robustness) -> list[Any]:
     return [s for s in protocol.strata if s.cross is None and (asked.groups is None or s.name in asked.groups)]
-
-
-# --- scores and calls -----------------------------------------------------------------------------------------------
-
-
-def _answers(
-    protocol: StudyProtocol, pair: _Pair, name: str, labels: Mapping[str, StratumLabels], *, in_groups: bool
-) -> Iterator[Finding]:
-    """Change of the score, its size, and the share of cases whose call is another one."""
-    asked = protocol.analyses.robustness
-    assert asked is not None
-    cells = [Cell(stratum={}, mask=np.ones(pair.n, dtype=bool))]
-    if in_groups:
-        cells += [
-            Cell(stratum=c.stratum, mask=c.mask[pair.rows])
-            for c in cells_of(labels, next((len(s.index) for s in labels.values()), 0))
-            if not c.whole
-        ]
-    point = operating_point(protocol, asked.at).name if protocol.operating_points else None
-    called = protocol.task.kind != "binary" or point is not None
-    change = pair.score[0] - pair.score[1]
-    both = np.isfinite(change)
-    if protocol.task.kind == "binary":
-        estimates = _means(protocol, pair, np.where(both, change, 0.0), both, cells)
-        sizes = _means(protocol, pair, np.where(both, np.abs(change), 0.0), both, cells)
-        for cell, mean, size in zip(cells, estimates, sizes, strict=True):
-            yield _finding("score_change", mean, name, cell, ANSWERS, point)
-            if cell.whole:
-                yield _finding("absolute_score_change", size, name, cell, ANSWERS, point)
-        if name in (IDENTITY, BATCH, *asked.symmetric) and both.any():
-            largest = Estimate(
-                value=float(np.abs(change[both]).max()),
-                level=two_sided_level(protocol.confidence),
-                method="largest over all cases",
-                n=int(both.sum()),
-                interval_undefined="a largest value has no interval",
-            )
-            yield _finding("largest_score_change", largest, name, cells[0], ANSWERS, point)
-    if called:
-        for cell in cells:
-            yield _finding("flip_rate", _flips(protocol, pair, cell), name, cell, ANSWERS, point)
-
-
-def _means(protocol: StudyProtocol, pair: _Pair, values: Floats, there: Bools, cells: Sequence[Cell]) -> list[Estimate]:
-    level, least = two_sided_level(protocol.confidence), protocol.small_strata.suppress_below
-    masks = np.array([cell.mask & there for cell in cells])
-    material, statistic = mean_of(values, (-np.inf, np.inf))
-    draw = Resampling.of(protocol, pair.patient_index).draw
-    found = resampled(draw, material, [statistic], masks=masks, level=level, method="percentile")
-    return [
-        _too_small(int(mask.sum()), least, level) if not cell.whole and mask.sum() < least else row[0]
-        for cell, mask, row in zip(cells, masks, found, strict=True)
-    ]
-
-
-def _flips(protocol: StudyProtocol, pair: _Pair, cell: Cell) -> Estimate:
-    """An answer in one of the two only is another answer; cases with none in either are left out."""
-    level, least = two_sided_level(protocol.confidence), protocol.small_strata.suppress_below
-    worse, clean = pair.call
-    mask = cell.mask & ~((worse < 0) & (clean < 0))
-    if not mask.any():
-        return Estimate.not_estimable("no cases", n=0, level=level)
-    if not cell.whole and mask.sum() < least:
-        return _too_small(int(mask.sum()), least, level)
-    return clustered_proportion((worse != clean)[mask], pair.patient_index[mask], level=level)
-
-
-def _too_small(n: int, least: int, level: float) -> Estimate:
-    return Estimate.not_estimable(f"not assessable: {n} cases, fewer than {least}", n=n, level=level)
-
-
-def _finding(metric: str, estimate: Estimate, name: str, cell: Cell, endpoint: str, point: str | None) -> Finding:
-    return Finding(
-        analysis=ANALYSIS,
-        endpoint=endpoint,
-        metric=metric,
-        role="secondary",
-        target=None,
-        operating_point=point,
-        stratum=dict(cell.stratum),
-        condition=name,
-        reference_group=CLEAN,
-        estimate=estimate,
-    )
 
 
 # --- endpoints ------------------------------------------------------------------------------------------------------
@@ -250,16 +152,18 @@ def _endpoints(
     protocol: StudyProtocol,
     asked: Robustness,
     whole: _Whole,
-    condition: Condition,
+    condition: str,
     evaluate: Callable[..., Results],
     *,
     clean: bool,
+    verdicts: bool = False,
 ) -> Iterator[Finding]:
-    """Each endpoint in a condition and its difference from the unchanged images; `clean`: that of those instead."""
+    """Each endpoint in a condition and its difference from the unchanged images; `clean`: that of those instead;
+    `verdicts`: also how many criteria would be judged otherwise on these cases."""
     chosen = endpoints_of(protocol)
     if not chosen:
         return
-    _, cases, worse, before = whole.parts(condition.name)
+    _, cases, worse, before = whole.parts(condition)
     results = evaluate(_study(protocol, asked, chosen), **cases, predictions=worse, baseline=before)
     by_name = {f"{e.name} on degraded images": e for e in chosen}
     for f in results.findings:
@@ -269,9 +173,43 @@ def _endpoints(
         if clean and f.condition == "baseline" and not f.stratum:
             yield replace(named, condition=CLEAN, reference_group=None)
         elif not clean and f.condition == "candidate" and not f.stratum:
-            yield replace(named, condition=condition.name, reference_group=None)
+            yield replace(named, condition=condition, reference_group=None)
         elif not clean and f.condition is None:
-            yield replace(named, condition=condition.name, reference_group=CLEAN)
+            yield replace(named, condition=condition, reference_group=CLEAN)
+    if verdicts:
+        yield from _other_verdicts(protocol, by_name, results.findings, condition)
+
+
+def _other_verdicts(
+    protocol: StudyProtocol, by_name: Mapping[str, Endpoint], found: Sequence[Finding], condition: str
+) -> Iterator[Finding]:
+    """How many of the endpoints' criteria are cleared by one of the two runs and not by the other."""
+    own = {
+        (f.endpoint, f.condition): f.estimate
+        for f in found
+        if f.analysis == _COMPARISON and not f.stratum and f.condition in ("candidate", "baseline")
+    }
+    judged = {name: e.criterion for name, e in by_name.items() if e.criterion is not None}
+    if not judged:
+        return
+    changed = [n for n, c in judged.items() if clears(own[n, "candidate"], c) != clears(own[n, "baseline"], c)]
+    yield Finding(
+        analysis=ANALYSIS,
+        endpoint=ANSWERS,
+        metric="criteria_changed",
+        role="secondary",
+        target=None,
+        operating_point=None,
+        condition=condition,
+        reference_group=CLEAN,
+        estimate=Estimate(
+            value=float(len(changed)),
+            level=two_sided_level(protocol.confidence),
+            method="criteria whose bound lies on another side of its goal",
+            n=len(judged),
+            interval_undefined="a count of these criteria has no interval",
+        ),
+    )
 
 
 def _study(protocol: StudyProtocol, asked: Robustness, chosen: Sequence[Endpoint]) -> StudyProtocol:
@@ -299,7 +237,6 @@ def _study(protocol: StudyProtocol, asked: Robustness, chosen: Sequence[Endpoint
 
 def _lost(protocol: StudyProtocol, asked: Robustness, findings: Sequence[Finding]) -> Iterator[Finding]:
     """The first severity of each kind at which an endpoint's criterion would not be met by this sample."""
-    whole = Cell(stratum={}, mask=np.zeros(0, dtype=bool))
     level = two_sided_level(protocol.confidence)
     own = {
         (f.endpoint, f.condition): f
@@ -326,8 +263,16 @@ def _lost(protocol: StudyProtocol, asked: Robustness, findings: Sequence[Finding
                     n=n,
                     interval_undefined="a first severity has no interval",
                 )
-            lost = _finding("criterion_lost_at", estimate, kind, whole, e.name, e.at)
-            yield replace(lost, reference_group=None)
+            yield Finding(
+                analysis=ANALYSIS,
+                endpoint=e.name,
+                metric="criterion_lost_at",
+                role="secondary",
+                target=e.target,
+                operating_point=e.at,
+                condition=kind,
+                estimate=estimate,
+            )
 
 
 def clears(estimate: Estimate, criterion: Criterion) -> bool:

@@ -22,7 +22,7 @@ from evalsuite.imaging.image import Image
 
 SEVERITIES = (1, 2, 3, 4, 5)
 #: Changes when an image of any kind and severity comes out differently: part of the name of every stored answer.
-VERSION = "1"
+VERSION = "2"
 
 Apply = Callable[[Floats, float, Scene], Floats]
 
@@ -132,6 +132,8 @@ LADDERS: Mapping[str, Ladder] = {
 """Declared severities by modality and kind."""
 
 CHECKS = ("identity", "flip_horizontal", "flip_vertical")
+#: Kinds that move what is in the image.
+MOVING = ("rotation", "crop", "flip_horizontal", "flip_vertical")
 
 
 def degrade(image: Image, kind: str, value: float, *, seed: int, case_id: str) -> Image:
@@ -173,4 +175,12 @@ def _scene(image: Image, rng: np.random.Generator) -> Scene:
     else:
         base, top = (float(v) for v in np.percentile(array.astype(np.float64), [0.5, 99.5]))
     span = top - base if top > base else 1.0
-    return Scene(low=low, high=high, base=base, span=span, spacing_mm=image.spacing_mm, rng=rng)
+    return Scene(
+        low=low,
+        high=high,
+        base=base,
+        span=span,
+        spacing_mm=image.spacing_mm,
+        rng=rng,
+        orientation=image.orientation,
+    )

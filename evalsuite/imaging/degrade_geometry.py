@@ -14,13 +14,21 @@ def identity(x: Floats, value: float, scene: Scene) -> Floats:
 
 
 def flip_horizontal(x: Floats, value: float, scene: Scene) -> Floats:
-    """The last axis of the image the other way round."""
-    return np.ascontiguousarray(x[..., ::-1])
+    """Left and right exchanged: of a volume the patient's, of a plane image the columns'."""
+    return np.ascontiguousarray(np.flip(x, axis=flip_axis("flip_horizontal", scene.orientation)))
 
 
 def flip_vertical(x: Floats, value: float, scene: Scene) -> Floats:
-    """The last axis but one the other way round."""
-    return np.ascontiguousarray(x[..., ::-1, :])
+    """Top and bottom exchanged: of a volume the patient's head and feet, of a plane image the rows'."""
+    return np.ascontiguousarray(np.flip(x, axis=flip_axis("flip_vertical", scene.orientation)))
+
+
+def flip_axis(kind: str, orientation: str | None) -> int:
+    """The axis of an array, counted from its end, that an exchange of sides reverses; `orientation` as a grid's."""
+    if orientation is None:
+        return -1 if kind == "flip_horizontal" else -2
+    sides = "LR" if kind == "flip_horizontal" else "IS"
+    return next(i for i, letter in enumerate(orientation) if letter in sides) - len(orientation)
 
 
 def blur(x: Floats, percent: float, scene: Scene) -> Floats:

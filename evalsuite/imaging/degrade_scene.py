@@ -17,7 +17,8 @@ _CLOSE_DB = 0.02
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """`low`, `high`: what the numbers may be (None: anything). `base`: black, `span`: from black to white, by the kind
-    of image or, where that has no natural range, by its 0.5th and 99.5th percentile. `rng` belongs to case and kind."""
+    of image or, where that has no natural range, by its 0.5th and 99.5th percentile. `rng` belongs to case and kind.
+    `orientation`: which way the axes of a volume run in the patient, where that is known."""
 
     low: float | None
     high: float | None
@@ -25,6 +26,7 @@ class Scene:
     span: float
     spacing_mm: tuple[float, ...] | None
     rng: np.random.Generator
+    orientation: str | None = None
 
     def kept(self, array: Floats) -> Floats:
         """The array within what the numbers may be."""

@@ -47,6 +47,7 @@ def predict(
     decide: Decide | None = None,
     cluster: Cluster | None = None,
     coordinates: str | None = None,
+    conditions: Sequence[str] = (),
 ) -> Predictions:
     """The model's answers on the cases of the test set, in the order of the lock.
 
@@ -77,6 +78,8 @@ def predict(
     coordinates
         What the millimetres of recorded marks count from (`task.coordinates`): a mark outside its image then fails the
         case. None: not compared.
+    conditions
+        Of the device's recorded marks, the conditions that are read (degraded images).
 
     Raises
     ------
@@ -109,8 +112,9 @@ def predict(
                 hint="Leave --runner out.",
             )
         return _join(
-            model, testset, cases, identity, required=required, on_case=on_case, work=work, coordinates=coordinates
-        )
+            model, testset, cases, identity, required=required, on_case=on_case, work=work, coordinates=coordinates,
+            conditions=conditions,
+        )  # fmt: skip
     if isinstance(model, FolderModel):
         from evalsuite.inference.folders import predict_folders
 
@@ -159,6 +163,7 @@ def _join(
     on_case: Callable[[int, int], None] | None,
     work: Path,
     coordinates: str | None,
+    conditions: Sequence[str],
 ) -> Predictions:
     started = time.perf_counter()
     by_id = {case.case_id: case for case in cases}
@@ -172,7 +177,7 @@ def _join(
     else:
         place = getattr(model, "place", ())  # one row per mark, or one per case
         outside = None if coordinates is None else partial(marks_outside, by_id, coordinates=coordinates, place=place)
-        join = partial(join_marks, place=place, outside=outside) if place else join_recorded
+        join = partial(join_marks, place=place, outside=outside, conditions=conditions) if place else join_recorded
         joined = join(model.table, case_ids=case_ids, all_ids=all_ids, model=identity, required=required)
     device = joined.table[joined.table["rater"] == DEVICE]
     failed = Counter(device.loc[device["status"] == "failed", "reason"].tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,11 +39,12 @@ def join_marks(
     place: Sequence[str],
     required: Sequence[str] | None = None,
     outside: Outside | None = None,
+    conditions: Collection[str] = (),
 ) -> Predictions:
     """Marks of each of `case_ids`, in their order, from a table with one row per mark (`open_recorded`).
 
     Readers' marks follow the device's, by `rater` and `condition`: what is said of a case holds of each reading of it,
-    but that a reading without any row is not there at all.
+    but that a reading without any row is not there at all. So do the device's under `conditions` (degraded images).
 
     - A case without any row of the device is failed, "no prediction recorded": that a device found nothing must be
       said, by one row without score and place.
@@ -65,7 +66,7 @@ def join_marks(
     score, *timed = required or ("score",)
     columns = (score, *place)
     statuses = table["status"].tolist()
-    problems = [*_problems(table, set(all_ids), score), *_of_readings(table, timed)]
+    problems = [*_problems(table, set(all_ids), score, conditions), *_of_readings(table, timed)]
     if problems:
         raise CaseTableError("the recorded marks do not fit the test set", problems=problems)
     numbers = table[list(columns)].to_numpy(dtype=np.float64)
@@ -137,7 +138,7 @@ def _unusable(marks: np.ndarray, place: Sequence[str]) -> str | None:
     return None
 
 
-def _problems(table: pd.DataFrame, known: set[str], score: str) -> list[Problem]:
+def _problems(table: pd.DataFrame, known: set[str], score: str, conditions: Collection[str]) -> list[Problem]:
     problems: list[Problem] = []
     if score not in table.columns:
         problems.append(
@@ -152,7 +153,7 @@ def _problems(table: pd.DataFrame, known: set[str], score: str) -> list[Problem]
                 hint="leave their rows out, or lock a test set that has them",
             )
         )
-    if ((table["rater"] == DEVICE) & (table["condition"] != "")).any():
+    if ((table["rater"] == DEVICE) & ~table["condition"].isin(["", *conditions])).any():
         what = "marks of the device under a condition are not read"
         problems.append(
             Problem(what, "column condition", "leave the device's condition empty: one table per condition")

@@ -17,14 +17,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evalsuite.errors import ContractError, InputError
 from evalsuite.imaging import Image, read_files
-from evalsuite.imaging.degrade import VERSION, degrade
+from evalsuite.imaging.degrade import MOVING, VERSION, degrade
+from evalsuite.imaging.stored_otherwise import WAYS, stored_otherwise
 from evalsuite.inference.engine import predict
+from evalsuite.inference.equivalence import LARGE_COMPARED
 from evalsuite.inference.hooks import bind_inputs, default_hooks
+from evalsuite.inference.mask_store import file_digests, masks_digest
+from evalsuite.inference.perturbed_names import mask_name, shown_as
+from evalsuite.inference.precision import predict_otherwise
 from evalsuite.inference.predictions import Predictions, make_predictions
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.models.folder_model import FolderModel
-from evalsuite.protocol.robustness import BATCH, Condition, Robustness, conditions_of
-from evalsuite.record.digest import digest_json
+from evalsuite.protocol.robustness import BATCH, Condition, Robustness, conditions_of, names_of, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,9 +54,14 @@ def require_perturbable(asked: Robustness, model: Any) -> None:
     Recorded predictions must have rows of every condition.
     """
     if model.format == "recorded":
+        if getattr(model, "files", {}) and not getattr(model, "place", ()):
+            raise InputError(
+                "Recorded masks are read without conditions, so that there are none of degraded images.",
+                hint="Remove analyses.robustness, or run the package itself.",
+            )
         table = model.table
         found = set() if "condition" not in table.columns else {str(c) for c in table["condition"].dropna()}
-        missing = [c.name for c in conditions_of(asked) if c.name not in found]
+        missing = [name for name in names_of(asked) if name not in found]
         if missing:
             raise InputError(
                 f"The recorded predictions have no rows of {len(missing)} conditions that analyses.robustness asks "
@@ -64,6 +73,12 @@ def require_perturbable(asked: Robustness, model: Any) -> None:
         raise ContractError(
             f"{model.name} reads the image files itself, so that they cannot be degraded on the way",
             hint="Remove analyses.robustness, or record its answers on degraded images.",
+        )
+    elif len(model.contract.inputs) > 1 and (moved := [c.kind for c in conditions_of(asked) if c.kind in MOVING]):
+        raise ContractError(
+            f"{model.name} takes several images of a case, and {', '.join(dict.fromkeys(moved))} would move each by "
+            "itself",
+            hint="Leave these out of analyses.robustness: images of one case must stay in place to each other.",
         )
     elif model.contract.tiled is not None:
         raise ContractError(
@@ -119,7 +134,8 @@ def predict_perturbed(
     """`clean` with the answers of every condition added as rows of that `condition`; `record` gains `robustness`.
 
     The answers of recorded predictions are there already. The unchanged images are run again too, in other company, and
-    as condition "batch" some of them once more, the last first and in batches of another size.
+    as condition "batch" some of them once more, the last first and in batches of another size; then in every setting
+    of `asked.precision`. Masks lie beside those of the unchanged images, under the names `shown_as` and `mask_name`.
 
     Raises
     ------
@@ -129,30 +145,51 @@ def predict_perturbed(
         return clean
     cases = sampled(testset.cases[:limit], asked, seed)
     conditions = conditions_of(asked)
-    shown = {_name(case, c, seed): Shown(case=case, condition=c) for case in cases for c in conditions}
+    shown = {shown_as(case.case_id, c, seed): Shown(case=case, condition=c) for case in cases for c in conditions}
     pseudo = tuple(replace(s.case, case_id=name) for name, s in shown.items())
     binding = bind_inputs(model.contract, testset.cases[:limit])
     originals = {name: s.case for name, s in shown.items()}
 
-    def degraded(image: Image, name: str) -> Image:
+    def degraded(image: Image, name: str, column: str, spec: Any) -> Image:
         s = shown[name]
-        return degrade(image, s.condition.kind, s.condition.value, seed=seed, case_id=s.case.case_id)
+        if s.condition.kind in WAYS:
+            work.mkdir(parents=True, exist_ok=True)
+            return stored_otherwise(image, s.condition.kind, spec=spec, folder=work)
+        # Images of one case get noise of their own.
+        drawn_for = s.case.case_id if len(s.case.images) < 2 else f"{s.case.case_id}/{column}"
+        return degrade(image, s.condition.kind, s.condition.value, seed=seed, case_id=drawn_for)
 
-    hooks = default_hooks(model, binding, image_of=changed_images(originals, degraded))
+    hooks = default_hooks(model, binding, image_of=_images(originals, degraded))
     # What the cache knows a file by says nothing of what is done to its image.
     hooks = replace(hooks, decoding=None)
     common: dict[str, Any] = {"work": work, "should_stop": should_stop, "required": required}
     once = replace(settings, repeat=False)
     made = predict(model, replace(testset, cases=pseudo), settings=once, hooks=hooks, on_case=on_case, **common)
     size = int(made.record["inference"]["batch_size"])
-    few = tuple(reversed(cases[:MOST_IN_BATCH_CHECK]))
+    few = tuple(reversed(cases[: LARGE_COMPARED if model.contract.is_volume else MOST_IN_BATCH_CHECK]))
     turned = predict(
-        model, replace(testset, cases=few), settings=replace(once, batch_size=1 if size > 1 else 2), **common
+        model,
+        replace(testset, cases=tuple(replace(c, case_id=mask_name(c.case_id, BATCH)) for c in few)),
+        settings=replace(once, batch_size=1 if size > 1 else 2),
+        **common,
     )
     rows = [
         as_condition(made.table, [s.case.case_id for s in shown.values()], [s.condition.name for s in shown.values()]),
         as_condition(turned.table, [c.case_id for c in few], [BATCH] * len(few)),
     ]
+    files = [*clean.mask_files, *made.mask_files, *turned.mask_files]
+    otherwise: dict[str, Any] = {}
+    if asked.precision is not None:
+        few = cases[: asked.precision.cases]
+        for setting in settings_of(asked):
+            again = tuple(replace(c, case_id=mask_name(c.case_id, setting.name)) for c in few)
+            ran = predict_otherwise(
+                model, replace(testset, cases=again), setting, settings=replace(once, batch_size=size),
+                work=work / "precision", should_stop=should_stop, required=required, outputs=clean.outputs,
+            )  # fmt: skip
+            rows.append(as_condition(ran.table, [c.case_id for c in few], [setting.name] * len(few)))
+            files += ran.mask_files
+            otherwise[setting.name] = ran.facts
     facts = {
         "n_cases": len(cases),
         "conditions": [c.name for c in conditions],
@@ -161,14 +198,9 @@ def predict_perturbed(
         "wall_s": made.record["inference"]["wall_s"] + turned.record["inference"]["wall_s"],
         "n_failed": made.record["inference"]["n_failed"],
         "failed_by_reason": made.record["inference"]["failed_by_reason"],
+        **({"precision": otherwise} if otherwise else {}),
     }
-    return with_conditions(clean, rows, {**clean.record, "robustness": facts})
-
-
-def _name(case: Case, condition: Condition, seed: int) -> str:
-    """The name of a case in a condition: with a digest of the ladder's version, kind, amount and seed."""
-    what = {"ladders": VERSION, "kind": condition.kind, "value": condition.value, "seed": seed}
-    return f"{case.case_id}#{condition.name}#{digest_json(what)[:16]}"
+    return with_conditions(clean, rows, {**clean.record, "robustness": facts}, files)
 
 
 def changed_images(originals: Mapping[str, Case], change: Callable[[Image, str], Image]) -> Callable[..., Image]:
@@ -176,6 +208,11 @@ def changed_images(originals: Mapping[str, Case], change: Callable[[Image, str],
 
     The decoded image is kept for the next names of the same case.
     """
+    return _images(originals, lambda image, name, column, spec: change(image, name))
+
+
+def _images(originals: Mapping[str, Case], change: Callable[[Image, str, str, Any], Image]) -> Callable[..., Image]:
+    """`changed_images` whose change knows the image's column and how it is read."""
     kept: OrderedDict[tuple[str, str], Image] = OrderedDict()
     lock = threading.Lock()
 
@@ -190,7 +227,7 @@ def changed_images(originals: Mapping[str, Case], change: Callable[[Image, str],
                 kept[key] = image
                 while len(kept) > _KEPT_IMAGES:
                     kept.popitem(last=False)
-        return change(image, case.case_id)
+        return change(image, case.case_id, column, spec)
 
     return image_of
 
@@ -205,14 +242,23 @@ def as_condition(table: pd.DataFrame, case_ids: Sequence[str], names: Sequence[s
     )
 
 
-def with_conditions(clean: Predictions, rows: Sequence[pd.DataFrame], record: Mapping[str, Any]) -> Predictions:
-    """`clean` with rows of conditions after its own, and another record."""
+def with_conditions(
+    clean: Predictions,
+    rows: Sequence[pd.DataFrame],
+    record: Mapping[str, Any],
+    mask_files: Sequence[Path] | None = None,
+) -> Predictions:
+    """`clean` with rows of conditions after its own, another record, and all masks where there are more than its own."""
     import pandas as pd
 
+    files = clean.mask_files if mask_files is None else tuple(mask_files)
+    masks = clean.masks
+    if masks is not None and files != clean.mask_files:
+        masks = masks_digest(digest for file in files for digest in file_digests(file) or ())
     table = pd.concat([clean.table, *rows], ignore_index=True)[list(clean.table.columns)]
     for name in ("case_id", "rater", "condition", "status", "reason"):
         table[name] = pd.Series([None if pd.isna(v) else v for v in table[name]], dtype=object)
     return make_predictions(
-        table, outputs=clean.outputs, model=clean.model, record=record, masks=clean.masks, mask_files=clean.mask_files,
+        table, outputs=clean.outputs, model=clean.model, record=record, masks=masks, mask_files=files,
         lists=clean.lists,
     )  # fmt: skip

@@ -96,7 +96,7 @@ def _of_one_answer(protocol: StudyProtocol) -> Iterator[Problem]:
         if protocol.kind == "reader_study":
             what = f"analysis '{name}' is of a device alone, and a reader study has readers"
             yield Problem(what, where, "evaluate the device as a standalone study")
-        elif protocol.task.kind not in OF_TASKS:
+        elif name == "uncertainty" and protocol.task.kind not in OF_TASKS:
             what = f"analysis '{name}' in a {protocol.task.kind} task is not carried out by this version"
             yield Problem(what, where, f"remove the block; available for: {', '.join(OF_TASKS)}")
 

@@ -11,6 +11,7 @@ from evalsuite.errors import IntegrityError
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.freeze import load_frozen
 from evalsuite.protocol.load import dump_protocol, load_protocol, protocol_digest
+from evalsuite.protocol.robustness import names_of
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.files import atomic_write
@@ -153,6 +154,7 @@ def _predict_and_seal(
             required=_outputs_needed(protocol),
             decide=decisions(protocol),
             coordinates=protocol.task.coordinates,
+            conditions=() if degraded is None else names_of(degraded),
             cluster=_cluster(ask, ask.model_path, ask.contract),
         )
         if degraded is not None:

@@ -247,6 +247,7 @@ def evaluate_cases(
         case_id, patient_id = (tuple(x[i] for i in arrived) for x in (case_id, patient_id))
         if compared is not None:
             compared = compared.iloc[arrived].reset_index(drop=True)
+    conditions = table[table["condition"].notna()].reset_index(drop=True)
     cells = _cells(case_id, frame, protocol.task.reference)
     outlines = _cells(case_id, frame, protocol.analyses.failures.outline if protocol.analyses.failures else None)
     if protocol.task.reference_file is not None:
@@ -273,6 +274,10 @@ def evaluate_cases(
         device = with_mask_figures(protocol, frame, device, predictions, files, wanted)
         if baseline is not None and compared is not None:
             compared = with_mask_figures(protocol, frame, compared, baseline, files, figures_compared(protocol))
+        if protocol.analyses.robustness is not None:
+            from evalsuite.analyses.degraded_masks import with_degraded_figures
+
+            conditions = with_degraded_figures(protocol, frame, case_id, conditions, predictions, files, wanted)
     cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
     split: tuple[Finding, ...] = ()
     n_run = len(device)
@@ -286,9 +291,7 @@ def evaluate_cases(
         results = evaluate_readers(protocol, **cases, predictions=table, on_step=on_step)
     else:
         results = evaluate_task(protocol, **cases, predictions=device, baseline=compared, on_step=on_step)
-        worse = robustness_figures(
-            protocol, **cases, predictions=device, conditions=table[table["condition"].notna()], evaluate=evaluate_task
-        )
+        worse = robustness_figures(protocol, **cases, predictions=device, conditions=conditions, evaluate=evaluate_task)
         results = replace(results, findings=(*results.findings, *worse.findings), notes=(*results.notes, *worse.notes))
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     if window is not None and audit is not None:

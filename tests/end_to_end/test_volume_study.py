@@ -189,7 +189,11 @@ def test_masks_of_a_packaged_model_are_scored_as_masks(finished, study, cli, tmp
     task = {"kind": "segmentation", "reference": "mask", "score": "seg", "classes": ["lesion"]}
     overlap = {"name": "overlap", "metric": "dice", "role": "primary"}
     overlap["criterion"] = {"bound": "lower", "op": ">", "value": 0.5}
-    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump({**PROTOCOL, "task": task, "endpoints": [overlap]}))
+    worse = {"modality": "mr", "perturbations": ["rician"], "severities": [1, 5], "cases": 4, "groups": []}
+    worse |= {"storage": ["axes", "units", "nifti", "dicom"]}
+    worse |= {"precision": {"cases": 2, "precisions": ["bfloat16"], "batch_sizes": [2], "devices": ["cuda:7"]}}
+    asked = {**PROTOCOL, "task": task, "endpoints": [overlap], "analyses": {"robustness": worse}}
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(asked))
     outcome = cli(
         "run", tmp_path / "protocol.yaml", "--testset", study / "SET", "--model", study / "model.ts",
         "--contract", study / "contract.json", "--out", tmp_path / "RUN", *sandbox_flags,
