@@ -248,7 +248,7 @@ def with_conditions(
     record: Mapping[str, Any],
     mask_files: Sequence[Path] | None = None,
 ) -> Predictions:
-    """`clean` with rows of conditions after its own, another record, and all masks where there are more than its own."""
+    """`clean` with rows of conditions after its own, another record, and all masks where there are more than its."""
     import pandas as pd
 
     files = clean.mask_files if mask_files is None else tuple(mask_files)

@@ -208,3 +208,13 @@ def test_masks_of_a_packaged_model_are_scored_as_masks(finished, study, cli, tmp
     verdict = json.loads((tmp_path / "RUN" / "verdict.json").read_text())
     assert verdict["criteria"][0]["estimate"]["value"] == pytest.approx(np.mean(dice))
     assert 0.5 < np.mean(dice) < 1
+    evidence = json.loads((tmp_path / "RUN" / "evidence.json").read_text())
+    found = {
+        (f["condition"], f["metric"]): f["estimate"] for f in evidence["findings"] if f["analysis"] == "robustness"
+    }
+    for same in ("identity", "axes", "units", "nifti", "dicom", "batch", "repeat/1", "batch_size=2"):
+        assert found[same, "lowest_mask_agreement"]["value"] == 1.0, same
+    assert found["rician/5", "dice"]["value"] < found["rician/1", "dice"]["value"] < 1.0
+    assert found["precision=bfloat16", "same_answer"]["n"] == 2
+    assert "'cuda:7' is not present" in found["device=cuda:7", "same_answer"]["undefined"]
+    assert cli("verify", tmp_path / "RUN").code == 0
