@@ -33,6 +33,7 @@ _TITLES = {
     "lock": "Locking (MB)",
     "predict": "Running the model",
     "degrade": "Running it on degraded images",
+    "shortcuts": "Running it without suspected regions",
     "evaluate": "Estimating",
     "report": "Writing the report",
 }

@@ -10,6 +10,7 @@ _LARGEST = 1200
 _FEWEST_LETTERS = 5
 _FEWEST_PIXELS = 10  # of a letter
 _STROKES = (5, 13)  # widest stroke in pixels, for small and for large letters
+_MORE_LETTERS = 3
 _CONTRAST = 50
 _ONE_BRIGHTNESS = 55.0  # standard deviation inside a stroke; smooth edges included
 
@@ -26,24 +27,69 @@ def text_lines(grey: NDArray[np.uint8]) -> int:
     grey
         (rows, columns) uint8, larger is brighter.
     """
-    scale = _LARGEST / max(grey.shape)
+    return len(_rows(grey)[0])
+
+
+def text_mask(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where an image shows rows of text-like strokes: each row's rectangle and half a letter's height around it.
+
+    Finds what `text_lines` counts, and strokes that go on at either end of a row by up to three letters, which need not
+    look like letters themselves; all False where it finds none.
+
+    Parameters
+    ----------
+    grey
+        (rows, columns) uint8, larger is brighter.
+    """
+    mask = np.zeros(grey.shape, dtype=bool)
+    rows, strokes, scale = _rows(grey)
+    for boxes in rows:
+        height = float(np.median(boxes[:, 3]))
+        top, bottom = (boxes[:, 1] - boxes[:, 3] / 2).min(), (boxes[:, 1] + boxes[:, 3] / 2).max() + 1
+        left, right = (boxes[:, 0] - boxes[:, 2] / 2).min(), (boxes[:, 0] + boxes[:, 2] / 2).max() + 1
+        written = np.flatnonzero(strokes[max(0, round(top)) : round(bottom)].any(axis=0))
+        right = _going_on(written, right, height)
+        left = -_going_on(-written[::-1], -left, height)
+        sides = (top - height / 2, bottom + height / 2, left - height / 2, right + height / 2)
+        y0, y1, x0, x1 = (max(0, round(float(v) / scale)) for v in sides)
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _going_on(written: NDArray[np.intp], end: float, height: float) -> float:
+    """How far the columns with strokes go on beyond the end of a row without a gap of a letter's height."""
+    last = end
+    for column in written[(written > end) & (written < end + _MORE_LETTERS * height)]:
+        if column - last > height:
+            break
+        last = float(column)
+    return last
+
+
+def _rows(grey: NDArray[np.uint8]) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_], float]:
+    """Rows of text, each (letters, 4) with centre x, centre y, width and height; all strokes; the scale of both."""
+    scale = min(1.0, _LARGEST / max(grey.shape))
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if min(grey.shape) < 24:
-        return 0
-    return max(_rows_of(grey, bright=b, widest=w) for b in (True, False) for w in _STROKES)
+        return [], np.zeros(grey.shape, dtype=bool), scale
+    found = [_rows_of(grey, bright=b, widest=w) for b in (True, False) for w in _STROKES]
+    rows, strokes = max(found, key=lambda each: len(each[0]))
+    return rows, strokes > 0, scale
 
 
-def _rows_of(grey: NDArray[np.uint8], *, bright: bool, widest: int) -> int:
+def _rows_of(
+    grey: NDArray[np.uint8], *, bright: bool, widest: int
+) -> tuple[list[NDArray[np.float64]], NDArray[np.uint8]]:
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (widest, widest))
     operation = cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT
     strokes = cv2.morphologyEx(grey, operation, kernel)
     mask = (strokes > _CONTRAST).astype(np.uint8)
     if np.count_nonzero(mask) < _FEWEST_LETTERS * _FEWEST_PIXELS:
-        return 0  # most images are, and finding the components takes most of the time
+        return [], mask  # most images are, and finding the components takes most of the time
     n, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if n - 1 < _FEWEST_LETTERS:
-        return 0
+        return [], mask
     width, height, area = (
         stats[1:, i].astype(np.float64) for i in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA)
     )
@@ -52,13 +98,13 @@ def _rows_of(grey: NDArray[np.uint8], *, bright: bool, widest: int) -> int:
     like &= area >= _FEWEST_PIXELS
     chosen = np.flatnonzero(like)
     if len(chosen) < _FEWEST_LETTERS or len(chosen) > 20_000:
-        return 0
+        return [], mask
     even = _of_one_brightness(grey, labels, chosen + 1)
     chosen = chosen[even]
     if len(chosen) < _FEWEST_LETTERS:
-        return 0
+        return [], mask
     boxes = np.stack([centres[1:][chosen, 0], centres[1:][chosen, 1], width[chosen], height[chosen]], axis=1)
-    return _lines(boxes)
+    return _lines(boxes), mask
 
 
 def _of_one_brightness(
@@ -73,12 +119,12 @@ def _of_one_brightness(
     return np.asarray(spread[wanted] < _ONE_BRIGHTNESS)
 
 
-def _lines(boxes: NDArray[np.float64]) -> int:
+def _lines(boxes: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Rows of at least five boxes of similar height on one line, each close to the next."""
     order = np.argsort(boxes[:, 0], kind="stable")
     boxes = boxes[order]
     used = np.zeros(len(boxes), dtype=bool)
-    found = 0
+    found: list[NDArray[np.float64]] = []
     for start in range(len(boxes)):
         if used[start]:
             continue
@@ -97,5 +143,5 @@ def _lines(boxes: NDArray[np.float64]) -> int:
                 chain.append(j)
         if len(chain) >= _FEWEST_LETTERS:
             used[chain] = True
-            found += 1
+            found.append(boxes[chain])
     return found

@@ -151,7 +151,7 @@ def degrade(image: Image, kind: str, value: float, *, seed: int, case_id: str) -
     if kind == "identity":
         return image
     array = image.array
-    scene = _scene(image, np.random.default_rng(_entropy(seed, case_id, kind)))
+    scene = scene_of(image, np.random.default_rng(_entropy(seed, case_id, kind)))
     made = KINDS[kind].apply(array.astype(np.float64), value, scene)
     if made.shape != array.shape:
         raise ImageError(f"{kind} changed the size of the image", code="degrade")
@@ -163,7 +163,7 @@ def _entropy(seed: int, case_id: str, kind: str) -> list[int]:
     return [int.from_bytes(text[i : i + 4], "little") for i in range(0, 16, 4)]
 
 
-def _scene(image: Image, rng: np.random.Generator) -> Scene:
+def scene_of(image: Image, rng: np.random.Generator) -> Scene:
     """What an image's numbers may be, and how far apart black and white lie."""
     array: NDArray[np.generic] = image.array
     low, high = image.full_range or (None, None)

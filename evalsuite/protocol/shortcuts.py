@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from evalsuite.errors import Problem
+from evalsuite.imaging.regions import NO_PICTURE, NOT_PLANE, NOTHING_LEFT, OTHER_SIZE, TOO_SMALL
 from evalsuite.protocol.blocks import Block, Name
 from evalsuite.protocol.failures import OF_TASKS, point_problems, stratum_problems
 
@@ -22,6 +23,7 @@ SCORE, CALLS = "score", "calls"
 PREFIX, CONTROL = "shortcut", "control"
 #: Reasons why a case has no answer in a condition without the device having failed.
 NO_REGION, ALREADY_THERE, NO_ROOM = "no region", "region already there", "no room for a control"
+NOT_CHANGED = (NO_REGION, ALREADY_THERE, NO_ROOM, NOT_PLANE, NOTHING_LEFT, OTHER_SIZE, TOO_SMALL, NO_PICTURE)
 _MOST_BYTES = 65536
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]

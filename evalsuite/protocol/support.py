@@ -16,7 +16,7 @@ _ANALYSES = (
     "bias",
     "drift",
     "threshold_what_if",
-    *("uncertainty", "robustness"),
+    *("uncertainty", "robustness", "interpretability"),
 )
 #: What a figure is of, in tasks without weighted figures.
 _FIGURES_OF = {
@@ -61,6 +61,7 @@ def _problems(protocol: StudyProtocol, computable: Collection[str]) -> Iterator[
     yield from _of_lesions(protocol)
     yield from _of_wrong_cases(protocol)
     yield from _of_one_answer(protocol)
+    yield from _of_explanations(protocol)
     for name in _OF_ONE_NUMBER:
         if getattr(protocol.analyses, name) is not None and protocol.task.kind not in ("binary", "regression"):
             what = f"analysis '{name}' in a {protocol.task.kind} task is {not_yet}"
@@ -99,6 +100,22 @@ def _of_one_answer(protocol: StudyProtocol) -> Iterator[Problem]:
         elif name == "uncertainty" and protocol.task.kind not in OF_TASKS:
             what = f"analysis '{name}' in a {protocol.task.kind} task is not carried out by this version"
             yield Problem(what, where, f"remove the block; available for: {', '.join(OF_TASKS)}")
+
+
+def _of_explanations(protocol: StudyProtocol) -> Iterator[Problem]:
+    """What is asked of explanations and cannot be given: nothing, or of readers, or of tasks without calls."""
+    asked = protocol.analyses.interpretability
+    where = "analyses.interpretability"
+    if asked is None:
+        return
+    if protocol.kind == "reader_study":
+        what = "what answers depend on is asked of a device alone, and a reader study has readers"
+        yield Problem(what, where, "evaluate the device as a standalone study")
+    elif asked == type(asked)():
+        yield Problem("the block asks for nothing", where, "name shortcuts, or remove the block")
+    elif asked.shortcuts and protocol.task.kind not in OF_TASKS:
+        what = f"shortcut tests in a {protocol.task.kind} task are not carried out by this version"
+        yield Problem(what, f"{where}.shortcuts", f"remove them; available for: {', '.join(OF_TASKS)}")
 
 
 def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ _ELSEWHERE = (
     *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
     *("failures", "slices", "bias", "threshold_what_if"),
-    *("uncertainty", "robustness"),
+    *("uncertainty", "robustness", "interpretability"),
     "drift",
 )
 #: Of those, the ones whose tables name interval methods by code.
@@ -29,7 +29,7 @@ _CODED = (
     *("comparison", "generalisation", "group_differences", "weighting", "verification_bias"),
     *("truth_panel", "variance_components", "linearity", "triage", "failures", "slices", "bias"),
     "threshold_what_if",
-    *("uncertainty", "robustness"),
+    *("uncertainty", "robustness", "interpretability"),
     "drift",
 )
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}

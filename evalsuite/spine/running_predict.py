@@ -133,6 +133,7 @@ def _predict_and_seal(
     from evalsuite.inference.mask_store import copy_masks
     from evalsuite.inference.perturbed import predict_perturbed, require_perturbable
     from evalsuite.inference.predictions import write_predictions
+    from evalsuite.inference.shortcut_images import predict_shortcuts, require_changeable
     from evalsuite.models.address import shown
     from evalsuite.testset import read_intake
 
@@ -140,6 +141,9 @@ def _predict_and_seal(
     degraded = protocol.analyses.robustness
     if degraded is not None:
         require_perturbable(degraded, model)
+    explained = protocol.analyses.interpretability
+    shortcuts = () if explained is None else explained.shortcuts
+    require_changeable(shortcuts, model)
     plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
     with model_at_work(run, model.digest):
@@ -171,6 +175,19 @@ def _predict_and_seal(
                 should_stop=run.should_stop,
                 required=_outputs_needed(protocol),
             )
+        predictions = predict_shortcuts(
+            model,
+            testset,
+            shortcuts,
+            predictions,
+            settings=settings,
+            work=folder.work / "shortcuts",
+            seed=protocol.seed,
+            limit=ask.limit,
+            on_case=lambda done, total: run.on_stage("shortcuts", done, total),
+            should_stop=run.should_stop,
+            required=_outputs_needed(protocol),
+        )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))

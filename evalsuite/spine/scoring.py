@@ -227,6 +227,7 @@ def evaluate_cases(
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
     from evalsuite.analyses.robustness import robustness_figures
+    from evalsuite.analyses.shortcuts import shortcut_figures
     from evalsuite.analyses.tasks import evaluate_task
     from evalsuite.testset import open_reference
 
@@ -293,6 +294,10 @@ def evaluate_cases(
         results = evaluate_task(protocol, **cases, predictions=device, baseline=compared, on_step=on_step)
         worse = robustness_figures(protocol, **cases, predictions=device, conditions=conditions, evaluate=evaluate_task)
         results = replace(results, findings=(*results.findings, *worse.findings), notes=(*results.notes, *worse.notes))
+        tried = shortcut_figures(
+            protocol, **cases, predictions=device, conditions=table[table["condition"].notna()], evaluate=evaluate_task
+        )
+        results = replace(results, findings=(*results.findings, *tried.findings), notes=(*results.notes, *tried.notes))
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     if window is not None and audit is not None:
         audited = drift_analysis(
