@@ -50,13 +50,18 @@ def arrival_order(protocol: StudyProtocol, frame: pd.DataFrame, case_id: tuple[s
     return np.argsort(seconds, kind="stable")
 
 
-def by_patient(success: NDArray[np.bool_], patient: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Successes and cases of each patient, in the order in which patients are complete.
+def by_patient(
+    success: NDArray[np.bool_], patient: NDArray[np.int64], weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
+    """Successes, cases and weight of each patient, in the order in which patients are complete.
 
-    `success` and `patient`, shape (cases,), are in the order of the labels' arrival; a patient is complete with their
-    last case.
+    `success`, `patient` and `weight` (the same for all cases of a patient), shape (cases,), are in the order of the
+    labels' arrival; a patient is complete with their last case.
     """
     last = {int(p): i for i, p in enumerate(patient)}
     order = np.array(sorted(last, key=lambda p: last[p]), dtype=np.intp)
     good = np.asarray(np.bincount(patient, weights=success)[order], dtype=np.float64)
-    return good, np.asarray(np.bincount(patient)[order], dtype=np.int64)
+    cases = np.asarray(np.bincount(patient)[order], dtype=np.int64)
+    if weight is None:
+        return good, cases, None
+    return good, cases, weight[[last[int(p)] for p in order]]

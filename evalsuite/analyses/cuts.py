@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from evalsuite.analyses.population import Bools, Ints, Scenario
+from evalsuite.analyses.population import Bools, Floats, Ints, Scenario
 from evalsuite.protocol.schema import Bootstrap, Confidence, Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """One scenario restricted to one stratum, and how its intervals are to be made."""
+    """One scenario restricted to one stratum, and how its intervals are to be made. `weight` as in `Population`."""
 
     reference: Bools
     score: np.ndarray
@@ -24,6 +24,7 @@ class Cut:
     level: float
     threshold: float | None = None
     seed: int = 0
+    weight: Floats | None = None
 
     @property
     def n_positive(self) -> int:
@@ -62,6 +63,7 @@ def cut(
         level=two_sided_level(confidence),
         threshold=threshold,
         seed=seed,
+        weight=None if whole.weight is None else whole.weight[m],
     )
 
 

@@ -17,17 +17,19 @@ from evalsuite.analyses.drift_periods import (
     Figure,
     Indicator,
     Period,
+    Status,
     call_threshold,
     plain,
 )
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
-from evalsuite.analyses.population import Bools, OutputPolicy, Population, ReferencePolicy, scenario
+from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, Population, ReferencePolicy, scenario
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.comparisons import SUFFIX
 from evalsuite.protocol.drift import Drift, Monitor
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.differences import mover_difference
-from evalsuite.stats.sequential import STAKES, DetectorState, confidence_sequence, e_detector
+from evalsuite.stats.sequential import STAKES, DetectorState, confidence_sequence, e_detector, fallen_below
+from evalsuite.stats.weighting import kish_effective_n
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Curve, Estimate, Finding, TestOutcome
 
@@ -35,6 +37,7 @@ from evalsuite.types import Curve, Estimate, Finding, TestOutcome
 _DRAWN = 20
 
 _BELOW = "the whole confidence sequence of this window lies below the action limit"
+_LOST = f"{_BELOW}, at this audit's part of the budget of false alarms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,51 +150,49 @@ def _one(
 ) -> Watched:
     endpoint = next(e for e in protocol.endpoints if e.name == monitor.endpoint)
     outputs = protocol.missing_outputs.primary
-    good, total = _patients(protocol, endpoint, population, outputs)
+    arrived = _patients(protocol, endpoint, population, outputs)
     best: OutputPolicy = "best_case" if outputs == "worst_case" else outputs
-    good_before, total_before = _patients(protocol, endpoint, before, best)
+    arrived_before = _patients(protocol, endpoint, before, best)
     start = last.detectors.get(endpoint.name, DetectorState())
-    limits = f"action: below {monitor.action:g}; warning: below {monitor.warning:g}"
-    name = f"Performance: {endpoint.name}"
     figures = {}
-    if total.size and total_before.size:
-        figures[endpoint.name] = (_figure(good_before, total_before), _figure(good, total))
-    alarmed = endpoint.name in last.alarmed
+    if arrived.n and arrived_before.n:
+        figures[endpoint.name] = (arrived_before.figure(), arrived.figure())
+    value = figures[endpoint.name][1].value if endpoint.name in figures else None
     test = f"{ANALYSIS}: {endpoint.name} below {monitor.action:g}"
     method = f"e-detector, {asked.alpha_detector:.2g} for {monitor.planned_patients} patients of the calendar"
-    sequence = _whole(protocol, good, total)
-    below = sequence.high is not None and sequence.high < monitor.action
-    if start.seen + total.size > monitor.planned_patients:
+    raised = _raised(asked, monitor, arrived, alarmed=endpoint.name in last.alarmed)
+
+    def line(status: Status, reason: str, value: float | None) -> Indicator:
+        return Indicator(
+            name=f"Performance: {endpoint.name}",
+            kind="performance",
+            status=status,
+            value=value,
+            limits=f"action: below {monitor.action:g}; warning: below {monitor.warning:g}",
+            n=arrived.n,
+            reason=reason,
+        )
+
+    if start.seen + arrived.n > monitor.planned_patients:
         why = (
-            f"{start.seen + total.size} patients have labels and {monitor.planned_patients} were planned: the budget "
+            f"{start.seen + arrived.n} patients have labels and {monitor.planned_patients} were planned: the budget "
             "of false alarms is for those; begin a new calendar with a new version of the protocol"
         )
-        return Watched(
-            findings=(),
-            tests=(TestOutcome(name=test, statistic=None, p_value=None, method=method, undefined=why),),
-            indicators=(
-                Indicator(
-                    name=name,
-                    kind="performance",
-                    status="action" if alarmed or below else "not assessed",
-                    value=figures[endpoint.name][1].value if below else None,
-                    limits=limits,
-                    n=int(total.size),
-                    reason=f"{_BELOW}; {why}" if below else why,
-                ),
-            ),
-            figures=figures,
-        )
+        stands = line("action", f"{raised}; {why}", value) if raised else line("not assessed", why, None)
+        outcome = TestOutcome(name=test, statistic=None, p_value=None, method=method, undefined=why)
+        return Watched(findings=(), tests=(outcome,), indicators=(stands,), figures=figures)
     detector = e_detector(
-        good,
-        total,
+        arrived.good,
+        arrived.total,
         limit=monitor.action,
         planned=monitor.planned_patients,
         false_alarm=asked.alpha_detector,
+        weights=arrived.weight,
+        most_weight=arrived.most_weight,
         start=start,
     )
     curves = _curves(endpoint, detector.log_evidence, float(np.log(detector.threshold)), detector.state, start)
-    drawn = _sequence(protocol, endpoint, good, total)
+    drawn = _sequence(protocol, endpoint, arrived)
     peak = float(detector.log_evidence.max()) if detector.log_evidence.size else None
     outcome = TestOutcome(
         name=test,
@@ -201,44 +202,88 @@ def _one(
         endpoint=endpoint.name,
         undefined=None if peak is not None else "no patient with a label",
     )
-    now = detector.alarm is not None
-    status, reason = _status(monitor, endpoint, found, alarmed=alarmed, now=now, seen=int(total.size))
-    if status != "action" and below:
-        status, reason = "action", _BELOW
-    value = figures[endpoint.name][1].value if endpoint.name in figures else None
-    line = Indicator(
-        name=name,
-        kind="performance",
-        status=status,  # type: ignore[arg-type]
-        value=value,
-        limits=limits,
-        n=int(total.size),
-        reason=reason,
+    if not raised and detector.alarm is not None:
+        raised = "the detector raised its alarm in this window"
+    status, reason = ("action", raised) if raised else _status(protocol, monitor, endpoint, found, arrived)
+    return Watched(
+        findings=(),
+        curves=(*curves, *drawn),
+        tests=(outcome,),
+        indicators=(line(status, reason, value),),
+        figures=figures,
     )
-    return Watched(findings=(), curves=(*curves, *drawn), tests=(outcome,), indicators=(line,), figures=figures)
+
+
+def _raised(asked: Drift, monitor: Monitor, arrived: Arrived, *, alarmed: bool) -> str:
+    """Why an alarm stands whatever the detector says; empty where none does."""
+    if alarmed:
+        return "an alarm was raised in an earlier audit of this calendar, and it stands"
+    lost = fallen_below(
+        arrived.good,
+        arrived.total,
+        limit=monitor.action,
+        false_alarm=asked.alpha_window,
+        weights=arrived.weight,
+        most_weight=arrived.most_weight,
+    )
+    return _LOST if lost else ""
 
 
 def _status(
-    monitor: Monitor, endpoint: Endpoint, found: Sequence[Finding], *, alarmed: bool, now: bool, seen: int
-) -> tuple[str, str]:
-    if alarmed:
-        return "action", "the detector raised its alarm in an earlier audit of this calendar, and it stands"
-    if now:
-        return "action", "the detector raised its alarm in this window"
+    protocol: StudyProtocol, monitor: Monitor, endpoint: Endpoint, found: Sequence[Finding], arrived: Arrived
+) -> tuple[Status, str]:
     here = next(
         (f.estimate for f in found if f.endpoint == endpoint.name and f.condition == "window" and not f.stratum), None
     )
-    if not seen or here is None or here.value is None:
+    if not arrived.n or here is None or here.value is None:
         return "not assessed", "no labels: nothing is known of performance"
+    sequence = arrived.limits(protocol)
+    if sequence.high is not None and sequence.high < monitor.action:
+        return "warning", f"{_BELOW}, as one window's verdict says; no alarm at this audit's part of the budget"
     if here.value < monitor.warning:
         return "warning", "below the warning limit; no alarm"
     return "normal", "above the warning limit; no alarm. Only the criterion says whether it is met"
 
 
-def _patients(
-    protocol: StudyProtocol, endpoint: Endpoint, population: Population, outputs: OutputPolicy
-) -> tuple[np.ndarray, np.ndarray]:
-    """Correct calls and cases of every patient with labels, in the order in which patients are complete."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrived:
+    """Patients with labels in the order in which they are complete, each array of shape (patients,): correct calls,
+    cases, and sampling weights as parts of the largest (None: unweighted)."""
+
+    good: Floats
+    total: Ints
+    weight: Floats | None
+
+    @property
+    def n(self) -> int:
+        return int(self.total.size)
+
+    @property
+    def most_weight(self) -> float | None:
+        """The largest weight there can be; weights are parts of it."""
+        return None if self.weight is None else 1.0
+
+    def figure(self) -> Figure:
+        """The patients' mean share; with weights, of as many patients as they are worth (Kish)."""
+        share = self.good / self.total
+        if self.weight is None:
+            return Figure(value=float(share.mean()), n=self.n)
+        value = float((self.weight * share).sum() / self.weight.sum())
+        return Figure(value=value, n=max(1, round(kish_effective_n(self.weight))))
+
+    def limits(self, protocol: StudyProtocol, first: int | None = None) -> Estimate:
+        """Limits that hold at every look, after the `first` patients or all."""
+        k = self.n if first is None else first
+        return confidence_sequence(
+            self.good[:k],
+            self.total[:k],
+            level=two_sided_level(protocol.confidence),
+            weights=None if self.weight is None else self.weight[:k],
+            most_weight=self.most_weight,
+        )
+
+
+def _patients(protocol: StudyProtocol, endpoint: Endpoint, population: Population, outputs: OutputPolicy) -> Arrived:
     threshold = call_threshold(protocol, endpoint.at)
     assert threshold is not None, "the protocol's checks require an operating point"
     view = scenario(
@@ -253,8 +298,10 @@ def _patients(
     success, among = share_of(endpoint.metric, view.reference, view.call)
     among = among & view.include
     if not among.any():
-        return np.zeros(0), np.zeros(0)
-    return by_patient(success[among], population.patient_index[among])
+        return Arrived(good=np.zeros(0), total=np.zeros(0, dtype=np.int64), weight=None)
+    weight = None if view.weight is None else view.weight[among]
+    good, total, weights = by_patient(success[among], population.patient_index[among], weight)
+    return Arrived(good=good, total=total, weight=weights)
 
 
 def share_of(metric: str, positive: Bools, call: Bools) -> tuple[Bools, Bools]:
@@ -266,14 +313,6 @@ def share_of(metric: str, positive: Bools, call: Bools) -> tuple[Bools, Bools]:
         "npv": (~positive, ~call),
         "accuracy": (call == positive, np.ones(len(call), dtype=bool)),
     }[metric]
-
-
-def _figure(good: np.ndarray, total: np.ndarray) -> Figure:
-    return Figure(value=float((good / total).mean()), n=int(total.size))
-
-
-def _whole(protocol: StudyProtocol, good: np.ndarray, total: np.ndarray) -> Estimate:
-    return confidence_sequence(good, total, level=two_sided_level(protocol.confidence))
 
 
 def _curves(
@@ -310,12 +349,12 @@ def _curves(
     return tuple(made)
 
 
-def _sequence(protocol: StudyProtocol, endpoint: Endpoint, good: np.ndarray, total: np.ndarray) -> tuple[Curve, ...]:
+def _sequence(protocol: StudyProtocol, endpoint: Endpoint, arrived: Arrived) -> tuple[Curve, ...]:
     """The confidence sequence after more and more patients of this window."""
-    if total.size < 2:
+    if arrived.n < 2:
         return ()
-    at = np.unique(np.linspace(max(2, total.size // _DRAWN), total.size, _DRAWN).astype(int))
-    points = [(int(k), _whole(protocol, good[:k], total[:k])) for k in at]
+    at = np.unique(np.linspace(max(2, arrived.n // _DRAWN), arrived.n, _DRAWN).astype(int))
+    points = [(int(k), arrived.limits(protocol, int(k))) for k in at]
     kept = [(k, e) for k, e in points if e.value is not None and e.low is not None]
     if not kept:
         return ()
@@ -329,6 +368,6 @@ def _sequence(protocol: StudyProtocol, endpoint: Endpoint, good: np.ndarray, tot
             y=tuple(float(e.value or 0.0) for _, e in kept),
             low=tuple(float(e.low or 0.0) for _, e in kept),
             high=tuple(float(1.0 if e.high is None else e.high) for _, e in kept),
-            n=int(total.size),
+            n=arrived.n,
         ),
     )

@@ -41,7 +41,11 @@ def _proportion(success: Bools, c: Cut, among: Bools, endpoint: Endpoint, empty:
 def _share_at_every_look(success: Bools, c: Cut, among: Bools) -> Estimate:
     """Limits that hold however often one looks. Cases are in the order in which their labels arrived; a patient, who
     counts once with their share of correct calls, is complete with their last case."""
-    found = confidence_sequence(*by_patient(success, c.patient_index[among]), level=c.level)
+    weight = None if c.weight is None else c.weight[among]
+    good, cases, weights = by_patient(success, c.patient_index[among], weight)
+    found = confidence_sequence(
+        good, cases, level=c.level, weights=weights, most_weight=None if weights is None else 1.0
+    )
     return replace(found, n_positive=int(c.reference[among].sum()), n_negative=int((~c.reference[among]).sum()))
 
 

@@ -37,7 +37,8 @@ class Population:
     """All n cases of the set in lock order: nothing has been excluded yet.
 
     `score` is NaN exactly where `has_output` is False; `positive` is meaningful only where `has_reference`.
-    `is_probability` is False where the protocol says so or a score leaves [0, 1].
+    `is_probability` is False where the protocol says so or a score leaves [0, 1]. `weight`, only in audits whose labels
+    were sampled: each case's sampling weight as a part of the largest there can be.
     """
 
     case_id: tuple[str, ...]
@@ -50,6 +51,7 @@ class Population:
     status: tuple[CaseStatus, ...]
     score: Floats
     is_probability: bool
+    weight: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -71,6 +73,7 @@ class Scenario:
     probability: Floats | None
     include: Bools
     undefined: str | None = None
+    weight: Floats | None = None
 
 
 def matches(text: str, value: int | float | str | bool) -> bool:
@@ -208,7 +211,20 @@ def build_population(
         status=tuple(final),
         score=score,
         is_probability=is_probability,
+        weight=sampling_weights(protocol, frame),
     )
+
+
+def sampling_weights(protocol: StudyProtocol, frame: pd.DataFrame) -> Floats | None:
+    """(n,) weights as parts of the largest; None where an audit does not ask for them or the cases have none."""
+    asked = protocol.analyses.drift
+    if asked is None or asked.largest_weight is None or WEIGHT not in frame.columns:
+        return None
+    return np.array([float(str(w)) for w in frame[WEIGHT]], dtype=np.float64) / asked.largest_weight
+
+
+#: Column of sampling weights.
+WEIGHT = "sample_weight"
 
 
 class Accountable(Protocol):
@@ -330,7 +346,9 @@ def scenario(
     score = np.where(include, score, 0.0)
     if probability is not None:
         probability = np.where(include, probability, 0.0)
-    return Scenario(reference=positive, score=score, call=call, probability=probability, include=include)
+    return Scenario(
+        reference=positive, score=score, call=call, probability=probability, include=include, weight=p.weight
+    )
 
 
 def _extreme_allocation(pos: Floats, neg: Floats, unknown: Floats, *, low_is_positive: bool) -> Bools:

@@ -11,7 +11,7 @@ import pandas as pd
 from evalsuite.analyses.common import Cell, Results
 from evalsuite.analyses.metrics import COMPUTABLE, cut, two_sided_level
 from evalsuite.analyses.paired import Cutoff, cutoff
-from evalsuite.analyses.population import Accountable, Population
+from evalsuite.analyses.population import WEIGHT, Accountable, Population
 from evalsuite.analyses.several import OneOf
 from evalsuite.analyses.views import primary_view
 from evalsuite.errors import InputError, Problem
@@ -27,7 +27,6 @@ from evalsuite.stats.weighting import (
 from evalsuite.types import Estimate, Finding
 
 ANALYSIS = "weighting"
-WEIGHT = "sample_weight"
 WEIGHTED = ("auroc", "sensitivity", "specificity", "ppv", "npv", "brier")
 
 

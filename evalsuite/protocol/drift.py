@@ -49,6 +49,26 @@ class DriftCovariate(Block):
     )
 
 
+class ImageCovariate(Block):
+    """How the images look: a number computed from the pixels of both periods when an audit is made."""
+
+    image: Literal["mean", "sd", "contrast", "exposure", "noise", "sharpness", "rows", "columns"] = Field(
+        description="brightness, spread, contrast, exposure, noise, sharpness or size (docs/drift.md)"
+    )
+    range: tuple[float, float] | None = Field(
+        default=None, description="values that can be; those outside are counted, and warn"
+    )
+
+    @property
+    def column(self) -> str:
+        """Name under which it stands beside the columns of the case table."""
+        return f"{IMAGE}{self.image}"
+
+
+#: Before the name of a number that is computed from the images.
+IMAGE = "image:"
+
+
 class Monitor(Block):
     """An endpoint watched patient by patient as labels arrive."""
 
@@ -75,8 +95,9 @@ class Drift(Block):
     """Change since a baseline: inputs, outputs, labelled performance, and what performance may be without labels."""
 
     calendar: Calendar = Field(description="audits, and the false alarms they may raise together")
-    covariates: list[Name | DriftCovariate] = Field(
-        default_factory=list, description="inputs that are compared: a column of groups, or a column with its kind"
+    covariates: list[Name | DriftCovariate | ImageCovariate] = Field(
+        default_factory=list,
+        description="inputs that are compared: a column of groups, a column with its kind, or how the images look",
     )
     at: Name | None = Field(
         default=None, description="operating point of the calls that are compared; the first one if not given"
@@ -92,7 +113,14 @@ class Drift(Block):
     labelled: Name | None = Field(
         default=None,
         description="column that says which cases were chosen to be labelled (1, true, yes; 0, false, no or empty); "
-        "performance is of those, and a chosen case without label is a missing reference. All cases if not given",
+        "performance is of those, and a chosen case without label is a missing reference. `awaited`: chosen, and the "
+        "label comes with a later window. All cases if not given",
+    )
+    largest_weight: Annotated[float, Field(ge=1.0)] | None = Field(
+        default=None,
+        description="largest sampling weight (column `sample_weight`) there can be, fixed before: labelled "
+        "performance, its limits and its detectors are then of all patients that could have been chosen. Unweighted if "
+        "not given",
     )
     charts: Charts = Field(default=Charts(), description="control charts across audits")
     shuffles: Annotated[int, Field(ge=_FEWEST_SHUFFLES, le=_MOST_SHUFFLES)] | None = Field(
@@ -102,8 +130,13 @@ class Drift(Block):
 
     @property
     def asked(self) -> tuple[DriftCovariate, ...]:
-        """The covariates, a name alone being that of a column of groups."""
-        return tuple(DriftCovariate(column=c) if isinstance(c, str) else c for c in self.covariates)
+        """The covariates, a name alone being that of a column of groups, numbers of images being columns of numbers."""
+        return tuple(_as_column(c) for c in self.covariates)
+
+    @property
+    def of_images(self) -> tuple[str, ...]:
+        """Numbers that are computed from the images of both periods."""
+        return tuple(c.image for c in self.covariates if isinstance(c, ImageCovariate))
 
     @property
     def n_tests(self) -> int:
@@ -117,10 +150,21 @@ class Drift(Block):
         return self.calendar.false_alarm * (1.0 - spent) / self.calendar.audits
 
     @property
-    def alpha_detector(self) -> float:
-        """Chance of a false alarm of one detector in the whole calendar; all of the budget where nothing is tested."""
+    def alpha_monitor(self) -> float:
+        """Chance of a false alarm of one watched endpoint in the whole calendar; all of the budget where nothing is
+        tested."""
         spent = self.calendar.detectors if self.n_tests else 1.0
         return self.calendar.false_alarm * spent / max(1, len(self.monitor))
+
+    @property
+    def alpha_detector(self) -> float:
+        """Chance of a false alarm of one endpoint's detector, which goes on from audit to audit: half of its part."""
+        return 0.5 * self.alpha_monitor
+
+    @property
+    def alpha_window(self) -> float:
+        """Chance of a false alarm of one endpoint's limits within one window: the other half, in equal parts."""
+        return 0.5 * self.alpha_monitor / self.calendar.audits
 
     @property
     def most_shuffles(self) -> int:
@@ -131,13 +175,22 @@ class Drift(Block):
         return max(_FEWEST_SHUFFLES, needed)
 
 
+def _as_column(asked: str | DriftCovariate | ImageCovariate) -> DriftCovariate:
+    if isinstance(asked, str):
+        return DriftCovariate(column=asked)
+    if isinstance(asked, ImageCovariate):
+        return DriftCovariate(column=asked.column, kind="numeric", range=asked.range)
+    return asked
+
+
 def drift_columns(asked: Drift) -> list[tuple[str, str]]:
-    """Case-table columns that the block names, with the key that names each; DICOM attributes are not among them."""
+    """Case-table columns that the block names, with the key that names each; DICOM attributes and numbers of images
+    are not among them."""
     path = "analyses.drift"
     named = [(c.column, f"{path}.covariates[{i}]") for i, c in enumerate(asked.asked)]
     if asked.labelled is not None:
         named.append((asked.labelled, f"{path}.labelled"))
-    return [(column, where) for column, where in named if not column.startswith("dicom:")]
+    return [(column, where) for column, where in named if not column.startswith(("dicom:", IMAGE))]
 
 
 def drift_attributes(asked: Drift | None) -> list[str]:

@@ -282,7 +282,11 @@ def left_behind(evidence: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[d
         }
         for f in lines
     ]
-    rose = {c["series"] for c in evidence["curves"] if c["kind"] == "detector" and max(c["y"]) >= c["high"][0]}
+    rose = {
+        i["name"].removeprefix("Performance: ")
+        for i in indicators
+        if i["kind"] == "performance" and i["status"] == "action"
+    }
     alarmed = sorted({*last.get("alarmed", ()), *rose})
     detectors = {**last.get("detectors", {}), **detectors}
     return {"figures": figures, "detectors": detectors, "alarmed": alarmed}, indicators

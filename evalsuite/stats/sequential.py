@@ -169,25 +169,37 @@ def confidence_sequence(
     return replace(made, low=low, high=high)
 
 
+def fallen_below(
+    successes: ArrayLike,
+    cases: ArrayLike,
+    *,
+    limit: float,
+    false_alarm: float,
+    weights: ArrayLike | None = None,
+    most_weight: float | None = None,
+) -> bool:
+    """Whether the limits of :func:`confidence_sequence` lie below `limit` at any look, one-sided at `false_alarm`.
+
+    Arguments as in :func:`e_detector`. The chance that this is ever true while performance is at or above the limit is
+    at most `false_alarm`. False without cases. Raises ValueError for a limit or level out of range.
+    """
+    share, stake = _patients(successes, cases, weights, most_weight)
+    if not 0.0 < limit < 1.0 or not 0.0 < false_alarm < 1.0:
+        raise ValueError("an action limit and the chance of a false alarm lie between 0 and 1")
+    if share.size == 0:
+        return False
+    wrong = 1.0 - share
+    bet = _bets(wrong, stake, false_alarm, None)
+    return bool(_ruled_out(np.array([1.0 - limit]), wrong, stake, bet, false_alarm)[0])
+
+
 def _lower(share: Floats, stake: Floats, alpha: float, planned: int | None) -> float:
     """Smallest share that the bets of 'it is more' never ruled out: at a fine grid, then between its points."""
     bet = _bets(share, stake, alpha, planned)
-
-    def ruled_out(candidates: Floats) -> NDArray[np.bool_]:
-        # λ · (x − m) stays above −1 for every x between 0 and 1 as long as λ · m < 1.
-        wealth = np.zeros(candidates.size)
-        most = np.zeros(candidates.size)
-        cap = _CAP / np.maximum(candidates, 1e-12)
-        for x, s, b in zip(share, stake, bet, strict=True):
-            wealth += np.log1p(np.minimum(b, cap) * s * (x - candidates))
-            np.maximum(most, wealth, out=most)
-        out: NDArray[np.bool_] = most >= np.log(1.0 / alpha)
-        return out
-
     low, high = 0.0, 1.0
     for _ in range(4):
         grid = np.linspace(low, high, _GRID if (low, high) == (0.0, 1.0) else 17)
-        out = ruled_out(grid)
+        out = _ruled_out(grid, share, stake, bet, alpha)
         # What is ruled out is an interval from 0: a larger m makes the same bet pay less.
         last = int(np.flatnonzero(out)[-1]) if out.any() else -1
         if last < 0:
@@ -196,6 +208,19 @@ def _lower(share: Floats, stake: Floats, alpha: float, planned: int | None) -> f
             return high
         low, high = float(grid[last]), float(grid[last + 1])
     return low
+
+
+def _ruled_out(candidates: Floats, share: Floats, stake: Floats, bet: Floats, alpha: float) -> NDArray[np.bool_]:
+    """Which candidates the bets of 'it is more' have ruled out after any of the patients."""
+    # λ · (x − m) stays above −1 for every x between 0 and 1 as long as λ · m < 1.
+    wealth = np.zeros(candidates.size)
+    most = np.zeros(candidates.size)
+    cap = _CAP / np.maximum(candidates, 1e-12)
+    for x, s, b in zip(share, stake, bet, strict=True):
+        wealth += np.log1p(np.minimum(b, cap) * s * (x - candidates))
+        np.maximum(most, wealth, out=most)
+    out: NDArray[np.bool_] = most >= np.log(1.0 / alpha)
+    return out
 
 
 def _bets(share: Floats, stake: Floats, alpha: float, planned: int | None) -> Floats:

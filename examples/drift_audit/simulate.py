@@ -18,9 +18,11 @@ HEADER = ("case_id", "patient_id", "malignant", "scanner", "sex", "age", "p_mali
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What is true of a month: prevalence, what the score of a diseased case has over a healthy one, new scanners."""
+    """What is true of a month: prevalence, a healthy case's mean score and what a diseased one has over it (both on the
+    logit scale), new scanners."""
 
     prevalence: float = 0.3
+    healthy: float = -1.2
     separation: float = 2.6
     new_scanner: float = 0.0
 
@@ -29,7 +31,7 @@ def cases(world: World, n: int, *, prefix: str, seed: int) -> list[dict[str, str
     """`n` cases of one patient each; ids begin with `prefix`. One in a hundred has no output."""
     rng = np.random.default_rng(seed)
     diseased = rng.random(n) < world.prevalence
-    logit = rng.normal(np.where(diseased, world.separation - 1.2, -1.2), 1.0)
+    logit = rng.normal(world.healthy + np.where(diseased, world.separation, 0.0), 1.0)
     score = 1.0 / (1.0 + np.exp(-logit))
     scanner = np.where(rng.random(n) < 0.6, "Alpha 1", "Beta 2")
     scanner = np.where(rng.random(n) < world.new_scanner, "Gamma 3", scanner)
