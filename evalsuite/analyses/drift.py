@@ -10,10 +10,12 @@ import numpy as np
 from evalsuite.analyses.common import Results
 from evalsuite.analyses.drift_charts import control_charts
 from evalsuite.analyses.drift_inputs import compare_inputs
+from evalsuite.analyses.drift_labels import label_indicators, late_cases
 from evalsuite.analyses.drift_performance import differences, watch
 from evalsuite.analyses.drift_periods import EarlierAudit, Figure, Period, call_threshold, calls, chosen_for_labels
 from evalsuite.analyses.drift_unlabelled import carried_by, without_labels
-from evalsuite.analyses.population import Population
+from evalsuite.analyses.population import WEIGHT, Population
+from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.stats.unlabelled import BLIND
 
@@ -50,15 +52,23 @@ def drift_analysis(
     """
     asked = protocol.analyses.drift
     assert asked is not None, "the protocol's checks require it"
-    before, now = baseline.population(protocol), window.population(protocol)
-    inputs = compare_inputs(protocol, baseline, window, (before, now))
+    late = late_cases(window, earlier)
+    new = window.only(~late) if late.any() else window
+    before, now = baseline.population(protocol), new.population(protocol)
+    inputs = compare_inputs(protocol, baseline, new, (before, now))
     apart = differences(protocol, baseline, labelled)
     watched = watch(protocol, baseline, labelled, earlier, apart)
     figures = {**watched.figures, **_rates(protocol, before, now)}
     chart_findings, chart_curves, chart_lines = control_charts(asked.charts, figures, earlier)
     expected = without_labels(protocol, before, now)
-    lines = (*inputs.indicators, *watched.indicators, *chart_lines)
+    awaited = label_indicators(protocol, window, late, earlier)
+    lines = (*inputs.indicators, *awaited, *watched.indicators, *chart_lines)
     notes = list(inputs.notes)
+    if late.any():
+        notes.append(
+            f"{int(late.sum())} cases are of earlier windows and have their labels since: they are of this audit's "
+            "performance, and not of its inputs and outputs."
+        )
     if labelled.n < window.n:
         notes.append(
             f"{labelled.n} of {window.n} cases of the window were chosen to be labelled; performance is of those, "
@@ -106,8 +116,37 @@ def for_performance(protocol: StudyProtocol, window: Period) -> Period:
     """
     chosen = chosen_for_labels(protocol, window.frame)
     if chosen.any():
-        return window if chosen.all() else window.only(chosen)
+        made = window if chosen.all() else window.only(chosen)
+        _require_weights(protocol, made)
+        return made
     return replace(window, frame=window.frame.assign(**{str(protocol.task.reference): ""}))
+
+
+def _require_weights(protocol: StudyProtocol, labelled: Period) -> None:
+    """InputError where labels were sampled and a weight is absent, above the largest, or not the same in a patient."""
+    asked = protocol.analyses.drift
+    if asked is None or asked.largest_weight is None:
+        return
+    if WEIGHT not in labelled.frame.columns:
+        raise InputError(
+            f"The protocol asks for sampling weights, and the window has no column '{WEIGHT}'.",
+            hint=f"'{WEIGHT}' is the inverse of a case's chance of being chosen to be labelled; or remove "
+            "analyses.drift.largest_weight.",
+        )
+    first: dict[str, float] = {}
+    problems = []
+    for case, patient, cell in zip(labelled.case_id, labelled.patient_id, labelled.frame[WEIGHT], strict=True):
+        weight = float(str(cell))
+        if weight > asked.largest_weight * (1.0 + 1e-12):
+            problems.append(Problem(f"a weight above the largest, {asked.largest_weight:g}", f"case {case}"))
+        elif first.setdefault(patient, weight) != weight:
+            problems.append(Problem("another weight than an earlier case of the same patient", f"case {case}"))
+    if problems:
+        raise InputError(
+            f"{len(problems)} sampling weights cannot be used.",
+            problems=problems[:20],
+            hint="Patients are chosen, with all their cases; the largest weight is fixed before the first audit.",
+        )
 
 
 def with_audit(results: Results, audit: Results) -> Results:

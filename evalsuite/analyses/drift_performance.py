@@ -21,6 +21,7 @@ from evalsuite.analyses.drift_periods import (
     call_threshold,
     plain,
 )
+from evalsuite.analyses.drift_weighted import weighted_answer
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, Population, ReferencePolicy, scenario
 from evalsuite.analyses.resampling import Resampling
@@ -75,9 +76,11 @@ def differences(protocol: StudyProtocol, baseline: Period, labelled: Period) -> 
         threshold = None if endpoint.at is None else call_threshold(protocol, endpoint.at)
         found: list[dict[tuple[tuple[str, str], ...], Estimate]] = []
         for population, cells, draw, (outputs, references) in sides:
-            made = answer(
-                protocol, population, draw, fixed, cells, threshold=threshold, outputs=outputs, references=references
-            )
+            asked = {"threshold": threshold, "outputs": outputs, "references": references}
+            if population.weight is None:
+                made = answer(protocol, population, draw, fixed, cells, **asked)  # type: ignore[arg-type]
+            else:
+                made = weighted_answer(protocol, population, fixed, cells, **asked)  # type: ignore[arg-type]
             found.append({_key(c): e for c, e in zip(cells, made, strict=True)})
         for key, second in found[1].items():
             first = found[0].get(key)
@@ -204,7 +207,9 @@ def _one(
     )
     if not raised and detector.alarm is not None:
         raised = "the detector raised its alarm in this window"
-    status, reason = ("action", raised) if raised else _status(protocol, monitor, endpoint, found, arrived)
+    status, reason = _status(protocol, monitor, endpoint, found, arrived)
+    if raised:
+        status, reason = "action", raised
     return Watched(
         findings=(),
         curves=(*curves, *drawn),

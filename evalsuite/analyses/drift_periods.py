@@ -70,24 +70,50 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierAudit:
-    """What an audit left to those after it: figures for control charts, states of detectors, those that alarmed."""
+    """What an audit left to those after it: figures for control charts, states of detectors, those that alarmed; keys
+    of the cases it saw first, of those whose labels it counted, and of those whose labels are to come."""
 
     figures: Mapping[str, Figure] = field(default_factory=dict)
     detectors: Mapping[str, DetectorState] = field(default_factory=dict)
     alarmed: tuple[str, ...] = ()
+    cases: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditInputs:
-    """What an audit is held against: the baseline's cases, what earlier audits left, and the digest of both."""
+    """What an audit is held against: the baseline's cases, what earlier audits left, and the digest of everything.
+
+    `images` has the numbers of the window's images, a row per case by `case_id`; `former` the outputs of the version
+    that was replaced, on the baseline's cases and on the window's.
+    """
 
     baseline: Period
     earlier: tuple[EarlierAudit, ...]
     digest: str
+    images: pd.DataFrame | None = None
+    former: Former | None = None
+
+    def with_images(self, frame: pd.DataFrame, case_id: tuple[str, ...]) -> pd.DataFrame:
+        """The window's columns with those of its images beside them."""
+        if self.images is None:
+            return frame
+        own = self.images.set_index("case_id").loc[list(case_id)].reset_index(drop=True)
+        return pd.concat([frame.reset_index(drop=True), own], axis=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Former:
+    """Outputs of the version that was replaced: a row per case with `case_id`, `status` and outputs, of the baseline's
+    cases and of the window's."""
+
+    baseline: pd.DataFrame
+    window: pd.DataFrame
 
 
 def chosen_for_labels(protocol: StudyProtocol, frame: pd.DataFrame) -> Bools:
-    """(n,) bool: the cases that were chosen to be labelled; all where no column says so.
+    """(n,) bool: the cases that were chosen to be labelled and are not awaited; all where no column says so.
 
     Raises
     ------
@@ -100,14 +126,26 @@ def chosen_for_labels(protocol: StudyProtocol, frame: pd.DataFrame) -> Bools:
     if asked is None or asked.labelled is None:
         return np.ones(len(frame), dtype=bool)
     texts = [str(c).strip().lower() for c in frame[asked.labelled]]
-    wrong = sum(t not in (*_YES, *_NO) for t in texts)
+    wrong = sum(t not in (*_YES, *_NO, AWAITED) for t in texts)
     if wrong:
         raise InputError(
             f"{wrong} cells of '{asked.labelled}' say neither yes nor no.",
-            hint="1, true or yes: the case was chosen to be labelled; 0, false, no or empty: it was not.",
+            hint="1, true or yes: the case was chosen to be labelled; 0, false, no or empty: it was not; awaited: it "
+            "was, and its label comes with a later window.",
         )
     return np.array([t in _YES for t in texts], dtype=bool)
 
+
+def awaited_labels(protocol: StudyProtocol, frame: pd.DataFrame) -> Bools:
+    """(n,) bool: cases that were chosen to be labelled, and whose labels come with a later window."""
+    asked = protocol.analyses.drift
+    if asked is None or asked.labelled is None:
+        return np.zeros(len(frame), dtype=bool)
+    return np.array([str(c).strip().lower() == AWAITED for c in frame[asked.labelled]], dtype=bool)
+
+
+#: What the column of chosen cases says of a label that is not yet due.
+AWAITED = "awaited"
 
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 

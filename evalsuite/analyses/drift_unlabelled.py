@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from evalsuite.analyses.binary_questions import Threshold
 from evalsuite.analyses.drift_performance import share_of
 from evalsuite.analyses.drift_periods import BASELINE, Period, call_threshold, calls, plain
@@ -143,10 +145,12 @@ def _by_group(
     assert view.call is not None
     success, among = share_of(endpoint.metric, view.reference, view.call)
     among = among & view.include
+    weight = np.ones(population.n) if view.weight is None else view.weight
     labels = assign_strata(period.frame, protocol.strata)[stratum]
     out = {}
     for i, level in enumerate(labels.levels):
         mask = labels.mask(i) & among
         if mask.any():
-            out[level[0]] = (float(mask.sum() / among.sum()), float(success[mask].mean()))
+            own = weight[mask]
+            out[level[0]] = (float(own.sum() / weight[among].sum()), float((own * success[mask]).sum() / own.sum()))
     return out

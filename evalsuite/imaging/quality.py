@@ -35,12 +35,11 @@ def plane_of(image: Image) -> Floats:
     while array.ndim > 3:
         axis = array.ndim - 1 if image.kind == "nifti" else 1
         array = np.take(array, array.shape[axis] // 2, axis=axis)
-    array = array.astype(np.float64)
+    array = np.asarray(array, dtype=np.float64)
     if array.shape[0] >= len(_LUMINANCE):
-        grey: Floats = np.tensordot(np.array(_LUMINANCE), array[: len(_LUMINANCE)], axes=1)
-        return grey
-    plane: Floats = array[0]
-    return plane
+        red, green, blue = array[: len(_LUMINANCE)]
+        return np.asarray(_LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue, dtype=np.float64)
+    return np.asarray(array[0], dtype=np.float64)
 
 
 def quality(plane: Floats) -> dict[str, float]:

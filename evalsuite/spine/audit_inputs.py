@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json, read_json
 from evalsuite.record.digest import digest_json, sha256_bytes
 from evalsuite.record.files import atomic_write
+from evalsuite.spine.audit_images import image_numbers
 from evalsuite.spine.folder import RunFolder, require_intact
 
 if TYPE_CHECKING:
@@ -29,33 +30,49 @@ _OUTPUT, _CELL = "output:", "cell:"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOf:
     """An audit's inputs as they will be sealed. `device` is the digest of the model that made the baseline's outputs,
-    `cases` and `files` are the ids of the baseline's cases and the digests of their images."""
+    `cases` and `files` are the ids of the baseline's cases and the digests of their images; `images` has the numbers of
+    the window's images, `former` the outputs of the version that was replaced."""
 
     table: bytes
     earlier: bytes
     device: str
     cases: frozenset[str]
     files: frozenset[str]
+    images: bytes | None = None
+    former: bytes | None = None
 
     @property
     def digest(self) -> str:
-        """Digest of both files; part of what the run is."""
-        return _digest(self.table, self.earlier)
+        """Digest of all files; part of what the run is."""
+        return _digest(self.table, self.earlier, self.images, self.former)
 
     def write(self, folder: RunFolder) -> None:
-        """Put both files into the run."""
+        """Put the files into the run."""
         atomic_write(folder.drift_baseline, self.table)
         atomic_write(folder.drift_earlier, self.earlier)
+        for path, data in ((folder.drift_images, self.images), (folder.drift_former, self.former)):
+            if data is not None:
+                atomic_write(path, data)
+
+    def with_images(self, numbers: Mapping[str, Sequence[str]], case_id: Sequence[str]) -> AuditOf:
+        """The same with the numbers of the window's images: columns of one text per case."""
+        columns = {f"{_CELL}{name}": list(cells) for name, cells in numbers.items()}
+        return replace(self, images=_parquet({"case_id": list(case_id), **columns}))
 
 
-def _digest(table: bytes, earlier: bytes) -> str:
-    return digest_json({"baseline": sha256_bytes(table), "earlier": sha256_bytes(earlier)})
+def _digest(table: bytes, earlier: bytes, images: bytes | None, former: bytes | None) -> str:
+    more = {"images": images, "former": former}
+    given = {name: sha256_bytes(data) for name, data in more.items() if data is not None}
+    return digest_json({"baseline": sha256_bytes(table), "earlier": sha256_bytes(earlier), **given})
 
 
-def open_audit(protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mapping[str, Any]]) -> AuditOf:
+def open_audit(
+    protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mapping[str, Any]], *, cache: Path | None = None
+) -> AuditOf:
     """Read the baseline run's sealed predictions and the columns of its set that the protocol looks at.
 
-    `earlier` are the audits before this one, as the deployment's history has them.
+    `earlier` are the audits before this one, as the deployment's history has them; `cache` keeps the numbers of the
+    baseline's images from one audit to the next.
 
     Raises
     ------
@@ -85,7 +102,7 @@ def open_audit(protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mappin
     testset = open_testset(remembered_set(record), verify=False)
     if testset.root != record["testset"]["root"]:
         raise IntegrityError("Another test set is now where the baseline's was.", hint="Restore the baseline's set.")
-    require_columns(protocol, testset)
+    require_columns(_of_baseline(protocol), testset)
     predictions = read_predictions(folder.predictions)
     case_id, patient_id, frame, device = cases_of(protocol, testset, predictions, open_reference(testset))
     table = {"case_id": list(case_id), "patient_id": list(patient_id), "status": [str(s) for s in device["status"]]}
@@ -94,6 +111,11 @@ def open_audit(protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mappin
         columns[f"{_OUTPUT}{name}"] = device[name].to_numpy(dtype=np.float64)
     for name in _columns(protocol, list(frame.columns)):
         columns[f"{_CELL}{name}"] = [str(c) for c in frame[name]]
+    asked = protocol.analyses.drift
+    if asked is not None and asked.of_images:
+        place = {c.case_id: i for i, c in enumerate(testset.cases)}
+        for name, cells in image_numbers(testset, asked.of_images, whose="baseline", cache=cache).items():
+            columns[f"{_CELL}{name}"] = [cells[place[c]] for c in case_id]
     return AuditOf(
         table=_parquet(columns),
         earlier=canonical_json({"schema": EARLIER_SCHEMA, "audits": [dict(a) for a in earlier]}),
@@ -101,6 +123,14 @@ def open_audit(protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mappin
         cases=frozenset(case_id),
         files=frozenset(str(f["sha256"]) for f in testset.lock.get("files", []) if "sha256" in f),
     )
+
+
+def _of_baseline(protocol: StudyProtocol) -> StudyProtocol:
+    """What is asked of the baseline's columns: which cases of a window were chosen to be labelled is not among it."""
+    asked = protocol.analyses.drift
+    assert asked is not None, "the protocol's checks require it"
+    drift = asked.model_copy(update={"labelled": None})
+    return protocol.model_copy(update={"analyses": protocol.analyses.model_copy(update={"drift": drift})})
 
 
 def device_digest(record: Mapping[str, Any]) -> str:
@@ -146,11 +176,12 @@ def read_audit(folder: RunFolder) -> AuditInputs | None:
     """The sealed inputs of the audit in this folder; None where it is none. IntegrityError if they do not parse."""
     import pandas as pd
 
-    from evalsuite.analyses.drift_periods import AuditInputs, Period
+    from evalsuite.analyses.drift_periods import AuditInputs, Former, Period
 
     if not folder.drift_baseline.exists():
         return None
     table, earlier = folder.drift_baseline.read_bytes(), folder.drift_earlier.read_bytes()
+    images, former = (p.read_bytes() if p.exists() else None for p in (folder.drift_images, folder.drift_former))
     try:
         frame: pd.DataFrame = pd.read_parquet(io.BytesIO(table))
         audits = read_json(folder.drift_earlier)["audits"]
@@ -161,13 +192,45 @@ def read_audit(folder: RunFolder) -> AuditInputs | None:
             predictions=pd.concat([frame[["case_id", "status"]], _renamed(frame, _OUTPUT)], axis=1),
         )
         return AuditInputs(
-            baseline=period, earlier=tuple(earlier_audit(a["left"]) for a in audits), digest=_digest(table, earlier)
+            baseline=period,
+            earlier=tuple(earlier_audit(a["left"]) for a in audits),
+            digest=_digest(table, earlier, images, former),
+            images=None if images is None else _without(pd.read_parquet(io.BytesIO(images))),
+            former=None
+            if former is None
+            else Former(**{side: _side(pd.read_parquet(io.BytesIO(former)), side) for side in _SIDES}),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(
-            f"{folder.drift_baseline.name} or {folder.drift_earlier.name} is not what an audit writes.",
+            "What the audit was held against (the files drift_*) is not what an audit writes.",
             hint="Restore the run folder from its copy.",
         ) from error
+
+
+def _without(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with its columns named as the analysis names them."""
+    return frame.rename(columns={c: str(c).removeprefix(_CELL).removeprefix(_OUTPUT) for c in frame.columns})
+
+
+_SIDES = ("baseline", "window")
+
+
+def former_table(outputs: Sequence[str], sides: Mapping[str, pd.DataFrame]) -> bytes:
+    """Outputs of the version that was replaced, on the baseline's cases and on the window's, as they are sealed.
+
+    Each side has `case_id`, `status` and the outputs.
+    """
+    columns: dict[str, Any] = {"period": [s for s in _SIDES for _ in range(len(sides[s]))]}
+    for name in ("case_id", "status"):
+        columns[name] = [str(c) for s in _SIDES for c in sides[s][name]]
+    for name in outputs:
+        columns[f"{_OUTPUT}{name}"] = np.concatenate([sides[s][name].to_numpy(dtype=np.float64) for s in _SIDES])
+    return _parquet(columns)
+
+
+def _side(frame: pd.DataFrame, side: str) -> pd.DataFrame:
+    own = _without(frame[frame["period"] == side])
+    return own.drop(columns="period").reset_index(drop=True)
 
 
 def _renamed(frame: pd.DataFrame, prefix: str) -> pd.DataFrame:
@@ -177,6 +240,7 @@ def _renamed(frame: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 def earlier_audit(left: Mapping[str, Any]) -> EarlierAudit:
     """What an audit left to the next, from the JSON of the history."""
+    from evalsuite.analyses.drift_labels import keys_in
     from evalsuite.analyses.drift_periods import EarlierAudit, Figure
     from evalsuite.stats.sequential import DetectorState
 
@@ -187,4 +251,5 @@ def earlier_audit(left: Mapping[str, Any]) -> EarlierAudit:
             for name, d in left["detectors"].items()
         },
         alarmed=tuple(str(a) for a in left["alarmed"]),
+        **{name: keys_in(str(text)) for name, text in left.get("labels", {}).items()},
     )

@@ -17,7 +17,9 @@ from evalsuite.record.digest import sha256_file
 from evalsuite.record.files import atomic_write
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import audit_history, prepare
+from evalsuite.spine.audit_images import CACHE_NAME, image_numbers
 from evalsuite.spine.audit_inputs import AuditOf, open_audit
+from evalsuite.spine.audit_labels import window_labels
 from evalsuite.spine.folder import RunFolder, claimed
 from evalsuite.spine.running import run
 from evalsuite.spine.running_context import OnStage, RunResult, Who, nobody_watches
@@ -102,6 +104,8 @@ def audit(
     EvalsuiteError
         As `run`.
     """
+    from evalsuite.testset.table import read_table
+
     protocol = load_protocol(protocol_path)
     require_audit(protocol, given=True)
     require_supported(protocol)
@@ -113,10 +117,17 @@ def audit(
     digest = protocol_digest(protocol)
     own = str(read_json(folder.record)["run"]["id"]) if folder.seal.exists() else None
     before = audit_history.before(found, protocol, digest, run=own)
-    inputs = open_audit(protocol, baseline, [a.to_json() for a in before])
+    cache = beside.with_name(CACHE_NAME)
+    inputs = open_audit(protocol, baseline, [a.to_json() for a in before], cache=cache)
+    asked = protocol.analyses.drift
+    assert asked is not None, "the protocol's checks require it"
     with claimed(RunFolder(place.path)):
         testset = _locked(place, window, protocol_path, who, store)
         _require_apart(testset, inputs)
+        labels = window_labels(protocol, read_table(window), [a.left for a in before])
+        if asked.of_images:
+            numbers = image_numbers(testset, asked.of_images, whose="window")
+            inputs = inputs.with_images(numbers, [c.case_id for c in testset.cases])
         device = _device(place, window, protocol, model, inputs)
         if not (place.frozen / "freeze.json").exists():
             prepare.freeze(
@@ -143,7 +154,7 @@ def audit(
             should_stop=should_stop,
             sandbox=sandbox,
         )
-    return AuditResult(run=result, standing=_recorded(kept, protocol, digest, inputs, result, who, before))
+    return AuditResult(run=result, standing=_recorded(kept, protocol, digest, inputs, result, who, before, labels))
 
 
 # --- the window -----------------------------------------------------------------------------------------------------
@@ -235,6 +246,7 @@ def _recorded(
     result: RunResult,
     who: Who,
     before: tuple[audit_history.Audit, ...],
+    labels: Mapping[str, str],
 ) -> audit_history.Standing:
     """Enter the finished audit in the history, once, and say how the deployment stands."""
     record, evidence = read_json(result.folder.record), read_json(result.folder.evidence)
@@ -253,7 +265,7 @@ def _recorded(
         overall=result.verdict.overall,
         next_due=audit_history.due(now, asked.calendar.every_days),
         indicators=tuple(indicators),
-        left=left,
+        left={**left, "labels": dict(labels)},
     )
     found = audit_history.append(kept, made, who, after=before)
     entered = next(a for a in found if a.run == made.run)

@@ -66,6 +66,16 @@ class RunFolder:
         return self.path / "drift_earlier.json"
 
     @property
+    def drift_images(self) -> Path:
+        """Numbers of the window's images; only in a drift audit that compares them."""
+        return self.path / "drift_images.parquet"
+
+    @property
+    def drift_former(self) -> Path:
+        """Outputs of the version that was replaced; only in a drift audit that was given them."""
+        return self.path / "drift_former.parquet"
+
+    @property
     def evidence(self) -> Path:
         return self.path / "evidence.json"
 

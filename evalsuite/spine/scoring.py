@@ -284,6 +284,8 @@ def evaluate_cases(
     n_run = len(device)
     window: Period | None = None
     if protocol.kind == "drift_audit":
+        if audit is not None:
+            cases["frame"] = audit.with_images(frame, case_id)
         window = Period(**cases, predictions=device)
         labelled = for_performance(protocol, window)
         cases = {"case_id": labelled.case_id, "patient_id": labelled.patient_id, "frame": labelled.frame}

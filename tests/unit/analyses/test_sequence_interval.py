@@ -147,8 +147,10 @@ def test_an_audit_that_holds_together_has_no_problem() -> None:
     assert check_protocol(asked) == []
     block = asked.analyses.drift
     assert block is not None
-    # Half of 5 % for one detector; the other half in twelve parts, over two covariates and three outputs.
-    assert block.alpha_detector == pytest.approx(0.025)
+    # Half of 5 % for one endpoint: half of that for its detector, half in twelve parts for the limits of a window. The
+    # other half in twelve parts, over two covariates and three outputs.
+    assert block.alpha_detector == pytest.approx(0.0125)
+    assert block.alpha_window == pytest.approx(0.0125 / 12)
     assert block.alpha_shifts == pytest.approx(0.025 / 12)
     assert block.n_tests == 5
     assert block.most_shuffles == 24_000
