@@ -255,7 +255,7 @@ def _figures(
 def _compared(
     study: ReaderStudy, figures: ReaderFigures, made: Readings, endpoint: Endpoint, level: float
 ) -> orh.Comparison:
-    common: dict[str, Any] = {"generalise": study.generalise, "level": level}
+    common: dict[str, Any] = {"generalise": study.generalise, "level": level, "distribution": study.distribution}
     if endpoint.metric.startswith("standalone_"):
         return orh.against_standalone(figures, made, made.n_readers - 1, **common)
     if endpoint.metric.endswith("_gain"):
@@ -378,6 +378,12 @@ def _remarks(protocol: StudyProtocol, study: ReaderStudy, read: Read, policy: Ou
 
 def _notes(study: ReaderStudy, read: Read) -> Iterator[str]:
     yield f"{len(read.names)} readers, {read.base.n} cases, {' and '.join(read.treatments)}."
+    few = study.distribution == "by_readers" and len(read.names) < orh.FEW_READERS
+    if few and study.generalise != "cases" and study.method == "obuchowski_rockette":
+        yield (
+            f"Fewer than {orh.FEW_READERS} readers: means and gains over readers follow Behrens and Fisher's "
+            "distribution, since a t distribution with Hillis' degrees of freedom errs too often."
+        )
     lost = int(read.lost.sum())
     if lost:
         yield f"{lost} of {int(read.expected.sum())} readings are missing."

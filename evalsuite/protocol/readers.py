@@ -49,6 +49,12 @@ class ReaderStudy(Block):
         description="of readers' figures over cases; bootstrap draws patients with `confidence.bootstrap.replicates` "
         "and `seed`; delong is of AUROC, and it and unbiased of patients with one case each",
     )
+    distribution: Literal["by_readers", "hillis", "behrens_fisher"] = Field(
+        default="by_readers",
+        description="of gains and means over random readers and cases: hillis is a t distribution with Hillis' degrees "
+        "of freedom; behrens_fisher keeps the parts over cases and over readers apart; by_readers takes the latter "
+        "with fewer than four readers, where the former errs more often than stated",
+    )
     seconds: Name | None = Field(
         default=None,
         description="column of the readings with the time each took, in seconds, for reader_seconds; in a table of "
@@ -166,6 +172,8 @@ def reader_problems(
         yield Problem("test and control are one condition", "readers.control", "name the other one, or leave it out")
     if study.method == "u_statistics" and study.generalise != "readers_and_cases":
         yield Problem("u_statistics generalise to readers and cases", "readers.generalise", "leave it out")
+    if study.method == "u_statistics" and study.distribution != "by_readers":
+        yield Problem("u_statistics have a distribution of their own", "readers.distribution", "leave it out")
     for i, endpoint in enumerate(asked):
         path = f"endpoints[{i}].metric"
         if endpoint.metric not in READER_METRICS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -12,12 +12,18 @@ from scipy.stats import chi2
 from scipy.stats import f as fisher
 from scipy.stats import t as student
 
+from evalsuite.stats import behrens_fisher
 from evalsuite.stats._binary_inputs import FloatArray
 from evalsuite.stats.reader_figures import ReaderFigures, Readings
 from evalsuite.types import Estimate, TestOutcome
 
 #: What the result is meant to hold for: other readers and cases, these readers, or these cases.
 Generalise = Literal["readers_and_cases", "cases", "readers"]
+#: Distribution of a contrast over random readers and cases. `hillis`: t with Hillis' degrees of freedom;
+#: `behrens_fisher`: a normal and a t part, each its own; `by_readers`: the latter below `FEW_READERS`, else Hillis'.
+Distribution = Literal["by_readers", "hillis", "behrens_fisher"]
+#: With fewer readers Hillis' test errs in 6 to 12 % of the studies simulated at 5 % (benchmarks/results).
+FEW_READERS: Final = 4
 _NAMES = {
     "readers_and_cases": "random readers and cases",
     "cases": "random cases, these readers",
@@ -69,7 +75,10 @@ class VarianceParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One contrast of treatments: the estimate, its standard error and degrees of freedom (None: normal), and test."""
+    """One contrast of treatments: the estimate, its standard error and degrees of freedom (None: normal), and test.
+
+    With Behrens and Fisher's distribution the degrees of freedom are those of its t part.
+    """
 
     estimate: Estimate
     standard_error: float | None
@@ -110,7 +119,7 @@ def _mean_covariances(covariance: FloatArray) -> tuple[float, float, float, floa
 
 
 def equality_of_treatments(figures: ReaderFigures, *, generalise: Generalise = "readers_and_cases") -> TestOutcome:
-    """Whether all treatments are the same: F test (χ² with fixed readers).
+    """Whether all treatments are the same: F test (χ² with fixed readers), whatever the number of readers.
 
     References
     ----------
@@ -142,6 +151,7 @@ def difference(
     generalise: Generalise = "readers_and_cases",
     level: float = 0.95,
     margin: float = 0.0,
+    distribution: Distribution = "by_readers",
 ) -> Comparison:
     """Reader-averaged figure of the `first` treatment minus that of the `second`.
 
@@ -151,13 +161,13 @@ def difference(
     parts = variance_parts(figures)
     t, r = figures.value.shape
     below = _denominator(parts, r, generalise)
-    df = None
-    if below is not None and generalise != "cases":
-        df = _df(parts.ms_treatment_reader, below, (t - 1) * (r - 1))
-    variance = None if below is None else 2.0 / r * below
+    spread = None
+    if below is not None:
+        own = 0.0 if generalise == "cases" else 2.0 / r * (parts.ms_treatment_reader or 0.0)
+        spread = _Spread(over_cases=max(2.0 / r * below - own, 0.0), over_readers=own, df=(t - 1) * (r - 1))
     value = float(figures.value[first].mean() - figures.value[second].mean())
     return _comparison(
-        value, variance, df, study, _method(figures, generalise), level, margin,
+        value, spread, study, _method(figures, generalise), level, margin, distribution,
         name=f"difference of {figures.figure}", reason=_too_few(t, r, generalise),
     )  # fmt: skip
 
@@ -169,6 +179,7 @@ def reader_average(
     *,
     generalise: Generalise = "readers_and_cases",
     level: float = 0.95,
+    distribution: Distribution = "by_readers",
 ) -> Comparison:
     """Reader-averaged figure of one treatment, from that treatment's readings alone.
 
@@ -184,7 +195,8 @@ def reader_average(
     )
     bounded = figures.figure != "mean"
     null = 0.5 if bounded else 0.0
-    found = _one_sample(one, study, generalise, level, null=null, name=f"reader-averaged {figures.figure}")
+    name = f"reader-averaged {figures.figure}"
+    found = _one_sample(one, study, generalise, level, distribution, null=null, name=name)
     low, high = found.estimate.low, found.estimate.high
     if low is None or high is None or not bounded:
         return found
@@ -200,6 +212,7 @@ def against_standalone(
     generalise: Generalise = "readers_and_cases",
     level: float = 0.95,
     margin: float = 0.0,
+    distribution: Distribution = "by_readers",
 ) -> Comparison:
     """The device alone minus the mean reader: reader `device` of the table is the device, the others are readers.
 
@@ -226,7 +239,7 @@ def against_standalone(
         method=figures.method,
     )
     name = f"device alone minus mean reader, {figures.figure}"
-    return _one_sample(one, study, generalise, level, null=-margin, name=name)
+    return _one_sample(one, study, generalise, level, distribution, null=-margin, name=name)
 
 
 def reader_differences(
@@ -237,8 +250,10 @@ def reader_differences(
     return tuple(
         _comparison(
             float(figures.value[first, r] - figures.value[second, r]),
-            float(c[first, r, first, r] + c[second, r, second, r] - 2.0 * c[first, r, second, r]),
-            None, study, f"{figures.method}, each reader by itself", level, 0.0,
+            _Spread(
+                over_cases=float(c[first, r, first, r] + c[second, r, second, r] - 2.0 * c[first, r, second, r])
+            ),
+            study, f"{figures.method}, each reader by itself", level, 0.0, "hillis",
             name=f"difference of {figures.figure}, one reader", reason=_NO_VARIANCE,
         )
         for r in range(figures.value.shape[1])
@@ -280,50 +295,76 @@ def _df(mean_square: float | None, below: float, at_least: int) -> float:
 
 
 def _one_sample(
-    one: ReaderFigures, study: Readings, generalise: Generalise, level: float, *, null: float, name: str
-) -> Comparison:
+    one: ReaderFigures, study: Readings, generalise: Generalise, level: float, distribution: Distribution, *,
+    null: float, name: str,
+) -> Comparison:  # fmt: skip
     parts = variance_parts(one)
     r = one.value.shape[1]
     between = 0.0 if parts.cov2 is None else max(parts.cov2, 0.0)
-    df: float | None = None
-    variance: float | None
+    spread: _Spread | None = None
     if generalise == "cases":
-        variance = (parts.error + (r - 1) * between) / r
-    elif parts.ms_reader is None:
-        variance = None
-    else:
-        total = parts.ms_reader + (r * between if generalise == "readers_and_cases" else 0.0)
-        variance, df = total / r, _df(parts.ms_reader, total, r - 1)
+        spread = _Spread(over_cases=(parts.error + (r - 1) * between) / r)
+    elif parts.ms_reader is not None:
+        over_cases = between if generalise == "readers_and_cases" else 0.0
+        spread = _Spread(over_cases=over_cases, over_readers=parts.ms_reader / r, df=r - 1)
     reason = f"one reader only; {_NAMES[generalise]} needs two" if r < 2 else _NO_VARIANCE
     return _comparison(
-        float(one.value.mean()), variance, df, study, _method(one, generalise), level, -null, name=name, reason=reason
-    )
+        float(one.value.mean()), spread, study, _method(one, generalise), level, -null, distribution, name=name,
+        reason=reason,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spread:
+    """Variance of a contrast: the part over cases, and that from readers' mean square with its degrees of freedom."""
+
+    over_cases: float
+    over_readers: float = 0.0
+    df: int = 0
+
+    @property
+    def variance(self) -> float:
+        return self.over_cases + self.over_readers
+
+    def few(self, distribution: Distribution) -> bool:
+        """Whether both parts keep their own distribution. It depends on the design, never on the data."""
+        if not self.df or distribution == "hillis":
+            return False
+        return distribution == "behrens_fisher" or self.df < FEW_READERS - 1
 
 
 def _comparison(
-    value: float, variance: float | None, df: float | None, study: Readings, method: str, level: float, margin: float,
-    *, name: str, reason: str,
+    value: float, spread: _Spread | None, study: Readings, method: str, level: float, margin: float,
+    distribution: Distribution, *, name: str, reason: str,
 ) -> Comparison:  # fmt: skip
     counts: dict[str, Any] = {
         "n": study.n_cases, "n_positive": int(study.reference.sum()), "n_negative": int((~study.reference).sum()),
         "n_patients": study.n_patients, "unit": "case",
     }  # fmt: skip
-    if variance is None or not variance > 0.0:
-        why = reason if variance is None else _NO_VARIANCE
+    if spread is None or not spread.variance > 0.0:
+        why = reason if spread is None else _NO_VARIANCE
         return Comparison(
             estimate=Estimate(value=value, level=level, method=method, interval_undefined=why, **counts),
             standard_error=None,
             df=None,
             test=TestOutcome(name=name, statistic=None, p_value=None, method=method, undefined=why),
         )
-    error = math.sqrt(variance)
-    normal = df is None or math.isinf(df)
-    half = float(ndtri(0.5 + level / 2.0) if normal else student.ppf(0.5 + level / 2.0, df)) * error
+    error = math.sqrt(spread.variance)
     statistic = (value + margin) / error
-    p = 2.0 * float(ndtr(-abs(statistic)) if normal else student.sf(abs(statistic), df))
+    df: float | None
+    if spread.few(distribution):
+        df, method = spread.df, f"{method}, Behrens-Fisher distribution"
+        known, estimated = math.sqrt(spread.over_cases), math.sqrt(spread.over_readers)
+        half = behrens_fisher.half_width(known=known, estimated=estimated, df=df, level=level)
+        p = behrens_fisher.two_sided_p(value + margin, known=known, estimated=estimated, df=df)
+    else:
+        df = _df(spread.over_readers, spread.variance, spread.df) if spread.df else None
+        df = None if df is None or math.isinf(df) else df
+        half = float(ndtri(0.5 + level / 2.0) if df is None else student.ppf(0.5 + level / 2.0, df)) * error
+        p = 2.0 * float(ndtr(-abs(statistic)) if df is None else student.sf(abs(statistic), df))
     return Comparison(
         estimate=Estimate(value=value, low=value - half, high=value + half, level=level, method=method, **counts),
         standard_error=error,
-        df=None if normal else df,
+        df=df,
         test=TestOutcome(name=name, statistic=statistic, p_value=p, method=method),
     )

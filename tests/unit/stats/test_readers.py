@@ -7,8 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.stats import f as fisher
+from scipy.stats import norm
+from scipy.stats import t as student
 
+from evalsuite.stats import behrens_fisher
 from evalsuite.stats import obuchowski_rockette as orh
 from evalsuite.stats import reader_ustatistics as ustat
 from evalsuite.stats.reader_figures import Readings, reader_figures, readings
@@ -303,3 +307,55 @@ def test_a_mean_is_not_cut_at_one() -> None:
         e = orh.difference(reader_figures(partly, figure="mean", covariance=covariance), partly, 0, 1).estimate
         assert e.low is not None
         assert e.value == pytest.approx(float(np.nanmean(rating, axis=2).mean(axis=1) @ [1, -1]), rel=1e-12)
+
+
+def test_few_readers_keep_the_two_parts_of_the_error_apart() -> None:
+    """Three readers: interval and test are of a normal plus a t part (by quadrature); four are Hillis'."""
+    rng = np.random.default_rng(3)
+    study = roe_metz(rng, readers=3, cases=60)
+    figures = reader_figures(study)
+    parts = orh.variance_parts(figures)
+    assert parts.cov2 is not None
+    assert parts.cov3 is not None
+    assert parts.ms_treatment_reader is not None
+    known, estimated = math.sqrt(2 * max(parts.cov2 - parts.cov3, 0)), math.sqrt(2 / 3 * parts.ms_treatment_reader)
+    found = orh.difference(figures, study, 0, 1)
+    z = np.linspace(-9, 9, 20001)
+    beyond = [student.sf((abs(found.estimate.value) + k * known * z) / estimated, 2) for k in (-1, 1)]
+    expected = np.trapezoid(sum(beyond) * norm.pdf(z), z)
+    assert found.test.p_value == pytest.approx(expected, abs=1e-9)
+    assert "Behrens-Fisher" in found.estimate.method
+    hillis = orh.difference(figures, study, 0, 1, distribution="hillis")
+    assert hillis.test.p_value < found.test.p_value
+    assert found.estimate.low < hillis.estimate.low
+    assert hillis.standard_error == found.standard_error
+    four = roe_metz(rng, readers=4)
+    assert "Behrens-Fisher" not in orh.difference(reader_figures(four), four, 0, 1).estimate.method
+    # Of these cases, and of these readers, there is one part only.
+    for generalise in ("cases", "readers"):
+        both = [
+            orh.difference(figures, study, 0, 1, generalise=generalise, distribution=d).estimate.high
+            for d in ("hillis", "behrens_fisher")
+        ]
+        assert both[0] == pytest.approx(both[1], abs=1e-12)
+
+
+def test_the_sum_of_a_normal_and_a_t_error() -> None:
+    """Both ends are the normal and the t distribution; between them by adaptive quadrature; many at once as one."""
+    one = {"distance": 2.5, "df": 2}
+    assert behrens_fisher.two_sided_p(known=1.0, estimated=0.0, **one) == pytest.approx(2 * norm.sf(2.5), abs=1e-13)
+    assert behrens_fisher.two_sided_p(known=0.0, estimated=1.0, **one) == pytest.approx(2 * student.sf(2.5, 2))
+    for known, estimated, df in ((1.0, 0.2, 1), (1.0, 1.0, 2), (0.3, 2.0, 7)):
+        exact = quad(
+            lambda z, k=known, e=estimated, f=df: 2 * norm.pdf(z) * student.sf((4 - k * z) / e, f),
+            -12, 12, limit=400, epsabs=1e-13, points=[-4 / known, 4 / known] if known > 0.4 else None,
+        )[0]  # fmt: skip
+        assert behrens_fisher.two_sided_p(4.0, known=known, estimated=estimated, df=df) == pytest.approx(
+            exact, abs=1e-9
+        )
+        half = behrens_fisher.half_width(known=known, estimated=estimated, df=df, level=0.9)
+        assert behrens_fisher.two_sided_p(half, known=known, estimated=estimated, df=df) == pytest.approx(0.1, abs=1e-9)
+        many = behrens_fisher.half_widths(known=np.array([known]), estimated=np.array([estimated]), df=df, level=0.9)
+        assert many[0] == pytest.approx(half, rel=1e-4)
+    with pytest.raises(ValueError, match="one is above 0"):
+        behrens_fisher.two_sided_p(1.0, known=0.0, estimated=0.0, df=2)
