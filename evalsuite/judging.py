@@ -13,7 +13,7 @@ from typing import Literal
 from evalsuite.errors import ProtocolError
 from evalsuite.protocol.bias_block import GapCriterion
 from evalsuite.protocol.bias_outcomes import JudgedGap, gap_level, judged_gaps
-from evalsuite.protocol.comparisons import BASELINE, asked_endpoints, is_difference
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL, asked_endpoints, is_difference
 from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.metrics import METRICS
@@ -127,7 +127,7 @@ def _matching(
         and f.metric == endpoint.metric
         and f.operating_point == endpoint.at
         and f.rater == "device"
-        and f.reference_group == (BASELINE if is_difference(endpoint.metric) else None)
+        and f.reference_group in ((BASELINE, ORIGINAL) if is_difference(endpoint.metric) else (None,))
         and f.condition == condition
         and (analysis is None or f.analysis == analysis)
         and (stratum is None or dict(f.stratum) == dict(stratum))

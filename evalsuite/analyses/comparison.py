@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from evalsuite.analyses.common import Cell, judged_in, primary_reference_policy, variants
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.multiplicity import AtLevel, one_sided_p
 from evalsuite.analyses.population import OutputPolicy
-from evalsuite.protocol.comparisons import BASELINE, RATIO, SUFFIX, compared_metric, criteria, is_difference
+from evalsuite.protocol.comparisons import (
+    BASELINE,
+    ORIGINAL,
+    RATIO,
+    SUFFIX,
+    compared_metric,
+    compared_with,
+    difference_endpoints,
+    is_difference,
+)
 from evalsuite.protocol.schema import Comparison, Endpoint, StudyProtocol
 from evalsuite.types import Estimate, Finding, TestOutcome
 
 CANDIDATE = "candidate"
+#: What a task has of a device it compares with: its predictions, or what was built of them.
+Given = TypeVar("Given")
 
 
 class Paired(Protocol):
@@ -39,12 +50,41 @@ class Paired(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Both:
-    """Two devices to compare: each comparison's question by name, and what each device lacks."""
+    """Two devices to compare (or three, `beside`): each comparison's question by name, and how many outputs the
+    candidate lacks and each of those it is compared with, in the order of `compared_with`."""
 
     pairs: Mapping[str, Paired]
-    lost: tuple[int, int]
+    lost: tuple[int, ...]
     missing_references: bool
     output_policies: Sequence[OutputPolicy] = ("worst_case", "best_case", "exclude", "as_negative", "as_positive")
+
+
+def beside(
+    protocol: StudyProtocol,
+    baseline: Given | None,
+    original: Given | None,
+    make: Callable[[Given, tuple[Cell, ...]], Both],
+) -> Callable[[tuple[Cell, ...]], Both] | None:
+    """How the candidate is put beside the devices the protocol compares it with; None where it compares with none.
+
+    `make` puts it beside one of them, given that one's predictions (as `baseline` or `original`). Each comparison is taken from the device it is
+    against.
+    """
+    given = {who: frame for who, frame in ((BASELINE, baseline), (ORIGINAL, original)) if frame is not None}
+    asked = {who: given[who] for who in compared_with(protocol) if who in given}
+    if not asked:
+        return None
+
+    def put(cells: tuple[Cell, ...]) -> Both:
+        made = {who: make(frame, cells) for who, frame in asked.items()}
+        first = next(iter(made.values()))
+        return replace(
+            first,
+            pairs={c.name: made[c.against].pairs[c.name] for c in protocol.comparisons},
+            lost=(first.lost[0], *(both.lost[1] for both in made.values())),
+        )
+
+    return put
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +102,7 @@ class Compared:
         """One comparison in the groups its criterion is judged in, at another two-sided level."""
         asked = next(c for c in self.protocol.comparisons if c.name == endpoint.name)
         pair = self.both.pairs[asked.name]
-        judged = [c for c in self.cells if judged_in(self.protocol, asked, c)]
+        judged = [c for c in self.cells if _judged(self.protocol, asked, c)]
         return [
             _finding(self.protocol, asked, cell, pair.difference(cell, condition, level), condition) for cell in judged
         ]
@@ -101,7 +141,7 @@ def compare(protocol: StudyProtocol, both: Both, cells: Sequence[Cell]) -> Compa
             )
             for condition in conditions
             for cell in cells
-            if cell.whole or judged_in(protocol, asked, cell)
+            if cell.whole or _judged(protocol, asked, cell)
         ]
         tests += _tests(protocol, asked, pair, cells)
     return Compared(
@@ -112,6 +152,11 @@ def compare(protocol: StudyProtocol, both: Both, cells: Sequence[Cell]) -> Compa
         tests=tuple(tests),
         notes=tuple(_notes(protocol, both)),
     )
+
+
+def _judged(protocol: StudyProtocol, asked: Comparison, cell: Cell) -> bool:
+    """Whether the comparison itself or one of its guards is judged in the cell."""
+    return any(judged_in(protocol, e, cell) for e in difference_endpoints(asked))
 
 
 def _target(protocol: StudyProtocol, asked: Comparison) -> str | None:
@@ -130,7 +175,7 @@ def _finding(
         operating_point=asked.at,
         stratum=dict(cell.stratum),
         condition=condition,
-        reference_group=BASELINE,
+        reference_group=asked.against,
         estimate=estimate,
     )
 
@@ -150,7 +195,7 @@ def _own(protocol: StudyProtocol, asked: Comparison, cell: Cell, pair: Paired, w
         target=_target(protocol, asked),
         operating_point=(asked.at, asked.baseline_at or asked.at)[which],
         stratum=dict(cell.stratum),
-        condition=(CANDIDATE, BASELINE)[which],
+        condition=(CANDIDATE, asked.against)[which],
         estimate=pair.own(cell, which),
     )
 
@@ -158,9 +203,10 @@ def _own(protocol: StudyProtocol, asked: Comparison, cell: Cell, pair: Paired, w
 def _tests(protocol: StudyProtocol, asked: Comparison, pair: Paired, cells: Sequence[Cell]) -> Iterator[TestOutcome]:
     """Tests of no difference in the whole set, and of each criterion where it is judged."""
     yield from pair.no_difference(next(c for c in cells if c.whole))
-    for criterion in criteria(asked):
+    for judged in difference_endpoints(asked):
+        criterion = judged.criterion
         for cell in cells:
-            if criterion.bound == "point" or not judged_in(protocol, asked, cell):
+            if criterion is None or criterion.bound == "point" or not judged_in(protocol, judged, cell):
                 continue
             p = one_sided_p(
                 criterion,
@@ -179,14 +225,14 @@ def _tests(protocol: StudyProtocol, asked: Comparison, pair: Paired, cells: Sequ
 
 
 def _notes(protocol: StudyProtocol, both: Both) -> Iterator[str]:
-    yield "Differences are candidate minus baseline, on the same cases."
+    others = compared_with(protocol)
+    yield f"Differences are candidate minus {' or '.join(others)}, on the same cases."
     if any(both.lost):
         policy = protocol.missing_outputs.primary
-        how = "wrong for the candidate and right for the baseline" if policy == "worst_case" else f"'{policy}'"
-        yield (
-            f"Without a usable output: {both.lost[0]} cases of the candidate, {both.lost[1]} of the baseline; "
-            f"in differences they count as {how}."
-        )
+        right = " and ".join(f"the {who}" for who in others)
+        how = f"wrong for the candidate and right for {right}" if policy == "worst_case" else f"'{policy}'"
+        lost = ", ".join(f"{n} of the {who}" for n, who in zip(both.lost[1:], others, strict=True))
+        yield f"Without a usable output: {both.lost[0]} cases of the candidate, {lost}; in differences they count as {how}."
 
 
 def either(own: AtLevel, difference: AtLevel) -> AtLevel:

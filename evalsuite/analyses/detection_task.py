@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question
 from evalsuite.analyses.common import Cell, OnStep, Results
+from evalsuite.analyses.comparison import beside
 from evalsuite.analyses.detection_curves import froc_curves
 from evalsuite.analyses.detection_figures import COMPUTED, COUNTING, NEEDS, OF_LESIONS, estimate
 from evalsuite.analyses.lesion_listing import lesion_listings
@@ -21,6 +22,7 @@ from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
 from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
 from evalsuite.protocol.schema import Endpoint, StratumSpec, StudyProtocol
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate, Finding
@@ -51,6 +53,7 @@ def evaluate_detection(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve and count of a detection protocol; arguments as for a binary one. The reference column of
@@ -60,7 +63,11 @@ def evaluate_detection(
     """
     cases: dict[str, Any] = {"case_id": case_id, "patient_id": patient_id, "frame": frame}
     population = build_lesion_population(protocol, **cases, predictions=predictions)
-    other = None if baseline is None else build_lesion_population(protocol, **cases, predictions=baseline)
+    marked = {
+        who: build_lesion_population(protocol, **cases, predictions=frame)
+        for who, frame in ((BASELINE, baseline), (ORIGINAL, original))
+        if frame is not None
+    }
     study = _Study(protocol, population)
     asked = _with_maximum(protocol, with_standard_table(protocol, _standard(protocol)))
     results = evaluate_several(
@@ -73,8 +80,13 @@ def evaluate_detection(
         missing_outputs=not population.has_output.all(),
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
-        extra=lambda cells: _beside(asked, study, cells[0], other),
-        both=None if other is None else lambda _: both_mark(protocol, population, other, study.resampling, _POLICIES),
+        extra=lambda cells: _beside(asked, study, cells[0], marked),
+        both=beside(
+            protocol,
+            marked.get(BASELINE),
+            marked.get(ORIGINAL),
+            lambda other, _: both_mark(protocol, population, other, study.resampling, _POLICIES),
+        ),
         notes=tuple(_notes(protocol, population)),
         on_step=on_step,
     )
@@ -120,11 +132,13 @@ def _notes(protocol: StudyProtocol, p: LesionPopulation) -> Iterator[str]:
         yield f"{marks} another one of their case exactly (score and place); each counts as a mark."
 
 
-def _beside(asked: Sequence[Question], study: _Study, whole: Cell, other: LesionPopulation | None) -> Iterator[Finding]:
-    """Figures of groups of lesions, and what two devices mark alike."""
+def _beside(
+    asked: Sequence[Question], study: _Study, whole: Cell, marked: Mapping[str, LesionPopulation]
+) -> Iterator[Finding]:
+    """Figures of groups of lesions, and what the device and each one it is compared with mark alike."""
     yield from _of_groups(asked, study, whole)
-    if other is not None:
-        yield from mark_overlap(study.protocol, study.population, other)
+    for who, other in marked.items():
+        yield from mark_overlap(study.protocol, study.population, other, who)
 
 
 def _of_groups(asked: Sequence[Question], study: _Study, whole: Cell) -> Iterator[Finding]:

@@ -10,19 +10,23 @@ from evalsuite.analyses.lesion_population import LesionPopulation
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints
 from evalsuite.models.marks import is_box
-from evalsuite.protocol.comparisons import OVERLAPS
+from evalsuite.protocol.comparisons import BASELINE, OVERLAPS, point_pairs
 from evalsuite.protocol.schema import OperatingPoint, StudyProtocol
 from evalsuite.stats import matching
 from evalsuite.stats.clustered import clustered_proportion
 from evalsuite.types import Estimate, Finding
 
 TRUE, FALSE = OVERLAPS
-#: The condition of a finding that says whose marks are counted; the other device is the one looked for.
-WHOSE = ("candidate", "baseline")
+CANDIDATE = "candidate"
 
 
-def mark_overlap(protocol: StudyProtocol, candidate: LesionPopulation, baseline: LesionPopulation) -> Iterator[Finding]:
+def mark_overlap(
+    protocol: StudyProtocol, candidate: LesionPopulation, baseline: LesionPopulation, other_is: str = BASELINE
+) -> Iterator[Finding]:
     """The overlap at every pair of operating points that is compared (at each one where none is), in the whole set.
+
+    The condition of a finding says whose marks are counted, the candidate's or those of `other_is`; the other device
+    is the one looked for.
 
     `tp_mark_overlap` is the share of one device's marks on lesions whose lesion the other device marked as well,
     `fp_mark_overlap` that of its false positives that have one of the other's at the same place, one each, the closest
@@ -30,13 +34,13 @@ def mark_overlap(protocol: StudyProtocol, candidate: LesionPopulation, baseline:
     """
     level = two_sided_level(protocol.confidence)
     usable = candidate.has_output & baseline.has_output & candidate.has_reference
-    for name, points in _points(protocol):
+    for name, points in _points(protocol, other_is):
         devices = list(zip((candidate, baseline), points, strict=True))
         hit = [_called(point, p.lesion_score) & usable[p.lesion_case] for p, point in devices]
         patient = candidate.patient_index[candidate.lesion_case]
         false = [_false(p, point, usable) for p, point in devices]
         same = _same_place(protocol, candidate, baseline, false)
-        for which, whose in enumerate(WHOSE):
+        for which, whose in enumerate((CANDIDATE, other_is)):
             own, other = hit[which], hit[1 - which]
             yield _finding(name, points[which], TRUE, whose, _share(other[own], patient[own], level))
             population = (candidate, baseline)[which]
@@ -48,12 +52,13 @@ def mark_overlap(protocol: StudyProtocol, candidate: LesionPopulation, baseline:
             yield _finding(name, points[which], FALSE, whose, found)
 
 
-def _points(protocol: StudyProtocol) -> list[tuple[str, tuple[OperatingPoint, OperatingPoint]]]:
-    pairs = dict.fromkeys((c.at, c.baseline_at or c.at) for c in protocol.comparisons if c.at is not None)
+def _points(protocol: StudyProtocol, other_is: str) -> list[tuple[str, tuple[OperatingPoint, OperatingPoint]]]:
+    pairs = point_pairs(protocol, other_is)
     names = list(pairs) or [(p.name, p.name) for p in protocol.operating_points]
+    what = "mark overlap" if other_is == BASELINE else f"mark overlap with the {other_is}"
     return [
         (
-            f"mark overlap at {one}" if one == two else f"mark overlap at {one}, {two}",
+            f"{what} at {one}" if one == two else f"{what} at {one}, {two}",
             (protocol.operating_point(str(one)), protocol.operating_point(str(two))),
         )
         for one, two in names

@@ -13,7 +13,7 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.comparison import Both, beside
 from evalsuite.analyses.equivalence import bias_tests
 from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.linear import bent
@@ -67,6 +67,7 @@ def evaluate_measurement(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve and count of a measurement protocol; arguments as for a binary one.
@@ -86,7 +87,7 @@ def evaluate_measurement(
         missing_outputs=not population.has_output.all() or study.undefined_changes,
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
-        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
+        both=beside(protocol, baseline, original, lambda other, cells: _both(study, built(predictions=other))),
         extra=study.beside,
         notes=(*_notes(population), *(() if study.pairs is None else study.pairs.notes)),
         on_step=on_step,

@@ -15,7 +15,7 @@ from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.comparison import Both, Paired
+from evalsuite.analyses.comparison import Both, Paired, beside
 from evalsuite.analyses.figure_pair import FigurePair, Figures
 from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
@@ -53,6 +53,7 @@ def evaluate_multiclass(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of a multiclass protocol; arguments as for a binary one.
@@ -77,7 +78,7 @@ def evaluate_multiclass(
         output_policies=_POLICIES,
         extra=study.confusion,
         of_targets=dict(zip(population.names, study.ranked, strict=True)),
-        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
+        both=beside(protocol, baseline, original, lambda other, cells: _both(study, built(predictions=other), cells)),
         notes=tuple(class_notes(protocol, population)),
         on_step=on_step,
     )

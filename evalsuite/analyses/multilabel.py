@@ -13,7 +13,7 @@ from evalsuite.analyses.averaging import AverageFigures, Members, averaged_estim
 from evalsuite.analyses.binary_pair import BinaryPair
 from evalsuite.analyses.binary_questions import Threshold, answer
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.comparison import Both, Paired
+from evalsuite.analyses.comparison import Both, Paired, beside
 from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.paired import Cutoff, cutoff
@@ -68,6 +68,7 @@ def evaluate_multilabel(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of a multilabel protocol; arguments as for a binary one.
@@ -101,7 +102,7 @@ def evaluate_multilabel(
         missing_references=not all(p.has_reference.all() for p in labels),
         output_policies=_POLICIES,
         of_targets=dict(zip(names, labels, strict=True)),
-        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline), cells),
+        both=beside(protocol, baseline, original, lambda other, cells: _both(study, built(predictions=other), cells)),
         notes=tuple(_notes(protocol, names, labels)),
         on_step=on_step,
     )

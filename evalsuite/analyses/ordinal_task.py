@@ -14,7 +14,7 @@ from evalsuite.analyses.binary_questions import answer
 from evalsuite.analyses.class_figures import CALLED, confusion_of, figures_in_cells
 from evalsuite.analyses.classes import ClassPopulation, ClassScenario, build_class_population
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.comparison import Both, beside
 from evalsuite.analyses.figure_pair import FigurePair
 from evalsuite.analyses.marginal import marginal_homogeneity
 from evalsuite.analyses.metrics import two_sided_level
@@ -50,6 +50,7 @@ def evaluate_ordinal(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, count and test of an ordinal protocol; arguments as for a binary one.
@@ -76,7 +77,7 @@ def evaluate_ordinal(
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
         extra=study.confusion,
-        both=None if baseline is None else lambda cells: _both(study, built(predictions=baseline)),
+        both=beside(protocol, baseline, original, lambda other, cells: _both(study, built(predictions=other))),
         notes=tuple(_notes(protocol, population)),
         on_step=on_step,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from evalsuite.analyses.common import (
     primary_reference_policy,
     variants,
 )
-from evalsuite.analyses.comparison import Both, compare, either
+from evalsuite.analyses.comparison import Both, beside, compare, either
 from evalsuite.analyses.metrics import (
     COMPUTABLE,
     STANDARD_AGREEMENT,
@@ -106,17 +107,17 @@ def evaluate_binary(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve, count and test of a binary protocol.
 
     `frame` (reference and stratum columns) and `predictions` (rater "device") have one row per case, in lock order, and
-    so have the `baseline`'s predictions, which the protocol's comparisons need. Raises InputError where the reference
-    is ambiguous or the score cannot be formed.
+    so have the predictions of the `baseline` and of the `original` version, which the protocol's comparisons need.
+    Raises InputError where the reference is ambiguous or the score cannot be formed.
     """
-    population = build_population(
-        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
-    )
+    built = partial(build_population, protocol, case_id=case_id, patient_id=patient_id, frame=frame)
+    population = built(predictions=predictions)
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, population.n)
     asked = questions(protocol)
@@ -143,10 +144,15 @@ def evaluate_binary(
     again = _again(protocol, population, resampling, cells)
     tests = list(exact_tests(protocol, findings))
     notes = list(_notes(protocol, population, labels, frame))
-    other: Population | None = None
-    if protocol.comparisons and baseline is not None:
-        other = build_population(protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=baseline)
-        compared = compare(protocol, _both(protocol, population, other, cells, resampling), cells)
+    other = built(predictions=baseline) if protocol.comparisons and baseline is not None else None
+    both = beside(
+        protocol,
+        baseline,
+        original,
+        lambda frame, _: _both(protocol, population, built(predictions=frame), cells, resampling),
+    )
+    if both is not None:
+        compared = compare(protocol, both(cells), cells)
         findings += compared.findings
         tests += compared.tests
         notes += compared.notes

@@ -11,7 +11,7 @@ import pandas as pd
 
 from evalsuite.analyses.binary_questions import Question, chosen_interval
 from evalsuite.analyses.common import Cell, OnStep, Results
-from evalsuite.analyses.comparison import Both
+from evalsuite.analyses.comparison import Both, beside
 from evalsuite.analyses.mask_figures import FIGURES, OF_GRID, OF_LABELS, SECOND, Asked, asked_of
 from evalsuite.analyses.mask_listing import mask_listing
 from evalsuite.analyses.mask_pairs import Outlined, both_outline
@@ -102,13 +102,13 @@ def evaluate_segmentation(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve and count of a segmentation protocol; arguments as for a binary one. `predictions` (and the
-    `baseline`'s) have been through `with_mask_figures`."""
+    `baseline`'s and the `original` version's) have been through `with_mask_figures`."""
     population = _population(protocol, case_id, patient_id, frame, predictions)
     study = _Study(protocol, population)
-    other = None if baseline is None else _Study(protocol, _population(protocol, case_id, patient_id, frame, baseline))
     results = evaluate_several(
         protocol,
         population,
@@ -119,7 +119,12 @@ def evaluate_segmentation(
         missing_outputs=not population.has_output.all(),
         missing_references=not population.has_reference.all(),
         output_policies=_POLICIES,
-        both=None if other is None else lambda _: _both(study, other),
+        both=beside(
+            protocol,
+            baseline,
+            original,
+            lambda other, _: _both(study, _Study(protocol, _population(protocol, case_id, patient_id, frame, other))),
+        ),
         notes=tuple(_notes(protocol, population, predictions)),
         on_step=on_step,
     )

@@ -57,12 +57,13 @@ def evaluate_task(
     frame: pd.DataFrame,
     predictions: pd.DataFrame,
     baseline: pd.DataFrame | None = None,
+    original: pd.DataFrame | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
     """Every finding, curve, count and test of a protocol, by the analysis of its kind of task.
 
     `frame` (reference and stratum columns), `predictions` (rater "device") and, where the protocol compares with one,
-    the `baseline`'s predictions have one row per case, in lock order.
+    the predictions of the `baseline` and of the `original` version have one row per case, in lock order.
 
     Raises
     ------
@@ -82,7 +83,8 @@ def evaluate_task(
     }
     if protocol.task.kind not in analyses:
         raise ValueError(f"no analysis of a {protocol.task.kind} task")
-    more = {} if baseline is None else {"baseline": baseline}
+    others = {"baseline": baseline, "original": original}
+    more = {who: frame for who, frame in others.items() if frame is not None}
     results = analyses[protocol.task.kind](
         protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions, on_step=on_step, **more
     )

@@ -388,7 +388,12 @@ def _endpoint_stratum(protocol: StudyProtocol, endpoint: Endpoint, path: str) ->
 
 def _comparison_stratum(protocol: StudyProtocol, i: int) -> Iterator[Problem]:
     if compared_metric(protocol.comparisons[i]) in METRICS:
-        yield from _endpoint_stratum(protocol, difference_endpoints(protocol.comparisons[i])[0], f"comparisons[{i}]")
+        own, *_ = difference_endpoints(protocol.comparisons[i])
+        yield from _endpoint_stratum(protocol, own, f"comparisons[{i}]")
+        for j, guard in enumerate(protocol.comparisons[i].guards):
+            guarded = own.model_copy(update={"stratum": {}, "each": guard.stratum})
+            for problem in _endpoint_stratum(protocol, guarded, f"comparisons[{i}]"):
+                yield replace(problem, where=f"comparisons[{i}].guards[{j}].stratum")
 
 
 def _decision(protocol: StudyProtocol) -> Iterator[Problem]:

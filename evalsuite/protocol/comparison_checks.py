@@ -55,6 +55,7 @@ def comparison_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Pr
             continue
         yield from _calls(protocol, comparison, info, path, unreadable)
         yield from _hypothesis(protocol, comparison, info, path)
+        yield from _guards(protocol, comparison, info, path)
         yield from _settings(protocol, comparison, info, path)
 
 
@@ -122,6 +123,22 @@ def _hypothesis(protocol: StudyProtocol, comparison: Comparison, info: MetricInf
             f"{path}.criterion",
             "turn the comparison round, or name the other bound",
         )
+
+
+def _guards(protocol: StudyProtocol, comparison: Comparison, info: MetricInfo, path: str) -> Iterator[Problem]:
+    if comparison.guards and (protocol.decision_rule != "all_primary" or protocol.multiplicity.method != "none"):
+        what = "guards are judged all together, each at the study's error rate"
+        yield Problem(what, f"{path}.guards", "use decision_rule: all_primary without a multiplicity method")
+    taken: list[str] = [] if comparison.each is None else [comparison.each]
+    top = _span(info)
+    for i, guard in enumerate(comparison.guards):
+        if guard.stratum in taken:
+            what = f"stratum '{guard.stratum}' is judged already"
+            yield Problem(what, f"{path}.guards[{i}].stratum", "one margin for each stratum")
+        taken.append(guard.stratum)
+        if top is not None and guard.margin >= top:
+            what = f"differences of '{info.name}' lie between {-top:g} and {top:g}: nothing is guarded"
+            yield Problem(what, f"{path}.guards[{i}].margin", "a smaller margin")
 
 
 def _settings(protocol: StudyProtocol, comparison: Comparison, info: MetricInfo, path: str) -> Iterator[Problem]:

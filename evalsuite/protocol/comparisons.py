@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import get_args
 
 from evalsuite.protocol.metrics import METRICS
-from evalsuite.protocol.schema import BootstrapInterval, Comparison, Criterion, Endpoint, StudyProtocol
+from evalsuite.protocol.schema import BootstrapInterval, Comparison, Criterion, Endpoint, Guard, StudyProtocol
 
 SUFFIX = "_difference"
 #: What the ratio of two shares is named with.
 RATIO = "_ratio"
-#: What findings of a difference carry as `reference_group`.
-BASELINE = "baseline"
+#: What findings of a difference carry as `reference_group`: the last version or a predicate, and the first version.
+BASELINE, ORIGINAL = "baseline", "original"
 
 #: Interval methods of the patient bootstrap.
 BOOTSTRAPPED: tuple[str, ...] = get_args(BootstrapInterval)
@@ -104,25 +104,55 @@ def implied_criteria(comparison: Comparison) -> tuple[Criterion, ...]:
     return (lower(-margin), upper(margin))
 
 
+def guard_criterion(comparison: Comparison, guard: Guard) -> Criterion:
+    """Not worse by the margin or more: a lower bound above minus the margin, or where lower is better the reverse."""
+    info = METRICS.get(compared_metric(comparison))
+    if info is not None and info.higher_is_better is False:
+        return Criterion(bound="upper", op="<", value=guard.margin, justification=guard.rationale)
+    return Criterion(bound="lower", op=">", value=-guard.margin, justification=guard.rationale)
+
+
 def difference_endpoints(comparison: Comparison) -> tuple[Endpoint, ...]:
     """The comparison as the judge sees it: one endpoint per criterion, all of one name; one without if there is none.
 
-    Settings of estimation (prevalence, interval) stay with the comparison.
+    Guards are further ones, each judged in every group of its stratum. Settings of estimation (prevalence, interval)
+    stay with the comparison.
     """
-    return tuple(
-        Endpoint(
-            name=comparison.name,
-            metric=f"{compared_metric(comparison)}{SUFFIX}",
-            at=comparison.at,
-            target=comparison.target,
-            role=comparison.role,
-            criterion=criterion,
-            stratum=comparison.stratum,
-            each=comparison.each,
-            rationale=comparison.rationale,
-        )
-        for criterion in (criteria(comparison) or (None,))
+    own = Endpoint(
+        name=comparison.name,
+        metric=f"{compared_metric(comparison)}{SUFFIX}",
+        at=comparison.at,
+        target=comparison.target,
+        role=comparison.role,
+        stratum=comparison.stratum,
+        each=comparison.each,
+        rationale=comparison.rationale,
     )
+    return (
+        *(own.model_copy(update={"criterion": c}) for c in (criteria(comparison) or (None,))),
+        *(
+            own.model_copy(
+                update={
+                    "criterion": guard_criterion(comparison, guard),
+                    "stratum": {},
+                    "each": guard.stratum,
+                    "rationale": guard.rationale,
+                }
+            )
+            for guard in comparison.guards
+        ),
+    )
+
+
+def compared_with(protocol: StudyProtocol) -> tuple[str, ...]:
+    """Which devices the protocol compares with: the baseline, the original, both or none."""
+    return tuple(who for who in (BASELINE, ORIGINAL) if any(c.against == who for c in protocol.comparisons))
+
+
+def point_pairs(protocol: StudyProtocol, who: str) -> tuple[tuple[str, str], ...]:
+    """Operating points of the candidate and of `who` at which calls are compared, each pair once."""
+    asked = [c for c in protocol.comparisons if c.against == who and c.at is not None]
+    return tuple(dict.fromkeys((str(c.at), c.baseline_at or str(c.at)) for c in asked))
 
 
 def as_endpoint(comparison: Comparison) -> Endpoint:

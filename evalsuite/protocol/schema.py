@@ -200,6 +200,14 @@ class Endpoint(Block):
     rationale: str = Field(default="", description="why this endpoint, and why this goal")
 
 
+class Guard(Block):
+    """No group of a stratum may be worse than the baseline by the margin or more: judged in every group."""
+
+    stratum: Name = Field(description="name of the stratum whose every group is guarded")
+    margin: Annotated[float, Field(gt=0.0)] = Field(description="in units of the metric")
+    rationale: str = Field(default="", description="why this margin, in groups of this size")
+
+
 class Comparison(Block):
     """A paired difference between the candidate and a baseline on the same cases: candidate minus baseline."""
 
@@ -216,6 +224,11 @@ class Comparison(Block):
         default="secondary", description="primary comparisons decide, as primary endpoints do"
     )
     baseline: str = Field(default="", description="what the candidate is compared with, in words")
+    against: Literal["baseline", "original"] = Field(
+        default="baseline",
+        description="which device: that of --baseline (the last version, a predicate) or that of --original (the "
+        "version that was first authorised)",
+    )
     hypothesis: Literal["superiority", "non_inferiority", "equivalence"] | None = Field(
         default=None, description="what has to be shown; with the margin it makes the criterion"
     )
@@ -229,6 +242,11 @@ class Comparison(Block):
     each: str | None = Field(default=None, description="judge it in every group of this stratum")
     interval: str | None = Field(
         default=None, description="tango (default) or newcombe for proportions, delong for the AUROC, or a bootstrap"
+    )
+    guards: list[Guard] = Field(
+        default_factory=list,
+        description="strata in whose every group the candidate must not be worse by more than a margin; judged beside "
+        "the comparison itself, all of them (decision_rule: all_primary)",
     )
     ratio: bool = Field(
         default=False, description="print candidate over baseline too, beside the difference; for shares of cases"

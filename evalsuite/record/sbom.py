@@ -74,7 +74,8 @@ def _system(platform: Mapping[str, Any]) -> list[dict[str, Any] | None]:
 def _devices(record: Mapping[str, Any]) -> list[dict[str, Any] | None]:
     """The device under test and what it was compared with, by the digests the run is bound to."""
     found: list[dict[str, Any] | None] = []
-    for role, model in (("device under test", record.get("model")), ("comparator", record.get("baseline"))):
+    roles = {"device under test": "model", "comparator": "baseline", "original version": "original"}
+    for role, model in ((role, record.get(key)) for role, key in roles.items()):
         digest = (model or {}).get("digest")
         if model and digest:
             found.append(

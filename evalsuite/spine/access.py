@@ -10,11 +10,17 @@ from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.ledger import Entry
 from evalsuite.record.usage import CASES, RUN, spans
 from evalsuite.spine import history, reuse
+from evalsuite.spine.baseline import bound_digest
 from evalsuite.spine.running_context import Who, account_name
 
 if TYPE_CHECKING:
     from evalsuite.inference.predictions import Predictions
     from evalsuite.testset import LockedTestSet
+
+
+def _bound(baseline: Predictions, original: Predictions | None) -> str:
+    first = None if original is None else str(original.model.get("digest") or "")
+    return bound_digest(str(baseline.model.get("digest") or ""), first)
 
 
 def enter_access(
@@ -23,6 +29,7 @@ def enter_access(
     predictions: Predictions,
     *,
     baseline: Predictions | None,
+    original: Predictions | None,
     actor: str,
     reason: str,
     store: str | None,
@@ -40,7 +47,7 @@ def enter_access(
         "model": str(predictions.model.get("digest") or ""),
         "predictions": predictions.digest,
         CASES: spans(positions[c] for c in device if c in positions),
-        **({} if baseline is None else {"baseline": str(baseline.model.get("digest") or "")}),
+        **({} if baseline is None else {"baseline": _bound(baseline, original)}),
     }
     policy = reuse.policy_of(protocol.reuse_policy, testset.lock)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
 from evalsuite.record.canonical import read_json
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine.folder import RunFolder, require_intact
@@ -20,17 +21,44 @@ if TYPE_CHECKING:
     from evalsuite.testset import LockedTestSet
 
 
+_TIMED = ("latency_ms", "cases_per_s", "wall_s", "devices", "device", "precision", "batch_size", "workers")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """A baseline that was opened but not run: either a model, or the predictions of a run.
 
     `digest` is that of its model, whichever it is; `facts` go into the record and the evidence's reader sees them.
+    `original` is the version that was first authorised, where the candidate is compared with that one too.
     """
 
     digest: str
     facts: Mapping[str, Any]
     model: AnyModel | None
     predictions: Predictions | None
+    original: Baseline | None = None
+
+    @property
+    def bound(self) -> str:
+        """What a freeze, a run and the ledger bind: this digest, and that of the original version."""
+        return bound_digest(self.digest, None if self.original is None else self.original.digest)
+
+    @property
+    def named(self) -> dict[str, Baseline]:
+        """Both devices, by what the protocol and the run folder call them."""
+        return {BASELINE: self, **({} if self.original is None else {ORIGINAL: self.original})}
+
+
+def bound_digest(baseline: str, original: str | None) -> str:
+    """One text for all that a candidate is compared with."""
+    return baseline if original is None else f"{baseline} and original {original}"
+
+
+def recorded_digest(record: Mapping[str, Any]) -> str | None:
+    """`bound` of the devices that a run's record names; None where it compared with none."""
+    if "baseline" not in record:
+        return None
+    return bound_digest(record["baseline"]["digest"], (record.get("original") or {}).get("digest"))
 
 
 def open_baseline(
@@ -61,6 +89,8 @@ def open_baseline(
         "format": model.format,
         "digest": model.digest,
         "contract_digest": model.contract_digest,
+        "contract": model.contract.model_dump(mode="json"),
+        "size_bytes": model.size_bytes,
     }
     return Baseline(digest=model.digest, facts=facts, model=model, predictions=None)
 
@@ -90,10 +120,16 @@ def _of_run(folder: RunFolder, testset: LockedTestSet, limit: int | None) -> Bas
     facts = {
         "source": "run",
         "run": record["run"]["id"],
-        **{k: model.get(k) for k in ("name", "format", "digest", "contract_digest")},
+        **{k: model.get(k) for k in ("name", "format", "digest", "contract_digest", "contract", "size_bytes")},
+        "inference": timed(record.get("inference") or {}),
     }
     predictions = with_masks(read_predictions(folder.predictions), folder.arrays)
     return Baseline(digest=model["digest"], facts=facts, model=None, predictions=predictions)
+
+
+def timed(inference: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run recorded of how long the model took, and on what."""
+    return {k: inference[k] for k in _TIMED if k in inference}
 
 
 def baseline_predictions(

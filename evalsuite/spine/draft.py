@@ -46,7 +46,11 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
         "inference": inference.get("inference", {}),
         "rerun": _rerun(inference.get("inference", {})),
         "model": model,
-        **{k: inference[k] for k in ("baseline", "audit", "study", "robustness", "shortcuts") if k in inference},
+        **{
+            k: inference[k]
+            for k in ("baseline", "original", "audit", "study", "robustness", "shortcuts")
+            if k in inference
+        },
         "testset": {
             "set_id": lock["set_id"],
             "version": lock["version"],

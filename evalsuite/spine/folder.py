@@ -56,6 +56,15 @@ class RunFolder:
         return self.path / "baseline.parquet"
 
     @property
+    def original(self) -> Path:
+        """Predictions of the original version; only where the device is compared with that one too."""
+        return self.path / "original.parquet"
+
+    def compared(self, who: str) -> Path:
+        """The predictions of the baseline or of the original version."""
+        return self.path / f"{who}.parquet"
+
+    @property
     def drift_baseline(self) -> Path:
         """The baseline's cases and outputs; only in a drift audit."""
         return self.path / "drift_baseline.parquet"

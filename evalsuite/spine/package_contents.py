@@ -44,7 +44,9 @@ def derived_files(data: Path, software: str) -> Iterator[tuple[str, bytes]]:
     for place in sorted((data / RUNS).iterdir()):
         folder = RunFolder(place)
         yield f"{SBOMS}/{place.name}.cdx.json", _readable(bill_of_materials(read_json(folder.record)))
-        for table, suffix in ((folder.predictions, ""), (folder.baseline, ".baseline")):
+        for table, suffix in (
+            (folder.predictions, ""), (folder.baseline, ".baseline"), (folder.original, ".original")
+        ):  # fmt: skip
             if table.exists():
                 yield f"{LISTINGS}/{place.name}{suffix}.csv", line_listing(table)
     index = build_index(data, software)

@@ -14,7 +14,7 @@ from evalsuite.protocol.template import case_table_template
 from evalsuite.record.files import atomic_write
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
-from evalsuite.spine.baseline import open_baseline
+from evalsuite.spine.baseline import bound_digest, open_baseline
 from evalsuite.spine.fit import require_columns
 from evalsuite.spine.scoring import require_baseline, require_supported
 
@@ -135,6 +135,8 @@ def freeze(
     contract: Path | None = None,
     baseline_path: Path | None = None,
     baseline_contract: Path | None = None,
+    original_path: Path | None = None,
+    original_contract: Path | None = None,
     tsa: str | None = None,
     tsa_roots: Sequence[Certificate] = (),
     store: str | None = None,
@@ -143,7 +145,7 @@ def freeze(
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
     With `baseline_path` (a model, recorded predictions or a run of this test set) what it is compared with is bound
-    too. With `tsa`, the address of a timestamp authority, an RFC 3161 timestamp proves when; without, the time is that
+    too, and with `original_path` the original version. With `tsa`, the address of a timestamp authority, an RFC 3161 timestamp proves when; without, the time is that
     of the local clock.
 
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
@@ -163,11 +165,16 @@ def freeze(
     amended = history.amendment(known, study)
     baseline = None
     if baseline_path is not None:
-        require_baseline(study, given=True)
-        opened = open_baseline(baseline_path, testset=testset, contract=baseline_contract, limit=None, sandbox=sandbox)
-        baseline = opened.digest
-        if opened.model is not None:
-            opened.model.close()
+        require_baseline(study, given=True, original=original_path is not None)
+
+        def digest(path: Path, given: Path | None) -> str:
+            opened = open_baseline(path, testset=testset, contract=given, limit=None, sandbox=sandbox)
+            if opened.model is not None:
+                opened.model.close()
+            return opened.digest
+
+        first = None if original_path is None else digest(original_path, original_contract)
+        baseline = bound_digest(digest(baseline_path, baseline_contract), first)
     frozen = freezing.freeze(
         study,
         out=out,

@@ -44,6 +44,8 @@ def run(
     contract: Path | None = None,
     baseline_path: Path | None = None,
     baseline_contract: Path | None = None,
+    original_path: Path | None = None,
+    original_contract: Path | None = None,
     limit: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     reference_key: ReferenceKey | None = None,
@@ -59,7 +61,7 @@ def run(
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
-    made against it. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
+    made against it, and with `original_path` those against the original version. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
     `waiver` is the custodian's signed permission to use cases beyond the policy's limit. `runner` computes the shards
     elsewhere than in this process; it is no part of what the run is, so that another one may go on with it. Packages
     that can execute code run in a sandbox; `sandbox` says with which limits, or (`UNSANDBOXED`) that they run in this
@@ -87,6 +89,7 @@ def run(
         model_path=Path(model_path),
         contract=contract,
         baseline=None if baseline_path is None else (Path(baseline_path), baseline_contract),
+        original=None if original_path is None else (Path(original_path), original_contract),
         limit=limit,
         overrides=overrides or {},
         waiver=waiver,

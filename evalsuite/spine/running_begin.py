@@ -46,7 +46,7 @@ def begin_or_resume(
         "contract": model.contract_digest,
         "limit": ask.limit,
         "overrides": {k: v for k, v in sorted(ask.overrides.items()) if k not in CHANGE_NO_BYTE},
-        **({} if other is None else {"baseline": other.digest}),
+        **({} if other is None else {"baseline": other.bound}),
         **({} if ask.audit is None else {"audit": ask.audit.digest}),
     }
     plan = plan_of(run.folder)

@@ -92,7 +92,7 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a run was asked to be: protocol, model, baseline (path and contract), settings, whether it goes on to
+    """What a run was asked to be: protocol, model, baseline and original version (path and contract), settings, whether it goes on to
     open the reference standard, what a drift audit is held against, a waiver of the reuse limit, who computes (no part
     of what the run is), how packages that can execute code are run, and the study description where it is not beside
     the protocol.
@@ -102,6 +102,7 @@ class Request:
     model_path: Path
     contract: Path | None = None
     baseline: tuple[Path, Path | None] | None = None
+    original: tuple[Path, Path | None] | None = None
     limit: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     audit: AuditOf | None = None

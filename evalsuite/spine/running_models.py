@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalsuite.errors import EvalsuiteError, ModelError
@@ -27,8 +29,9 @@ _LONGEST = 400
 def require_sandboxes(ask: Request) -> None:
     """SandboxUnavailable where a package of this run needs a sandbox and this machine has none; opens nothing."""
     require_sandbox(ask.model_path, ask.sandbox)
-    if ask.baseline is not None and not is_run(ask.baseline[0]):
-        require_sandbox(ask.baseline[0], ask.sandbox)
+    for compared in (ask.baseline, ask.original):
+        if compared is not None and not is_run(compared[0]):
+            require_sandbox(compared[0], ask.sandbox)
 
 
 @contextmanager
@@ -47,14 +50,24 @@ def opened_models(run: RunContext, ask: Request, testset: LockedTestSet) -> Iter
                 sandbox=ask.sandbox,
             )
         stack.callback(_leave, model, run, "model.log")
-        other = None
-        if ask.baseline is not None:
-            path, contract = ask.baseline
-            with _entering(run, lambda: digest_of(path)):
-                other = open_baseline(path, testset=testset, contract=contract, limit=ask.limit, sandbox=ask.sandbox)
-            if other.model is not None:
-                stack.callback(_leave, other.model, run, "baseline.log")
-        yield model, other
+        other = _compared(stack, run, ask, testset, ask.baseline, "baseline.log")
+        original = _compared(stack, run, ask, testset, ask.original, "original.log")
+        yield model, None if other is None else replace(other, original=original)
+
+
+def _compared(
+    stack: ExitStack, run: RunContext, ask: Request, testset: LockedTestSet, asked: tuple[Path, Path | None] | None,
+    log_name: str,
+) -> Baseline | None:  # fmt: skip
+    """What is compared with, opened until the stack is left; None where nothing is."""
+    if asked is None:
+        return None
+    path, contract = asked
+    with _entering(run, lambda: digest_of(path)):
+        other = open_baseline(path, testset=testset, contract=contract, limit=ask.limit, sandbox=ask.sandbox)
+    if other.model is not None:
+        stack.callback(_leave, other.model, run, log_name)
+    return other
 
 
 @contextmanager

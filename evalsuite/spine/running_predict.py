@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import IntegrityError
+from evalsuite.protocol.comparisons import BASELINE
 from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.freeze import load_frozen
 from evalsuite.protocol.load import dump_protocol, load_protocol, protocol_digest
@@ -17,7 +18,15 @@ from evalsuite.record.canonical import read_json, write_json
 from evalsuite.record.files import atomic_write
 from evalsuite.record.ledger import Entry
 from evalsuite.spine import history, states
-from evalsuite.spine.baseline import Baseline, baseline_predictions, is_run, open_baseline
+from evalsuite.spine.baseline import (
+    Baseline,
+    baseline_predictions,
+    bound_digest,
+    is_run,
+    open_baseline,
+    recorded_digest,
+    timed,
+)
 from evalsuite.spine.decisions import decisions
 from evalsuite.spine.fit import require_columns
 from evalsuite.spine.folder import require_intact
@@ -69,7 +78,7 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
         and record["testset"]["root"] == testset.root
         and record["model"]["digest"] == digest_of(ask.model_path)
         and record["limit"] == ask.limit
-        and (record.get("baseline") or {}).get("digest") == _digest_of(ask, testset)
+        and recorded_digest(record) == _digest_of(ask, testset)
         and (record.get("audit") or {}).get("digest") == (None if ask.audit is None else ask.audit.digest)
     )
     if not same:
@@ -78,15 +87,18 @@ def finished_run(run: RunContext, ask: Request) -> RunResult:
 
 
 def _digest_of(ask: Request, testset: LockedTestSet) -> str | None:
-    """Digest of the baseline asked for; a package is not opened for it."""
+    """What is bound of the devices to compare with; a package is not opened for it."""
     from evalsuite.sandbox.open import digest_of
+
+    def digest(asked: tuple[Path, Path | None]) -> str:
+        path, contract = asked
+        if is_run(path):
+            return open_baseline(path, testset=testset, contract=contract, limit=ask.limit).digest
+        return digest_of(path)
 
     if ask.baseline is None:
         return None
-    path, contract = ask.baseline
-    if is_run(path):
-        return open_baseline(path, testset=testset, contract=contract, limit=ask.limit).digest
-    return digest_of(path)
+    return bound_digest(digest(ask.baseline), None if ask.original is None else digest(ask.original))
 
 
 def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
@@ -97,7 +109,7 @@ def predict_and_seal(run: RunContext, ask: Request) -> Predictions:
     require_sandboxes(ask)
     protocol, frozen = resolve_protocol(ask.protocol_path)
     require_supported(protocol)
-    require_baseline(protocol, given=ask.baseline is not None)
+    require_baseline(protocol, given=ask.baseline is not None, original=ask.original is not None)
     require_audit(protocol, given=ask.audit is not None)
     testset = open_testset(
         run.testset_path, on_progress=lambda done, total: run.on_stage("verify", done, total), store=run.store
@@ -196,24 +208,25 @@ def _predict_and_seal(
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
     facts: dict[str, Any] = {} if study is None else {"study": study}
     sealed |= {} if study is None else {"study": study["sha256"]}
-    if other is not None:
-        with model_at_work(run, other.digest):
+    for who, device in (other.named if other is not None else {}).items():
+        with model_at_work(run, device.digest):
             compared = baseline_predictions(
-                other,
+                device,
                 testset,
                 settings=settings,
-                work=folder.work / "baseline",
+                work=folder.work / who,
                 limit=ask.limit,
                 on_case=lambda done, total: run.on_stage("predict", done, total),
                 should_stop=run.should_stop,
                 required=_outputs_needed(protocol) if protocol.task.kind in ("detection", "segmentation") else None,
                 coordinates=protocol.task.coordinates,
-                cluster=None if ask.baseline is None else _cluster(ask, *ask.baseline),
+                cluster=_cluster_of(ask, who),
             )
-        write_predictions(compared, folder.baseline)
-        copy_masks(compared.mask_files, folder.arrays / "baseline")
-        facts["baseline"] = {**other.facts, "predictions": compared.digest}
-        sealed |= {"baseline": other.digest, "baseline_predictions": compared.digest}
+        write_predictions(compared, folder.compared(who))
+        copy_masks(compared.mask_files, folder.arrays / who)
+        took = {} if device.model is None else {"inference": timed(compared.record.get("inference") or {})}
+        facts[who] = {**device.facts, **took, "predictions": compared.digest}
+        sealed |= {who: device.digest, f"{who}_predictions": compared.digest}
     if ask.audit is not None:
         ask.audit.write(folder)
         facts |= {"audit": {"digest": ask.audit.digest, "device": ask.audit.device}}
@@ -277,6 +290,12 @@ def _cluster(ask: Request, model_path: Path, contract: Path | None) -> Cluster |
     return Cluster(runner=ask.runner, model_path=Path(model_path), contract=contract, sandbox=ask.sandbox)
 
 
+def _cluster_of(ask: Request, who: str) -> Cluster | None:
+    """The same for a device that is compared with."""
+    place = ask.baseline if who == BASELINE else ask.original
+    return None if place is None else _cluster(ask, *place)
+
+
 def _model_facts(model: AnyModel) -> dict[str, Any]:
     return {
         "schema": "evalsuite/model/1",
@@ -313,7 +332,7 @@ def _match_freeze(
         wrong.append("test set")
     if frozen["model_digest"] != model_digest:
         wrong.append("model")
-    if frozen["baseline_digest"] is not None and baseline is not None and baseline.digest != frozen["baseline_digest"]:
+    if frozen["baseline_digest"] is not None and baseline is not None and baseline.bound != frozen["baseline_digest"]:
         wrong.append("baseline")
     if wrong:
         raise IntegrityError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, IntegrityError
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
 from evalsuite.protocol.load import load_protocol
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json, write_json
@@ -16,6 +17,7 @@ from evalsuite.record.usage import CASES, RUN, intervals, is_use, run_states
 from evalsuite.selftest import selftest
 from evalsuite.spine import history, roles, states
 from evalsuite.spine.audit_inputs import read_audit
+from evalsuite.spine.baseline import recorded_digest
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.exhibits import write_exhibits
 from evalsuite.spine.running_context import RunContext
@@ -47,9 +49,12 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         )
     protocol = load_protocol(folder.protocol)
     predictions = with_masks(read_predictions(folder.predictions), folder.arrays)
-    baseline = None
-    if folder.baseline.exists():
-        baseline = with_masks(read_predictions(folder.baseline), folder.arrays / "baseline")
+    compared = {
+        who: with_masks(read_predictions(folder.compared(who)), folder.arrays / who)
+        for who in (BASELINE, ORIGINAL)
+        if folder.compared(who).exists()
+    }
+    bound = recorded_digest(record)
     name = record["run"]["id"]
     states.require_sealed(run.ledger.entries(), name, predictions.digest)
     opened = history.step(
@@ -62,7 +67,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
             "protocol_id": protocol.id,
             "model": record["model"]["digest"],
             "predictions": predictions.digest,
-            **({} if baseline is None else {"baseline": record["baseline"]["digest"]}),
+            **({} if bound is None else {"baseline": bound}),
         },
         reason="reference standard opened for scoring",
     )
@@ -72,7 +77,8 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         protocol,
         testset,
         predictions,
-        baseline=baseline,
+        baseline=compared.get(BASELINE),
+        original=compared.get(ORIGINAL),
         audit=read_audit(folder),
         used_before=_used_before(record["use"], testset),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ProtocolError
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL, compared_with
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
@@ -35,8 +36,9 @@ def require_supported(protocol: StudyProtocol) -> None:
         )
 
 
-def require_baseline(protocol: StudyProtocol, *, given: bool) -> None:
-    """ProtocolError where a protocol that compares has nothing to compare with, or the reverse."""
+def require_baseline(protocol: StudyProtocol, *, given: bool, original: bool = False) -> None:
+    """ProtocolError where a protocol that compares has nothing to compare with, or the reverse; the same for the
+    original version."""
     if protocol.comparisons and not given:
         raise ProtocolError(
             f"Protocol {protocol.id} {protocol.version} compares with a baseline, and none is given.",
@@ -46,6 +48,17 @@ def require_baseline(protocol: StudyProtocol, *, given: bool) -> None:
         raise ProtocolError(
             f"Protocol {protocol.id} {protocol.version} declares no comparison.",
             hint="Declare what is compared under `comparisons`, or use evalsuite run.",
+        )
+    wanted = ORIGINAL in compared_with(protocol)
+    if wanted and not original:
+        raise ProtocolError(
+            f"Protocol {protocol.id} {protocol.version} compares with the original version, and none is given.",
+            hint="Name it with --original M0; where the last version is the original one, name that one twice.",
+        )
+    if original and not wanted:
+        raise ProtocolError(
+            f"Protocol {protocol.id} {protocol.version} compares nothing with an original version.",
+            hint="Give comparisons `against: original`, or leave --original out.",
         )
 
 
@@ -128,13 +141,21 @@ def evaluate(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    original: Predictions | None = None,
     audit: AuditInputs | None = None,
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Evidence:
     """The evidence of `evaluate_cases`, without its listings."""
     return evaluate_cases(
-        protocol, testset, predictions, baseline=baseline, audit=audit, used_before=used_before, on_step=on_step
+        protocol,
+        testset,
+        predictions,
+        baseline=baseline,
+        original=original,
+        audit=audit,
+        used_before=used_before,
+        on_step=on_step,
     ).evidence
 
 
@@ -192,13 +213,15 @@ def evaluate_cases(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    original: Predictions | None = None,
     audit: AuditInputs | None = None,
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Scored:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
-    `baseline` holds the predictions, on the same cases, of what the protocol compares with; `audit` what a drift audit
+    `baseline` holds the predictions, on the same cases, of what the protocol compares with, `original` those of the
+    original version; `audit` what a drift audit
     is held against.
     `used_before` are the ids of cases that earlier runs used: where that is some and not all, the primary endpoints are
     given for both groups.
@@ -232,22 +255,23 @@ def evaluate_cases(
     from evalsuite.testset import open_reference
 
     require_supported(protocol)
-    require_baseline(protocol, given=baseline is not None)
+    require_baseline(protocol, given=baseline is not None, original=original is not None)
     require_audit(protocol, given=audit is not None)
     table = predictions.table
     case_id, patient_id, frame, device = cases_of(protocol, testset, predictions, open_reference(testset))
-    compared = None if baseline is None else _device_rows(baseline)
-    if compared is not None and list(compared["case_id"]) != list(device["case_id"]):
-        raise InputError(
-            "The baseline was not predicted on the cases of the candidate.",
-            hint="Predict both on the same locked test set, with the same --limit.",
-        )
+    others = {who: p for who, p in ((BASELINE, baseline), (ORIGINAL, original)) if p is not None}
+    compared = {who: _device_rows(p) for who, p in others.items()}
+    for who, rows in compared.items():
+        if list(rows["case_id"]) != list(device["case_id"]):
+            raise InputError(
+                f"The {who} was not predicted on the cases of the candidate.",
+                hint="Predict both on the same locked test set, with the same --limit.",
+            )
     arrived = arrival_order(protocol, frame, case_id)
     if arrived is not None:
         frame, device = frame.iloc[arrived].reset_index(drop=True), device.iloc[arrived].reset_index(drop=True)
         case_id, patient_id = (tuple(x[i] for i in arrived) for x in (case_id, patient_id))
-        if compared is not None:
-            compared = compared.iloc[arrived].reset_index(drop=True)
+        compared = {who: rows.iloc[arrived].reset_index(drop=True) for who, rows in compared.items()}
     conditions = table[table["condition"].notna()].reset_index(drop=True)
     cells = _cells(case_id, frame, protocol.task.reference)
     outlines = _cells(case_id, frame, protocol.analyses.failures.outline if protocol.analyses.failures else None)
@@ -273,8 +297,10 @@ def evaluate_cases(
 
         wanted, files = figures_wanted(protocol), ReferenceFiles.of(testset)
         device = with_mask_figures(protocol, frame, device, predictions, files, wanted)
-        if baseline is not None and compared is not None:
-            compared = with_mask_figures(protocol, frame, compared, baseline, files, figures_compared(protocol))
+        compared = {
+            who: with_mask_figures(protocol, frame, rows, others[who], files, figures_compared(protocol))
+            for who, rows in compared.items()
+        }
         if protocol.analyses.robustness is not None:
             from evalsuite.analyses.degraded_masks import with_degraded_figures
 
@@ -293,7 +319,14 @@ def evaluate_cases(
     if protocol.kind == "reader_study":
         results = evaluate_readers(protocol, **cases, predictions=table, on_step=on_step)
     else:
-        results = evaluate_task(protocol, **cases, predictions=device, baseline=compared, on_step=on_step)
+        results = evaluate_task(
+            protocol,
+            **cases,
+            predictions=device,
+            on_step=on_step,
+            baseline=compared.get(BASELINE),
+            original=compared.get(ORIGINAL),
+        )
         worse = robustness_figures(protocol, **cases, predictions=device, conditions=conditions, evaluate=evaluate_task)
         results = replace(results, findings=(*results.findings, *worse.findings), notes=(*results.notes, *worse.notes))
         tried = shortcut_figures(
@@ -314,9 +347,9 @@ def evaluate_cases(
         )
     if n_run < len(testset.cases):
         notes.append(f"Only the first {n_run} of {len(testset.cases)} cases were run.")
-    others = sorted({str(r) for r in table["rater"]} - {"device"})
-    if others and protocol.kind != "reader_study":
-        notes.append(f"Predictions of {len(others)} further raters are recorded; this analysis is of the device alone.")
+    raters = sorted({str(r) for r in table["rater"]} - {"device"})
+    if raters and protocol.kind != "reader_study":
+        notes.append(f"Predictions of {len(raters)} further raters are recorded; this analysis is of the device alone.")
     evidence = Evidence(
         protocol={"id": protocol.id, "version": protocol.version, "digest": protocol_digest(protocol)},
         testset={
@@ -326,12 +359,12 @@ def evaluate_cases(
             "n_cases": len(testset.cases),
             "n_patients": len({c.patient_id for c in testset.cases}),
         },
-        model=_identity(predictions) | ({} if baseline is None else {"baseline": _identity(baseline)}),
+        model=_identity(predictions) | {who: _identity(p) for who, p in others.items()},
         predictions={
             "digest": predictions.digest,
             "n_cases": n_run,
             "outputs": [*predictions.outputs, *predictions.lists],
-            **({} if baseline is None else {"baseline_digest": baseline.digest}),
+            **{f"{who}_digest": p.digest for who, p in others.items()},
             **({} if audit is None else {"audit_digest": audit.digest}),
         },
         software={"evalsuite": evalsuite.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__},

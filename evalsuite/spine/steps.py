@@ -57,6 +57,7 @@ def evaluate(
     predictions: Predictions,
     *,
     baseline: Predictions | None = None,
+    original: Predictions | None = None,
     actor: str = "",
     reason: str = "",
     store: str | None = None,
@@ -88,10 +89,20 @@ def evaluate(
     from evalsuite.testset.encryption import require_reference_key
 
     require_reference_key(testset, testset.reference_key)
-    use = enter_access(protocol, testset, predictions, baseline=baseline, actor=actor, reason=reason, store=store)
+    use = enter_access(
+        protocol, testset, predictions, baseline=baseline, original=original, actor=actor, reason=reason, store=store
+    )
     found = intervals(use.used_before, len(testset.cases)) if use.used_before else []
     used_before = tuple(c.case_id for low, high in found for c in testset.cases[low - 1 : high])
-    return compute(protocol, testset, predictions, baseline=baseline, used_before=used_before, on_step=on_step)
+    return compute(
+        protocol,
+        testset,
+        predictions,
+        baseline=baseline,
+        original=original,
+        used_before=used_before,
+        on_step=on_step,
+    )
 
 
 def write_report(

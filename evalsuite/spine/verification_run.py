@@ -8,6 +8,7 @@ from typing import Any
 
 from evalsuite.errors import EvalsuiteError
 from evalsuite.protocol.freeze import FREEZE_FILE, check_freeze_signature, check_freeze_timestamp, load_frozen
+from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
 from evalsuite.protocol.load import load_protocol, protocol_digest
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json
@@ -194,9 +195,10 @@ def _predictions(folder: RunFolder) -> tuple[CheckStatus, str]:
         used = read_json(folder.evidence)["predictions"]["digest"]
         if used != found.digest:
             return "broken", "the evidence was computed from other predictions"
-        compared = read_json(folder.evidence)["predictions"].get("baseline_digest")
-        if compared is not None and read_predictions(folder.baseline).digest != compared:
-            return "broken", "the evidence was computed from other predictions of the baseline"
+        for who in (BASELINE, ORIGINAL):
+            compared = read_json(folder.evidence)["predictions"].get(f"{who}_digest")
+            if compared is not None and read_predictions(folder.compared(who)).digest != compared:
+                return "broken", f"the evidence was computed from other predictions of the {who}"
         held_against = read_json(folder.evidence)["predictions"].get("audit_digest")
         if held_against is not None and getattr(read_audit(folder), "digest", None) != held_against:
             return "broken", "the evidence was computed from another baseline or other earlier audits"
@@ -208,7 +210,8 @@ def _masks(folder: RunFolder) -> tuple[CheckStatus, str]:
     from evalsuite.inference.predictions import read_predictions
 
     n = 0
-    for predictions, place in ((folder.predictions, folder.arrays), (folder.baseline, folder.arrays / "baseline")):
+    others = [(folder.compared(who), folder.arrays / who) for who in (BASELINE, ORIGINAL)]
+    for predictions, place in ((folder.predictions, folder.arrays), *others):
         digest = read_predictions(predictions).masks if predictions.exists() else None
         files = mask_files(place)
         if files and digest is None:
