@@ -17,9 +17,10 @@ from evalsuite.protocol.comparisons import BASELINE, ORIGINAL, asked_endpoints, 
 from evalsuite.protocol.decision import Family, decision_family
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.metrics import METRICS
+from evalsuite.protocol.modification import Modification
 from evalsuite.protocol.schema import Criterion, Endpoint, StudyProtocol
 from evalsuite.record.digest import digest_json
-from evalsuite.types import CriterionResult, Estimate, Evidence, Finding, Outcome, Stratum, Verdict
+from evalsuite.types import CriterionResult, Decision, Estimate, Evidence, Finding, Outcome, Stratum, Verdict
 
 _WORDS = {"met": "met", "not_met": "not met", "inconclusive": "inconclusive"}
 _VERBS = {">": "exceed", ">=": "reach", "<": "lie below", "<=": "stay within"}
@@ -82,6 +83,10 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
         flags.extend(_flags(result, protocol))
     overall = _overall(protocol, [r for r in results if r.role == "primary"], family)
     outcome, reason = overall.outcome, overall.reason
+    decision: Decision | None = None
+    if protocol.modification is not None:
+        outcome, reason = _modified(protocol.modification, results, outcome, reason)
+        decision = "implement" if outcome == "met" and not reasons else "do_not_implement"
     if reasons:
         if outcome == "met":
             outcome = "inconclusive"
@@ -95,6 +100,28 @@ def judge(protocol: StudyProtocol, evidence: Evidence, *, not_evidence_because: 
         not_evidence_because=tuple(reasons),
         flags=tuple(dict.fromkeys(flags)),
         evidence_digest=digest_json(evidence.to_json()),
+        decision=decision,
+    )
+
+
+def _modified(
+    modification: Modification, results: Sequence[CriterionResult], outcome: Outcome, reason: str
+) -> tuple[Outcome, str]:
+    """Any criterion that is not met, a group that is not assessable included, leaves the modification unimplemented; so
+    does a change that its plan does not cover."""
+    open_ = [r for r in results if r.outcome != "met"]
+    said = []
+    if open_:
+        said.append(f"{len(open_)} of {len(results)} criteria unresolved ({_names(open_)})")
+        reason = ""
+    if modification.outside:
+        what = ", ".join(modification.outside)
+        said.append(f"it changes what the plan does not cover ({what}): assess whether it needs a new submission")
+    if not said:
+        return outcome, f"The modification may be implemented under its plan. {reason}"
+    return (
+        "inconclusive" if outcome == "met" else outcome,
+        f"Do not implement the modification: {'; '.join(said)}. {reason}".strip(),
     )
 
 

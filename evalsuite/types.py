@@ -223,6 +223,9 @@ class TestOutcome:
         return cls(**data)
 
 
+#: Whether a modification may be implemented: any unresolved criterion, or a change outside its plan, means no.
+Decision = Literal["implement", "do_not_implement"]
+
 EVIDENCE_SCHEMA = "evalsuite/evidence/1"
 VERDICT_SCHEMA = "evalsuite/verdict/1"
 
@@ -317,7 +320,8 @@ class Verdict:
     """The judgement: a pure function of protocol and evidence (and of whether the run counts as evidence).
 
     `evidence` is False for runs of an unfrozen protocol, with `--limit`, or changed after unblinding;
-    `not_evidence_because` then lists the reasons, and `overall` is at most inconclusive.
+    `not_evidence_because` then lists the reasons, and `overall` is at most inconclusive. `decision` is what follows for
+    a new version of an authorised device; None (and not in the file) where the study is of no modification.
     """
 
     overall: Outcome
@@ -328,10 +332,11 @@ class Verdict:
     not_evidence_because: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     evidence_digest: str
+    decision: Decision | None = None
     schema: str = VERDICT_SCHEMA
 
     def to_json(self) -> dict[str, Any]:
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "decision" or self.decision}
         return {
             **data,
             "criteria": [c.to_json() for c in self.criteria],

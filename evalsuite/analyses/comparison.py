@@ -67,8 +67,8 @@ def beside(
 ) -> Callable[[tuple[Cell, ...]], Both] | None:
     """How the candidate is put beside the devices the protocol compares it with; None where it compares with none.
 
-    `make` puts it beside one of them, given that one's predictions (as `baseline` or `original`). Each comparison is taken from the device it is
-    against.
+    `make` puts it beside one of them, given that one's predictions (as `baseline` or `original`). Each comparison is
+    taken from the device it is against.
     """
     given = {who: frame for who, frame in ((BASELINE, baseline), (ORIGINAL, original)) if frame is not None}
     asked = {who: given[who] for who in compared_with(protocol) if who in given}
@@ -232,7 +232,10 @@ def _notes(protocol: StudyProtocol, both: Both) -> Iterator[str]:
         right = " and ".join(f"the {who}" for who in others)
         how = f"wrong for the candidate and right for {right}" if policy == "worst_case" else f"'{policy}'"
         lost = ", ".join(f"{n} of the {who}" for n, who in zip(both.lost[1:], others, strict=True))
-        yield f"Without a usable output: {both.lost[0]} cases of the candidate, {lost}; in differences they count as {how}."
+        yield (
+            f"Without a usable output: {both.lost[0]} cases of the candidate, {lost}; in differences they count as "
+            f"{how}."
+        )
 
 
 def either(own: AtLevel, difference: AtLevel) -> AtLevel:

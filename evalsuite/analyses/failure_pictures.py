@@ -86,6 +86,19 @@ def failure_pictures(
 def _picture(
     testset: LockedTestSet, case: Case, row: Mapping[str, str], files: ReferenceFiles, cell: str
 ) -> Picture | None:
+    score = f"score {float(row['score']):.3g}" if row["score"] else ""
+    # Where the kind says what was called and what was right, a picture need not.
+    plain = row["kind"] in (FALSE_NEGATIVE, FALSE_POSITIVE)
+    called, right = ("", "") if plain else (f"called {row['called']}", f"reference {row['reference']}")
+    title = "; ".join(x for x in (score, called) if x)
+    return case_picture(testset, case, files, cell, group=row["kind"], title=title, note=right)
+
+
+def case_picture(
+    testset: LockedTestSet, case: Case, files: ReferenceFiles, cell: str, *, group: str, title: str, note: str
+) -> Picture | None:
+    """A whole slice of a case with the outline of its mask (`cell` names it, or nothing), the slice with most of it or
+    the middle one; None where the image cannot be read."""
     paths = next(iter(case.images.values()), ())
     try:
         image = read_case(testset, case.case_id, axes=3 if len(paths) > 1 else 2)
@@ -97,11 +110,7 @@ def _picture(
     depth = view.shape[0]
     at = depth // 2 if mask is None else int(mask.sum(axis=(1, 2)).argmax())
     drawn = [] if mask is None else [Drawn(kind="reference", lines=outline(mask[at]))]
-    score = f"score {float(row['score']):.3g}" if row["score"] else ""
     place = f"slice {at + 1} of {depth}" if depth > 1 else ""
-    # Where the kind says what was called and what was right, a picture need not.
-    plain = row["kind"] in (FALSE_NEGATIVE, FALSE_POSITIVE)
-    called, right = ("", "") if plain else (f"called {row['called']}", f"reference {row['reference']}")
     return draw(
         view,
         at,
@@ -110,9 +119,9 @@ def _picture(
         drawn,
         with_image=True,
         words={
-            "group": row["kind"],
-            "title": "; ".join(x for x in (score, called) if x),
-            "note": "; ".join(x for x in (right, place, why) if x),
+            "group": group,
+            "title": title,
+            "note": "; ".join(x for x in (note, place, why) if x),
             "case_id": case.case_id,
         },
     )

@@ -50,6 +50,30 @@ def lesion_pictures(
     return tuple(made)
 
 
+def lesions_shown(
+    protocol: StudyProtocol,
+    listings: tuple[Listing, ...],
+    testset: LockedTestSet,
+    chosen: Sequence[tuple[str, str, int]],
+    *,
+    most: int,
+) -> tuple[Picture, ...]:
+    """Lesions by group, title and row of the listing of lesions: the first `most` of each group that can be shown."""
+    if protocol.task.coordinates is None:
+        return ()
+    tables = {x.name: rows_of(x) for x in listings}
+    lesions, marks = tables[LESIONS], tables[MARKS]
+    made: list[Picture] = []
+    for group, title, row in chosen:
+        if sum(p.group == group for p in made) >= most:
+            continue
+        asked = _Asked(group=group, title=title, row=lesions[row])
+        picture = _picture(protocol, testset, asked, lesions, marks)
+        if picture is not None:
+            made.append(picture)
+    return tuple(made)
+
+
 def _chosen(
     protocol: StudyProtocol, lesions: Sequence[dict[str, str]], marks: Sequence[dict[str, str]]
 ) -> Iterator[_Asked]:

@@ -21,6 +21,8 @@ from evalsuite.cli.options import (
     Contract,
     Json,
     ModelPath,
+    Original,
+    OriginalContract,
     Reason,
     ReferenceKeyFile,
     Store,
@@ -145,6 +147,8 @@ def freeze(
         Path | None, typer.Option("--baseline", help="bind what it is compared with: a model or a run of this set")
     ] = None,
     baseline_contract: BaselineContract = None,
+    original: Original = None,
+    original_contract: OriginalContract = None,
     tsa: Annotated[
         str | None,
         typer.Option("--tsa", envvar="EVALSUITE_TSA", help="address of an RFC 3161 timestamp authority; else none"),
@@ -167,6 +171,8 @@ def freeze(
             contract=contract,
             baseline_path=baseline,
             baseline_contract=baseline_contract,
+            original_path=original,
+            original_contract=original_contract,
             who=acting.who(reason, role="author"),
             store=acting.store,
             tsa=tsa,
@@ -176,7 +182,7 @@ def freeze(
         if as_json:
             emit_json({**frozen, "path": str(out), "exit_code": 0})
         else:
-            show.frozen(frozen, out, testset, model, contract, baseline)
+            show.frozen(frozen, out, testset, model, contract, baseline, original)
 
 
 app.command(name="run")(running.run)

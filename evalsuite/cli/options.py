@@ -46,6 +46,13 @@ Contract = Annotated[Path | None, typer.Option("--contract", help="contract of a
 BaselineContract = Annotated[
     Path | None, typer.Option("--baseline-contract", help="contract of a baseline whose package has none")
 ]
+Original = Annotated[
+    Path | None,
+    typer.Option("--original", help="the version that was first authorised, where the protocol compares with it too"),
+]
+OriginalContract = Annotated[
+    Path | None, typer.Option("--original-contract", help="contract of an original version whose package has none")
+]
 Unsandboxed = Annotated[
     bool, typer.Option("--unsandboxed", help="run the package's code in this process; the report says so")
 ]

@@ -18,6 +18,8 @@ from evalsuite.cli.options import (
     Json,
     Machine,
     ModelPath,
+    Original,
+    OriginalContract,
     Reason,
     ReferenceKeyFile,
     TestSet,
@@ -80,13 +82,20 @@ def compare(
     beside: Beside,
     machine: Machine,
     baseline_contract: BaselineContract = None,
+    original: Original = None,
+    original_contract: OriginalContract = None,
     reference_key: ReferenceKeyFile = None,
     acting: Acting,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Compare with another version or a predicate on the same cases: predict, score, judge and report."""
-    against = {"baseline_path": baseline, "baseline_contract": baseline_contract}
+    against = {
+        "baseline_path": baseline,
+        "baseline_contract": baseline_contract,
+        "original_path": original,
+        "original_contract": original_contract,
+    }
     _whole(protocol, testset, model, out, beside, machine, acting, reference_key, reason, as_json, **against)
 
 

@@ -102,8 +102,18 @@ def locked(testset: LockedTestSet, out: Path, intake: Mapping[str, Any] | None) 
     next_commands(f"evalsuite freeze PROTOCOL --testset {out} --model MODEL --out frozen")
 
 
+#: What follows for a modification, in words.
+DECISIONS = {"implement": "the modification may be implemented", "do_not_implement": "DO NOT IMPLEMENT"}
+
+
 def frozen(
-    found: Mapping[str, Any], out: Path, testset: Path, model: Path, contract: Path | None, baseline: Path | None
+    found: Mapping[str, Any],
+    out: Path,
+    testset: Path,
+    model: Path,
+    contract: Path | None,
+    baseline: Path | None,
+    original: Path | None,
 ) -> None:
     facts(
         f"Protocol {found['protocol']} is frozen in {out}",
@@ -120,6 +130,7 @@ def frozen(
     extra = f" --contract {contract}" if contract else ""
     verb = "run" if baseline is None else "compare"
     extra += f" --baseline {baseline}" if baseline is not None else ""
+    extra += f" --original {original}" if original is not None else ""
     next_commands(f"evalsuite {verb} {out} --testset {testset} --model {model}{extra} --out run-1")
 
 
@@ -215,6 +226,8 @@ def verdict(result: RunResult) -> None:
     console.print(made)
     line = Text("Verdict: ")
     line.append(_WORDS[found.overall], style=_STYLES[found.overall])
+    if found.decision is not None:
+        line.append(f" · {DECISIONS[found.decision]}", style="bold")
     console.print(line)
     console.print(Text(f"  {found.reason}"))
     if not found.evidence:

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from evalsuite.errors import Problem, ProtocolError
@@ -64,6 +65,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
     from evalsuite.protocol.drift import drift_problems
     from evalsuite.protocol.failures import failure_problems, slice_problems, what_if_problems
     from evalsuite.protocol.interpretability import interpretability_problems
+    from evalsuite.protocol.modification import modification_problems
     from evalsuite.protocol.planning import plan_problems
     from evalsuite.protocol.readers import reader_problems
     from evalsuite.protocol.robustness import robustness_problems
@@ -83,6 +85,7 @@ def check_protocol(protocol: StudyProtocol) -> list[Problem]:
         *(p for i, e in enumerate(protocol.endpoints) for p in _endpoint(protocol, e, f"endpoints[{i}]")),
         *comparison_problems(protocol, UNREADABLE),
         *(p for i in range(len(protocol.comparisons)) for p in _comparison_stratum(protocol, i)),
+        *modification_problems(protocol),
         *_utility(protocol),
         *analysis_problems(protocol, UNREADABLE),
         *bias_problems(protocol, UNREADABLE),

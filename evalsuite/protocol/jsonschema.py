@@ -15,6 +15,7 @@ from evalsuite.types import (
     OUTPUT_STATUSES,
     VERDICT_SCHEMA,
     CurveKind,
+    Decision,
     Outcome,
     ReferenceClass,
     Role,
@@ -235,7 +236,9 @@ def _verdict() -> Schema:
             "not_evidence_because": _list(_TEXT),
             "flags": _list(_TEXT),
             "evidence_digest": _DIGEST,
-        }
+            "decision": {**_one_of(Decision), "description": "of a modification: implemented or not"},
+        },
+        optional=("decision",),
     )
     return _file("Verdict", {**schema, "$defs": {"estimate": _estimate()}})
 

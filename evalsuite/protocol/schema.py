@@ -12,6 +12,7 @@ from evalsuite.protocol.drift import Drift
 from evalsuite.protocol.failures import Failures, Slices, ThresholdWhatIf
 from evalsuite.protocol.interpretability import Interpretability
 from evalsuite.protocol.lesion_blocks import EmptyMasks, LesionStratum, Matching, ReferenceFile
+from evalsuite.protocol.modification import Modification
 from evalsuite.protocol.planning import Plan
 from evalsuite.protocol.readers import ReaderStudy
 from evalsuite.protocol.robustness import Robustness
@@ -511,6 +512,9 @@ class StudyProtocol(Block):
     reuse_policy: ReusePolicy = Field(default=ReusePolicy(), description="repeated use of the test set")
     roles: Roles | None = Field(default=None, description="who may act in which role, by name")
     amendment: Amendment | None = Field(default=None, description="for a version that changes one frozen before")
+    modification: Modification | None = Field(
+        default=None, description="for a new version of an authorised device: any unresolved criterion stops it"
+    )
     plan: Plan | None = Field(default=None, description="planned smallest counts, and what they were planned for")
     readers: ReaderStudy | None = Field(default=None, description="which readings a reader study evaluates")
     analyses: Analyses = Field(default=Analyses(), description="optional analyses")

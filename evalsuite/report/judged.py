@@ -35,8 +35,9 @@ _OVERALL = {
 def judgement(material: Material) -> Judgement:
     """The overall verdict in words."""
     verdict = material.verdict
+    stopped = verdict.decision == "do_not_implement"
     return Judgement(
-        word=_OVERALL[verdict.overall],
+        word="Do not implement" if stopped else _OVERALL[verdict.overall],
         mark=OUTCOME_MARKS[verdict.overall],
         tone=verdict.overall,
         reason=sentence(clean(verdict.reason, longest=280)),

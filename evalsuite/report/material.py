@@ -20,7 +20,7 @@ _ELSEWHERE = (
     *("missing_data", "confusion", "multiplicity", "comparison"),
     *("generalisation", "group_differences", "weighting", "verification_bias", "tipping_point"),
     *("truth_panel", "variance_components", "response", "linearity", "reuse", "planning", "triage"),
-    *("failures", "slices", "bias", "threshold_what_if"),
+    *("failures", "slices", "bias", "threshold_what_if", "flips"),
     *("uncertainty", "robustness", "interpretability"),
     "drift",
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from evalsuite.protocol.comparisons import OVERLAPS, RATIO, compared_metric, is_difference
+from collections.abc import Iterator
+
+from evalsuite.protocol.comparisons import OVERLAPS, RATIO, compared_metric, compared_with, is_difference
 from evalsuite.protocol.schema import Comparison
+from evalsuite.report.comparison_words import in_plain_words
 from evalsuite.report.format import (
     format_count,
     format_estimate,
@@ -13,13 +16,16 @@ from evalsuite.report.format import (
     format_value,
 )
 from evalsuite.report.material import Material, anchor, metric_title
-from evalsuite.report.text import clean, given
-from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Section, Table
+from evalsuite.report.sections_changes import changes, versions
+from evalsuite.report.text import clean, given, sentence
+from evalsuite.report.view import Block, Bullets, Cell, Column, Heading, Notice, Prose, Row, Section, Table
 from evalsuite.types import Finding, TestOutcome
 
 _MOST_ROWS = 80
 _HYPOTHESES = {"superiority": "superiority", "non_inferiority": "non-inferiority", "equivalence": "equivalence"}
 
+
+_CALLED = {"baseline": "baseline", "original": "original version"}
 
 #: How the methods of tests begin that a criterion on an endpoint has beside its interval.
 _OF_GOALS = ("exact binomial", "two one-sided t tests", "one-sided t test")
@@ -30,14 +36,15 @@ def comparison(material: Material) -> Section | None:
     found = list(material.findings(analysis="comparison"))
     if not found:
         return None
-    baseline = material.evidence.model.get("baseline")
-    name = baseline.get("name") if isinstance(baseline, dict) else None
+    others = compared_with(material.protocol)
     text = (
-        f"The candidate is compared with {clean(given(name, 'a baseline'), longest=80)} on the same cases. Every "
-        "difference is candidate minus baseline. Where an output is missing, it counts against the candidate and for "
-        "the baseline unless the protocol says otherwise."
+        f"The candidate is compared with {' and with '.join(_named(material, who) for who in others)} on the same "
+        f"cases. Every difference is candidate minus {' or '.join(others)}. Where an output is missing, it counts "
+        f"against the candidate and for the {' or the '.join(others)} unless the protocol says otherwise."
     )
-    blocks: list[Block] = [Prose(paragraphs=(text,)), _whole(material, found)]
+    blocks: list[Block] = [Prose(paragraphs=(text,)), *_decision(material), Bullets(items=(*in_plain_words(material),))]
+    blocks += versions(material)
+    blocks += [_whole(material, found, who) for who in others]
     overlap = _overlap(material, found)
     if overlap is not None:
         blocks.append(overlap)
@@ -47,10 +54,31 @@ def comparison(material: Material) -> Section | None:
     tests = _tests(material)
     if tests is not None:
         blocks.append(tests)
+    blocks += changes(material)
     groups = _groups(material, found)
     if groups is not None:
         blocks += [Heading(text="Differences in groups", id="comparison-groups"), groups]
     return Section(id="comparison", number="", title="Comparison with the baseline", code="R22", blocks=tuple(blocks))
+
+
+def _named(material: Material, who: str) -> str:
+    device = material.evidence.model.get(who)
+    name = device.get("name") if isinstance(device, dict) else None
+    words = {"baseline": "a baseline", "original": "the original version"}[who]
+    called = clean(given(name, words), longest=80)
+    return called if who == "baseline" or name is None else f"{called}, {words}"
+
+
+def _decision(material: Material) -> Iterator[Block]:
+    """Of a modification: what was modified, and whether it may be implemented."""
+    asked = material.protocol.modification
+    if asked is None:
+        return
+    decision = material.verdict.decision
+    title = "The modification may be implemented" if decision == "implement" else "Do not implement the modification"
+    plan = f" Plan: {clean(asked.plan, longest=200)}." if asked.plan else " No plan is named that covers it."
+    text = f"{sentence(clean(asked.description, longest=400))}{plan} {clean(material.verdict.reason, longest=600)}"
+    yield Notice(title=title, text=text, tone="met" if decision == "implement" else "warning")
 
 
 def _words(comparison_: Comparison) -> str:
@@ -60,10 +88,10 @@ def _words(comparison_: Comparison) -> str:
     return f"{clean(comparison_.name, longest=80)} · {_HYPOTHESES[comparison_.hypothesis]}{margin}"
 
 
-def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
+def _whole(material: Material, found: list[tuple[int, Finding]], other: str) -> Table:
     rows = []
     chosen: list[Finding] = []
-    for asked in material.protocol.comparisons:
+    for asked in (c for c in material.protocol.comparisons if c.against == other):
         mine = [(i, f) for i, f in found if f.endpoint == asked.name and not f.stratum]
         difference = next(((i, f) for i, f in mine if is_difference(f.metric)), None)
         if difference is None:
@@ -73,7 +101,7 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
         e = finding.estimate
         of = f" of {clean(asked.target, longest=60)}" if asked.target else ""
         cells = [Cell(text=metric_title(compared_metric(asked)) + of, sub=_words(asked))]
-        for who in ("candidate", "baseline"):
+        for who in ("candidate", other):
             own = next((f for _, f in mine if f.condition == who), None)
             text = "–" if own is None or own.estimate.value is None else format_value(own.metric, own.estimate)
             cells.append(Cell(text=text, kind="number"))
@@ -88,15 +116,15 @@ def _whole(material: Material, found: list[tuple[int, Finding]]) -> Table:
         rows.append(Row(cells=tuple(cells), anchor=anchor(index)))
     return Table(
         label="",
-        caption="Candidate and baseline in the whole test set",
+        caption=f"Candidate and {_CALLED[other]} in the whole test set",
         columns=(
-            Column(title="Difference in", width=27),
+            Column(title="Difference in", width=26),
             Column(title="Candidate", align="right", width=11),
-            Column(title="Baseline", align="right", width=11),
+            Column(title=_CALLED[other].capitalize(), align="right", width=11),
             Column(title="Difference", align="right", width=11),
             Column(title=material.interval_title, align="right", width=17),
             Column(title="n", align="right", width=6),
-            Column(title="Method", width=9),
+            Column(title="Method", width=10),
             Column(title="Finding", align="right", width=8),
         ),
         rows=tuple(rows),
@@ -124,7 +152,7 @@ def _overlap(material: Material, found: list[tuple[int, Finding]]) -> Table | No
         columns=(
             Column(title="Marks", width=30),
             Column(title="Of the candidate's", align="right", width=30),
-            Column(title="Of the baseline's", align="right", width=30),
+            Column(title="Of the other's", align="right", width=30),
             Column(title="Finding", align="right", width=10),
         ),
         rows=tuple(
@@ -132,7 +160,7 @@ def _overlap(material: Material, found: list[tuple[int, Finding]]) -> Table | No
                 cells=(
                     Cell(text=OVERLAPS[metric], sub=clean(name, longest=80)),
                     cell(by["candidate"]),
-                    cell(by["baseline"]),
+                    cell(next(entry for who, entry in by.items() if who != "candidate")),
                     Cell(text=anchor(by["candidate"][0]), kind="muted"),
                 )
             )

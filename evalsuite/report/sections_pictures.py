@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from evalsuite.report.figures_pictures import gallery
 from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
+from evalsuite.report.sections_changes import FLIPS, of_a_flip
 from evalsuite.report.sections_failures import KINDS, failures, in_kinds
 from evalsuite.report.sections_slices import slices
 from evalsuite.report.sections_what_if import what_if
@@ -34,7 +36,11 @@ WORST = 10
 
 def cases_shown(material: Material) -> tuple[Section, ...]:
     """The section with pictures and the worst cases; none where there is nothing of single cases."""
-    shown = material.exhibits
+    shown = replace(
+        material.exhibits,
+        listings=tuple(x for x in material.exhibits.listings if x.name != FLIPS),
+        pictures=tuple(p for p in material.exhibits.pictures if not of_a_flip(p)),
+    )
     cases, groups = failures(material)
     searches = [*groups, *slices(material), *what_if(material)]
     if not shown.listings and not searches:

@@ -145,8 +145,8 @@ def freeze(
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
     With `baseline_path` (a model, recorded predictions or a run of this test set) what it is compared with is bound
-    too, and with `original_path` the original version. With `tsa`, the address of a timestamp authority, an RFC 3161 timestamp proves when; without, the time is that
-    of the local clock.
+    too, and with `original_path` the original version. With `tsa`, the address of a timestamp authority, an RFC
+    3161 timestamp proves when; without, the time is that of the local clock.
 
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
     freezing it would promise a verdict that no run can give.

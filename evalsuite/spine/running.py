@@ -61,7 +61,8 @@ def run(
     """Predict, score, judge and report; a run that was interrupted goes on, one that is finished is returned as it is.
 
     With `baseline_path` (a model, recorded predictions or a run of the same test set) the protocol's comparisons are
-    made against it, and with `original_path` those against the original version. `reference_key` opens an encrypted reference standard, after the predictions are sealed.
+    made against it, and with `original_path` those against the original version. `reference_key` opens an encrypted
+    reference standard, after the predictions are sealed.
     `waiver` is the custodian's signed permission to use cases beyond the policy's limit. `runner` computes the shards
     elsewhere than in this process; it is no part of what the run is, so that another one may go on with it. Packages
     that can execute code run in a sandbox; `sandbox` says with which limits, or (`UNSANDBOXED`) that they run in this

@@ -92,10 +92,10 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a run was asked to be: protocol, model, baseline and original version (path and contract), settings, whether it goes on to
-    open the reference standard, what a drift audit is held against, a waiver of the reuse limit, who computes (no part
-    of what the run is), how packages that can execute code are run, and the study description where it is not beside
-    the protocol.
+    """What a run was asked to be: protocol, model, baseline and original version (path and contract), settings, whether
+    it goes on to open the reference standard, what a drift audit is held against, a waiver of the reuse limit, who
+    computes (no part of what the run is), how packages that can execute code are run, and the study description where
+    it is not beside the protocol.
     """
 
     protocol_path: Path | str

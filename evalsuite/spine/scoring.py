@@ -160,10 +160,25 @@ def evaluate(
 
 
 def exhibits_of(protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, scored: Scored) -> Exhibits:
-    """Listings of a task that finds or outlines, or of wrong cases, and pictures of the cases they single out.
+    """Listings of a task that finds or outlines, of wrong cases, and of cases that two devices decided differently, and
+    pictures of the cases they single out.
 
     Raises LockError where a file shown is not the one that was locked.
     """
+    from evalsuite.analyses.flip_pictures import flip_pictures
+    from evalsuite.analyses.flips import LISTING
+
+    changed = tuple(x for x in scored.listings if x.name == LISTING)
+    own = replace(scored, listings=tuple(x for x in scored.listings if x.name != LISTING))
+    made = _exhibits_of_one(protocol, testset, predictions, own)
+    pictures = flip_pictures(protocol, scored.listings, testset, scored.outlines) if changed else ()
+    return Exhibits(listings=(*made.listings, *changed), pictures=(*made.pictures, *pictures))
+
+
+def _exhibits_of_one(
+    protocol: StudyProtocol, testset: LockedTestSet, predictions: Predictions, scored: Scored
+) -> Exhibits:
+    """The same of the device alone."""
     if protocol.analyses.failures is not None:
         from evalsuite.analyses.failure_pictures import failure_pictures, with_shared_images
 
@@ -246,6 +261,7 @@ def evaluate_cases(
     from evalsuite.analyses.arrival import arrival_order
     from evalsuite.analyses.drift import drift_analysis, for_performance, with_audit
     from evalsuite.analyses.drift_periods import Period
+    from evalsuite.analyses.flips import flips
     from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
@@ -333,6 +349,13 @@ def evaluate_cases(
             protocol, **cases, predictions=device, conditions=table[table["condition"].notna()], evaluate=evaluate_task
         )
         results = replace(results, findings=(*results.findings, *tried.findings), notes=(*results.notes, *tried.notes))
+        changed = flips(protocol, **cases, predictions=device, compared=compared)
+        results = replace(
+            results,
+            findings=(*results.findings, *changed.findings),
+            tests=(*results.tests, *changed.tests),
+            listings=(*results.listings, *changed.listings),
+        )
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     if window is not None and audit is not None:
         audited = drift_analysis(

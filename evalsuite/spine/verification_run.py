@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import EvalsuiteError
-from evalsuite.protocol.freeze import FREEZE_FILE, check_freeze_signature, check_freeze_timestamp, load_frozen
 from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
+from evalsuite.protocol.freeze import FREEZE_FILE, check_freeze_signature, check_freeze_timestamp, load_frozen
 from evalsuite.protocol.load import load_protocol, protocol_digest
 from evalsuite.record import ledger
 from evalsuite.record.canonical import read_json

@@ -85,11 +85,14 @@ def test_a_shipped_protocol_runs_as_shipped(name: str, tmp_path: Path, cli: Call
     protocol = load_protocol(study / "protocol.yaml")
     assert protocol == load_protocol(name)
     _fill(study, protocol)
-    bound = ("--testset", study / "testset", "--model", study / "predictions.csv")
+    bound: tuple[object, ...] = ("--testset", study / "testset", "--model", study / "predictions.csv")
+    if protocol.comparisons:
+        bound = (*bound, "--baseline", study / "predictions.csv", "--original", study / "predictions.csv")
+    verb = "compare" if protocol.comparisons else "run"
     for code, arguments in (
         ((0,), ("lock", study / "cases.csv", "--protocol", study / "protocol.yaml", "--out", study / "testset")),
         ((0,), ("freeze", study / "protocol.yaml", *bound, "--out", study / "frozen")),
-        ((0, 1), ("run", study / "frozen", *bound, "--out", study / "run-1")),
+        ((0, 1), (verb, study / "frozen", *bound, "--out", study / "run-1")),
         ((0,), ("verify", study / "run-1")),
     ):
         done = cli(*arguments)

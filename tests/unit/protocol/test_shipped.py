@@ -26,6 +26,7 @@ def test_the_protocols_that_ship() -> None:
         "cadx_skin_lesion",
         "drift_audit",
         "generic_binary_standalone",
+        "pccp_version_regression",
         "quantitative_measurement",
         "quantitative_midline_shift",
         "quantitative_volume",
@@ -78,7 +79,9 @@ def test_no_precedent_without_the_word_verify(name: str) -> None:
 def test_submission_protocols_refuse_a_worn_out_test_set() -> None:
     for name in NAMES:
         protocol = load_protocol(name)
-        assert (protocol.reuse_policy.on_excess == "refuse") == (protocol.kind in ("standalone", "reader_study"))
+        assert (protocol.reuse_policy.on_excess == "refuse") == (
+            protocol.kind in ("standalone", "comparison", "reader_study")
+        )
 
 
 def test_the_field_reference_is_current() -> None:
