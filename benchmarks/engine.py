@@ -5,7 +5,7 @@ device. Every pass through the engine stands between two raw passes of the same 
 one time than at another changes both; the figures are medians of the ratios.
 
     python -m benchmarks.engine --out benchmarks/results/engine.md
-    python -m benchmarks.engine --parts device --png 6000        # one part alone
+    python -m benchmarks.engine --parts device --keep rows.json   # one part; it goes on where it stopped
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.kept import Kept
 
 Seen = dict[str, float]
 Way = Callable[[], Seen]
@@ -33,12 +37,13 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--cases", type=int, default=96, help="images of the classifier")
     parser.add_argument("--volumes", type=int, default=24, help="volumes of the segmenter")
-    parser.add_argument("--png", type=int, default=4000, help="PNG files before the stand-in device")
-    parser.add_argument("--jpegls", type=int, default=384, help="JPEG-LS files before the stand-in device")
+    parser.add_argument("--png", type=int, default=2000, help="PNG files before the stand-in device")
+    parser.add_argument("--jpegls", type=int, default=256, help="JPEG-LS files before the stand-in device")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None, help="torch threads; by default cores less decoders")
     parser.add_argument("--batch", type=int, default=None)
     parser.add_argument("--devices", default=None, help="joined by commas; by default cpu, and cuda where present")
+    parser.add_argument("--keep", type=Path, default=None, help="a file for finished rows: the same command goes on")
     parser.add_argument("--out", type=Path, default=None, help="also write the tables to this Markdown file")
     options = parser.parse_args()
     _restart_with_environment()
@@ -47,10 +52,13 @@ def main() -> None:
     import torch
 
     from benchmarks.engine_device import stand_in_table
+    from benchmarks.kept import Kept
 
+    made_with = {k: str(v) for k, v in sorted(vars(options).items()) if k not in ("parts", "out", "keep")}
+    options.kept = Kept(options.keep, str(made_with))
     devices = options.devices.split(",") if options.devices else ["cpu"] + ["cuda"] * torch.cuda.is_available()
     parts = options.parts.split(",")
-    texts = [f"# Speed of the engine\n\n{_machine()}"]
+    texts = [f"# Speed of the engine\n\n{options.kept.row('machine', _machine)}"]
     with tempfile.TemporaryDirectory(prefix="evalsuite-benchmark-") as folder:
         for device in devices:
             if "classifier" in parts:
@@ -59,7 +67,9 @@ def main() -> None:
                 texts.append(segmenter(Path(folder), device, options))
         if "device" in parts:
             texts.append(
-                stand_in_table(Path(folder), n_png=options.png, n_jpegls=options.jpegls, repeats=options.repeats)
+                stand_in_table(
+                    Path(folder), n_png=options.png, n_jpegls=options.jpegls, repeats=options.repeats, kept=options.kept
+                )
             )
     text = "\n\n".join([*texts, _NOTES]) + "\n"
     print(text)
@@ -148,7 +158,7 @@ def classifier(folder: Path, device: str, options: argparse.Namespace) -> str:
             f"## DenseNet121, {data.SIZE}², {device}",
             f"MONAI, TorchScript, float32, TF32 off, batches of {batch}, {n} cases; PNG of {data.SIZE}², JPEG-LS DICOM "
             f"of {data.WIDE}² resized to {data.SIZE}². {threads} torch thread(s) + {decoders} decoder(s).",
-            raw, ways, n=n, repeats=options.repeats,
+            raw, ways, n=n, repeats=options.repeats, kept=options.kept,
         )  # fmt: skip
 
 
@@ -180,7 +190,7 @@ def segmenter(folder: Path, device: str, options: argparse.Namespace) -> str:
             f"MONAI, TorchScript, float32, one volume at a time, {n} gzipped NIfTI volumes of 16 bits. {threads} torch "
             f"thread(s) + {decoders} decoder(s). The engine also turns the volumes, stores the masks and counts them; "
             "the loops stop at the label of each voxel.",
-            raw, ways, n=n, repeats=options.repeats,
+            raw, ways, n=n, repeats=options.repeats, kept=options.kept,
         )  # fmt: skip
 
 
@@ -234,22 +244,10 @@ def run_engine(
     return {"wall_s": record["wall_s"], "peak_mib": peak_mib()}
 
 
-def table(title: str, how: str, raw: Way, ways: Mapping[str, Way], *, n: int, repeats: int) -> str:
-    """Every way between two raw passes, `repeats` times, one after the other."""
-    for warm in (raw, *ways.values()):
-        warm()
-    results: dict[str, list[Seen]] = {name: [] for name in ways}
-    raws = [raw()]
-    for _ in range(repeats):
-        for name, way in ways.items():
-            busy = processor_seconds()
-            found = way()
-            found["cpu_s"] = processor_seconds() - busy
-            raws.append(raw())
-            found["share"] = (raws[-2]["wall_s"] + raws[-1]["wall_s"]) / 2 / found["wall_s"]
-            found["cpu"] = 2 * found["cpu_s"] / (raws[-2]["cpu_s"] + raws[-1]["cpu_s"])
-            results[name].append(found)
-    rates = sorted(n / r["wall_s"] for r in raws)
+def table(title: str, how: str, raw: Way, ways: Mapping[str, Way], *, n: int, repeats: int, kept: Kept) -> str:
+    """Every way `repeats` times, each time between two raw passes; one way after the other."""
+    results = {name: kept.row(f"{title}: {name}", partial(_repeat, raw, way, repeats)) for name, way in ways.items()}
+    rates = sorted(n / seconds for seen in results.values() for seconds in seen["raw"])
     lines = [
         title,
         "",
@@ -260,14 +258,34 @@ def table(title: str, how: str, raw: Way, ways: Mapping[str, Way], *, n: int, re
         "|---|---|---|---|---|",
     ]
     for name, seen in results.items():
-        shares = [f["share"] for f in seen]
-        peaks = [f["peak_mib"] for f in seen if "peak_mib" in f]
+        shares, peaks = seen["share"], seen["peak_mib"]
         lines.append(
             f"| {name} | {median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f}) "
-            f"| {median([n / f['wall_s'] for f in seen]):.1f} | {median([f['cpu'] for f in seen]):.2f} "
+            f"| {median([n / s for s in seen['wall_s']]):.1f} | {median(seen['cpu']):.2f} "
             f"| {f'{max(peaks):,.0f} MiB' if peaks else '–'} |"
         )
     return "\n".join(lines)
+
+
+def _repeat(raw: Way, way: Way, repeats: int) -> dict[str, list[float]]:
+    """A row: the way between raw passes, each figure once per repeat."""
+    raw()
+    way()  # warm
+    seen: dict[str, list[float]] = {k: [] for k in ("share", "wall_s", "cpu", "peak_mib", "raw")}
+    before = raw()
+    seen["raw"].append(before["wall_s"])
+    for _ in range(repeats):
+        busy = processor_seconds()
+        found = way()
+        busy = processor_seconds() - busy
+        after = raw()
+        seen["share"].append((before["wall_s"] + after["wall_s"]) / 2 / found["wall_s"])
+        seen["wall_s"].append(found["wall_s"])
+        seen["cpu"].append(2 * busy / (before["cpu_s"] + after["cpu_s"]))
+        seen["peak_mib"] += [found["peak_mib"]] if "peak_mib" in found else []
+        seen["raw"].append(after["wall_s"])
+        before = after
+    return seen
 
 
 def processor_seconds() -> float:

@@ -154,7 +154,7 @@ def segmenter_contract(folder: Path, *, side: int = SIDE) -> Path:
 
 
 def testset_of(paths: list[Path]) -> Any:
-    """A test set of one file per case, with the digests the decoded cache needs."""
+    """A test set of one file per case, with the digests the decoded cache needs; a file may be of several cases."""
     import hashlib
     import os
 
@@ -164,15 +164,15 @@ def testset_of(paths: list[Path]) -> Any:
     (folder / "location.json").write_text('{"schema": "evalsuite/location/1", "root": "."}', encoding="utf-8")
     cases = tuple(
         Case(
-            case_id=path.name, patient_id=path.name, study_id="", site="", acquired_at="", sample_weight=None,
+            case_id=f"{i:06d}", patient_id=path.name, study_id="", site="", acquired_at="", sample_weight=None,
             images={"image": (path,)},
         )
-        for path in paths
+        for i, path in enumerate(paths)
     )  # fmt: skip
     # The content is not hashed here: the name stands in for it, so that every file has an entry of its own.
     files = [
         {"path": path.name, "size": os.path.getsize(path), "sha256": hashlib.sha256(path.name.encode()).hexdigest()}
-        for path in paths
+        for path in dict.fromkeys(paths)
     ]
     return LockedTestSet(
         path=folder, lock={"copied": False, "files": files}, root="0" * 64, digest="0" * 64, set_id="benchmark",

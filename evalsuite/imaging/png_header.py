@@ -16,9 +16,9 @@ _MOST = 8
 def plain_png(data: bytes) -> str | None:
     """Pillow's mode of a PNG file with one frame, without palette, transparency or EXIF; None where it is not one.
 
-    Every chunk up to the first of the pixels is compared with its checksum.
+    Every chunk up to the first of the pixels is compared with its checksum. What follows the pixels is not looked at.
     """
-    if not data.startswith(_SIGNATURE) or b"Exif" in data[:65536]:
+    if not data.startswith(_SIGNATURE):
         return None
     at, mode = len(_SIGNATURE), None
     for _ in range(_MOST):

@@ -1,7 +1,8 @@
 """Threads that read and decode images ahead of the model, into a small ring of buffers that is used over and over.
 
-Memory is bounded: at most `depth` batches exist at a time. What comes out does not depend on which thread was quicker:
-batches come in order, rows lie where their case stands, a case that cannot be read leaves its row out.
+Memory is bounded: at most `depth` batches exist at a time, twice as many while all of them are small. What comes out
+does not depend on which thread was quicker: batches come in order, rows lie where their case stands, a case that cannot
+be read leaves its row out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 DEPTH = 4
 CHUNK = 8
+SMALL = 256 * 2**20  # bytes of a ring that may be twice as deep
 _POLL_S = 0.5
 
 
@@ -114,7 +116,10 @@ def _raise_if_unreachable(error: Exception, case: Case) -> None:
 
 
 class Decoders:
-    """Reads `batches` in order on `n_threads` threads into `depth` buffers.
+    """Reads `batches` in order on `n_threads` threads into `depth` buffers, 2 `depth` where they are small together.
+
+    A deep ring evens out what the machine does beside: a thread that has to wait for a processor or a disk delays its
+    batch, and the others go on reading. It is deep only while every image lies in a buffer, so that its size is known.
 
     Use as a context manager: on leaving, for whatever reason, every thread is stopped and joined. `get` hands out batch
     k, `release` gives its buffer back; several threads may take and release batches, each its own, in any order. An
@@ -136,13 +141,17 @@ class Decoders:
         self._ahead = ahead
         self._read = read
         self._allocate = allocate
-        self._depth = depth
+        self._depth = self._allowed = depth
         self._rows = max((len(b) for b in batches), default=0)
         self._chunk = max(1, min(CHUNK, -(-self._rows // n_threads)))
-        self._slots = [_Slot() for _ in range(min(depth, len(batches)))]
+        self._fair = 2 * n_threads
+        self._left = sum(map(len, batches))
+        self._slots = [_Slot() for _ in range(min(2 * depth, max(1, len(batches))))]
         self._changed = threading.Condition()
         self._batch = self._row = 0  # next row to decode
         self._begun = -1
+        self._in_use = 0
+        self._uneven = False
         self._free = set(range(len(self._slots)))
         self._stop = False
         self._error: BaseException | None = None
@@ -171,40 +180,49 @@ class Decoders:
     def ready(self, k: int) -> bool:
         """Whether `get(k)` would return at once."""
         with self._changed:
-            return self._error is not None or (self._begun >= k and self._slots[k % self._depth].left == 0)
+            return self._error is not None or (self._begun >= k and self._slot(k).left == 0)
 
     def get(self, k: int) -> DecodedBatch:
         """Batch k, waiting for it where need be."""
         with self._changed:
-            while self._error is None and not (self._begun >= k and self._slots[k % self._depth].left == 0):
+            while self._error is None and not (self._begun >= k and self._slot(k).left == 0):
                 if self._stop or not any(thread.is_alive() for thread in self._threads):
                     raise RuntimeError("the decoder threads ended early")
                 self._changed.wait(_POLL_S)
             if self._error is not None:
                 raise self._error
-            slot = self._slots[k % self._depth]
+            slot = self._slot(k)
         return _assemble(slot)
 
     def release(self, k: int) -> None:
         """Give the buffer of batch k back."""
         with self._changed:
-            self._free.add(k % self._depth)
+            self._free.add(k % len(self._slots))
+            self._in_use -= 1
             self._changed.notify_all()
+
+    def _slot(self, k: int) -> _Slot:
+        return self._slots[k % len(self._slots)]
 
     def _claim(self) -> tuple[int, range] | None:
         with self._changed:
             while True:
                 if self._stop or self._batch >= len(self._batches):
                     return None
-                if self._begun == self._batch or self._batch % self._depth in self._free:
+                if self._begun == self._batch or (
+                    self._in_use < self._allowed and self._batch % len(self._slots) in self._free
+                ):
                     break
                 self._changed.wait(_POLL_S)
             k, n = self._batch, len(self._batches[self._batch])
             if self._begun < k:
-                self._free.discard(k % self._depth)
-                self._slots[k % self._depth].begin(n)
+                self._free.discard(k % len(self._slots))
+                self._in_use += 1
+                self._slot(k).begin(n)
                 self._begun = k
-            rows = range(self._row, min(n, self._row + self._chunk))
+            # smaller and smaller pieces towards the end, so that all threads finish together
+            rows = range(self._row, min(n, self._row + self._chunk, self._row + max(1, self._left // self._fair)))
+            self._left -= len(rows)
             self._row = rows.stop
             if rows.stop == n:
                 self._batch, self._row = k + 1, 0
@@ -214,7 +232,7 @@ class Decoders:
         try:
             while (claimed := self._claim()) is not None:
                 k, rows = claimed
-                slot = self._slots[k % self._depth]
+                slot = self._slot(k)
                 if self._ahead is not None and rows.start == 0 and k + self._depth < len(self._batches):
                     self._ahead(self._batches[k + self._depth])
                 for row in rows:
@@ -240,6 +258,9 @@ class Decoders:
             with self._changed:
                 if not slot.buffers:
                     slot.buffers = {n: self._allocate((self._rows, *a.shape), a.dtype) for n, a in inputs.items()}
+                    if not self._uneven and sum(b.nbytes for b in slot.buffers.values()) * 2 * self._depth <= SMALL:
+                        self._allowed = 2 * self._depth
+                        self._changed.notify_all()
         if isinstance(inputs, CaseInputs):
             slot.placements[row], slot.notes[row] = inputs.placements, inputs.notes
         buffers = slot.buffers
@@ -250,6 +271,9 @@ class Decoders:
                 buffers[name][row] = array
             slot.in_buffer[row] = True
             inputs = {name: buffers[name][row] for name in inputs}
+        elif not self._uneven:
+            with self._changed:
+                self._uneven, self._allowed = True, self._depth
         slot.images[row] = inputs
 
 
