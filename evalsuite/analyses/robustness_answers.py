@@ -241,6 +241,14 @@ def answer_findings(
 ) -> Iterator[Finding]:
     """Changes of scores, calls or masks in a condition; `check` adds the largest, which must not be any."""
     whole = next(c for c in cells if c.whole)
+    if check and not pair.both.any():
+        why = f"no case has an answer: {', '.join(sorted(set(pair.reasons)))}" if pair.reasons else "no cases"
+        none = Estimate.not_estimable(why, n=0, level=two_sided_level(protocol.confidence))
+        for structure in pair.agreement:
+            yield _finding("lowest_mask_agreement", none, name, whole, None, structure)
+        if not pair.agreement:
+            yield _finding("largest_score_change", none, name, whole, point, None)
+        return
     for target, (worse, clean) in pair.scores.items():
         change = worse - clean
         both = np.isfinite(change)

@@ -40,6 +40,7 @@ from evalsuite.report.sections_tool import tool
 from evalsuite.report.sections_traceability import traceability
 from evalsuite.report.sections_triage import triage
 from evalsuite.report.sections_uncertainty import uncertainty
+from evalsuite.report.sections_unchanged import precision
 from evalsuite.report.study_items import open_facts, speaks
 from evalsuite.report.svg import text_width
 from evalsuite.report.text import clean, given, short_digest
@@ -94,6 +95,7 @@ def build_dossier(
         *_triage(m),
         *_population(m),
         *_asked(robustness(m)),
+        *_asked(precision(m)),
         *_asked(uncertainty(m)),
         missing.missing(m),
         about_run.limitations(m),

@@ -5,45 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evalsuite.imaging.degrade import KINDS
-from evalsuite.protocol.robustness import BATCH, IDENTITY, Condition, Robustness, conditions_of, endpoints_of, kinds_of
+from evalsuite.protocol.robustness import IDENTITY, Condition, Robustness, conditions_of, endpoints_of, kinds_of
 from evalsuite.protocol.schema import Endpoint
 from evalsuite.report.figures_robustness import Step, ladders
 from evalsuite.report.format import (
     format_count,
     format_interval,
-    format_percent,
     format_stratum,
     format_value,
     not_estimable,
 )
 from evalsuite.report.material import Material, anchor, bounds, metric_title
+from evalsuite.report.sections_unchanged import (
+    ANSWERS,
+    CLEAN,
+    Found,
+    checks,
+    found_of,
+    of_target,
+    share,
+    targets_of,
+)
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Section, Table
 from evalsuite.types import Finding
 
-ANALYSIS = "robustness"
-CLEAN, ANSWERS = "clean images", "answers"
-_SHARE = "prevalence"  # the name of any proportion prints a share in per cent
 _MOST_GROUPS = 40
-
-Found = dict[tuple[str, str, str | None, str | None, tuple[tuple[str, str], ...]], tuple[int, Finding]]
+_SCORE = "Mean change of the score"
+#: What a score is, by kind of task.
+_OF = {
+    "regression": "Mean change of the measured value",
+    "detection": "Mean change of the number of marks",
+    "ordinal": "Mean change of the grade",
+}
 
 
 def robustness(material: Material) -> Section | None:
     """Everything `analyses.robustness` found; None where the protocol does not ask."""
     m = material
     asked = m.protocol.analyses.robustness
-    found: Found = {
-        (f.endpoint, f.metric, f.condition, f.reference_group, tuple(f.stratum.items())): (index, f)
-        for index, f in m.findings(analysis=ANALYSIS)
-    }
+    found = found_of(m)
     if asked is None or not found:
         return None
     blocks: list[Block] = [Prose(paragraphs=tuple(_words(m, asked, found)))]
-    blocks += _checks(m, asked, found)
+    blocks += checks(m, asked, found)
     for endpoint in endpoints_of(m.protocol):
         blocks += _endpoint(m, asked, endpoint, found)
     blocks += _answers(m, asked, found)
+    blocks += _masks(m, asked, found)
+    blocks += _labels(m, asked, found)
     blocks += _groups(m, asked, found)
     return Section(id="robustness", number="", title="Robustness to degraded images", code="R19", blocks=tuple(blocks))
 
@@ -69,63 +79,6 @@ def _words(m: Material, asked: Robustness, found: Found) -> Iterator[str]:
             f"{format_count(failed)} answers to degraded images are missing (the image could not be degraded, or the "
             "device gave none); differences count them as the protocol counts missing outputs."
         )
-
-
-# --- what must not matter -------------------------------------------------------------------------------------------
-
-
-def _checks(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
-    names = {
-        IDENTITY: "The same images once more, among others",
-        BATCH: "In reverse order, in batches of another size",
-        "flip_horizontal": "Left and right exchanged",
-        "flip_vertical": "Top and bottom exchanged",
-    }
-    rows = []
-    for name in (IDENTITY, BATCH, *asked.symmetric):
-        largest = found.get((ANSWERS, "largest_score_change", name, CLEAN, ()))
-        flips = found.get((ANSWERS, "flip_rate", name, CLEAN, ()))
-        if largest is None and flips is None:
-            continue
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text=names[name]),
-                    Cell(text="–" if largest is None else f"{largest[1].estimate.value:.2g}", kind="number"),
-                    _share(flips),
-                    Cell(text=check_words(name, asked, largest, flips)),
-                )
-            )
-        )
-    if not rows:
-        return
-    yield Heading(text="What must not matter", id="metamorphic-checks")
-    yield Table(
-        label="",
-        caption="Answers where nothing of substance changed",
-        columns=(
-            Column(title="Shown", width=34),
-            Column(title="Largest change of the score", align="right", width=17),
-            Column(title="Calls changed", align="right", width=22),
-            Column(title="Outcome"),
-        ),
-        rows=tuple(rows),
-        notes=(f"Tolerance of the score: {asked.tolerance:g}, for order and number of cases.", m.set_note),
-        compact=True,
-    )
-
-
-def check_words(
-    name: str, asked: Robustness, largest: tuple[int, Finding] | None, flips: tuple[int, Finding] | None
-) -> str:
-    """Whether a check holds: within the tolerance, or no call changed where there is no score."""
-    flipped = flips is not None and bool(flips[1].estimate.value)
-    if name in asked.symmetric:
-        if flips is None:
-            return "see the change of the score"
-        return "declared not to matter, and changes calls" if flipped else "no call changed in this sample"
-    within = largest is None or (largest[1].estimate.value or 0.0) <= asked.tolerance
-    return "holds" if within and not flipped else "does not hold"
 
 
 # --- endpoints ------------------------------------------------------------------------------------------------------
@@ -196,16 +149,6 @@ def _estimate(found: tuple[int, Finding]) -> Cell:
     if f.estimate.value is None:
         return Cell(text=not_estimable(f.estimate), kind="muted")
     return Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
-
-
-def _share(found: tuple[int, Finding] | None) -> Cell:
-    if found is None:
-        return Cell(text="–", kind="number")
-    e = found[1].estimate
-    if e.value is None:
-        return Cell(text=not_estimable(e), kind="muted")
-    counts = f"{format_count(e.numerator)}/{format_count(e.denominator)} · {format_percent(e.value)}\u00a0%"
-    return Cell(text=counts, sub=format_interval(_SHARE, e), kind="number")
 
 
 def _lost_words(m: Material, asked: Robustness, endpoint: Endpoint, found: Found) -> Iterator[str]:
@@ -296,7 +239,7 @@ def _answers(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
         columns=(
             Column(title="Images", width=18),
             Column(title="Amount", width=24),
-            Column(title=f"Mean change of the score, {m.interval_title}", align="right", width=24),
+            Column(title=f"{_OF.get(m.protocol.task.kind, _SCORE)}, {m.interval_title}", align="right", width=24),
             Column(title=f"Calls changed, {m.interval_title}", align="right", width=24),
             Column(title="Finding", align="right"),
         ),
@@ -312,10 +255,79 @@ def _answer_row(c: Condition, index: int, change: tuple[int, Finding] | None, fl
             Cell(text=f"Severity {c.severity}"),
             Cell(text=c.amount),
             Cell(text="–", kind="number") if change is None else _estimate(change),
-            _share(flips),
+            share(flips),
             Cell(text=anchor(index), kind="muted"),
         ),
         anchor=anchor(index),
+    )
+
+
+def _masks(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
+    """How far the masks of degraded images agree with those of the unchanged ones, structure by structure."""
+    rows: list[Row] = []
+    shown: list[Finding] = []
+    for structure in targets_of(found, "mask_agreement"):
+        rows.append(Row(cells=(Cell(text=clean(structure, longest=60)),), group=True))
+        for c in conditions_of(asked):
+            x = found.get((of_target(structure), "mask_agreement", c.name, CLEAN, ()))
+            if x is not None and c.severity:
+                said = f"{KINDS[c.kind].title}, severity {c.severity}"
+                cells = (Cell(text=said), Cell(text=c.amount), _estimate(x), Cell(text=anchor(x[0]), kind="muted"))
+                rows.append(Row(cells=cells, anchor=anchor(x[0])))
+                shown.append(x[1])
+    if not shown:
+        return
+    yield Heading(text="Masks beside those of the unchanged images", id="robustness-masks")
+    yield Table(
+        label="",
+        caption="Agreement of masks, case by case (Dice)",
+        columns=(
+            Column(title="Images", width=36),
+            Column(title="Amount", width=24),
+            Column(title=f"Mean agreement, {m.interval_title}", align="right", width=26),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Agreement needs no reference: 1 where the same was drawn. Masks of turned, cropped or flipped images are "
+            "brought back first; what was cut off the picture counts as not drawn.",
+            m.method_note(f.estimate for f in shown),
+            m.set_note,
+        ),
+        compact=True,
+    )
+
+
+def _labels(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
+    """Scores and calls of each label, at the highest severity of each kind; all others are in the evidence."""
+    highest = max(asked.severities)
+    rows: list[Row] = []
+    shown: list[Finding] = []
+    for kind in kinds_of(asked):
+        made = []
+        for label in targets_of(found, "score_change"):
+            change = found.get((of_target(label), "score_change", f"{kind}/{highest}", CLEAN, ()))
+            flips = found.get((of_target(label), "flip_rate", f"{kind}/{highest}", CLEAN, ()))
+            if change is not None:
+                number = Cell(text=anchor(change[0]), kind="muted")
+                made.append(Row(cells=(Cell(text=clean(label, longest=60)), _estimate(change), share(flips), number)))
+                shown.append(change[1])
+        if made:
+            rows += [Row(cells=(Cell(text=KINDS[kind].title),), group=True), *made]
+    if not rows:
+        return
+    yield Table(
+        label="",
+        caption="Answers of each label",
+        columns=(
+            Column(title="Label", width=30),
+            Column(title=f"{_SCORE}, {m.interval_title}", align="right", width=30),
+            Column(title=f"Calls changed, {m.interval_title}", align="right", width=30),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(rows),
+        notes=(f"At severity {highest}; all others are in the attached evidence.json.", m.set_note),
+        compact=True,
     )
 
 
@@ -331,7 +343,7 @@ def _groups(m: Material, asked: Robustness, found: Found) -> Iterator[Block]:
             x = found.get((ANSWERS, "flip_rate", f"{kind}/{highest}", CLEAN, key))
             if x is not None:
                 made.append(
-                    Row(cells=(Cell(text=format_stratum(dict(key))), _share(x), Cell(text=anchor(x[0]), kind="muted")))
+                    Row(cells=(Cell(text=format_stratum(dict(key))), share(x), Cell(text=anchor(x[0]), kind="muted")))
                 )
                 shown.append(x[1])
         if made:

@@ -8,7 +8,8 @@ import pytest
 
 from evalsuite.protocol.robustness import Robustness
 from evalsuite.report.material import Material
-from evalsuite.report.sections_robustness import check_words, robustness
+from evalsuite.report.sections_robustness import robustness
+from evalsuite.report.sections_unchanged import check_words
 from evalsuite.report.view import Figure, Prose, Table
 from evalsuite.types import Estimate, Finding
 from tests.golden.factory import proportion, study
