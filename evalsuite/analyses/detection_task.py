@@ -21,7 +21,7 @@ from evalsuite.analyses.mark_pairs import both_mark
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
-from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.analyses.several import Studied, enough, evaluate_several, with_standard_table
 from evalsuite.protocol.comparisons import BASELINE, ORIGINAL
 from evalsuite.protocol.schema import Endpoint, StratumSpec, StudyProtocol
 from evalsuite.testset.strata import assign_strata
@@ -96,6 +96,21 @@ def evaluate_detection(
         curves=froc_curves(protocol, population, study.resampling, labels),
         listings=lesion_listings(protocol, population),
     )
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    population = build_lesion_population(
+        protocol, case_id=case_id, patient_id=patient_id, frame=frame, predictions=predictions
+    )
+    return Studied(study=_Study(protocol, population), population=population, one_of=None)
 
 
 def _standard(protocol: StudyProtocol) -> list[tuple[str, str | None, str | None]]:

@@ -12,6 +12,7 @@ from evalsuite.analyses.common import Results
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.paired import Cutoff
 from evalsuite.analyses.population import Bools, Floats, Population
+from evalsuite.analyses.site_left_out import each_left_out
 from evalsuite.analyses.views import primary_view
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import AurocInterval, BootstrapInterval, Endpoint, Generalisation, StudyProtocol
@@ -53,14 +54,17 @@ class _Cases:
 EffectsOf = Callable[[Endpoint, StratumLabels], tuple[tuple[SiteEffect, ...], Scale]]
 
 
-def generalise(protocol: StudyProtocol, labels: Mapping[str, StratumLabels], effects_of: EffectsOf) -> Results:
+def generalise(
+    protocol: StudyProtocol, labels: Mapping[str, StratumLabels], patient: np.ndarray, effects_of: EffectsOf
+) -> Results:
     """Random effects over sites for every endpoint that `analyses.generalisation` names; nothing where it is absent.
 
     Findings, all of the whole set: the average of sites ("average_site"), the prediction interval for a site not in the
     study ("new_site"), the share of variation that is more than chance (metric "heterogeneity_i2") and the standard
     deviation between sites on the model's scale (metric "heterogeneity_tau"); each site's own figure ("site", in its
-    stratum) and the average of the others ("leave_out=SITE"). Missing data are treated within each site as in the
-    primary analysis. Cases whose site is not recorded do not enter.
+    stratum), the average of the others ("leave_out=SITE"), all others' cases taken together ("others=SITE") and the
+    site less them ("gap=SITE", in its stratum). Missing data are treated within each site, or all others, as in the
+    primary analysis. Cases whose site is not recorded do not enter. `patient (n,)` says whose each case is.
     """
     asked = protocol.analyses.generalisation
     if asked is None:
@@ -90,6 +94,8 @@ def generalise(protocol: StudyProtocol, labels: Mapping[str, StratumLabels], eff
             made, said = _left_out(protocol, endpoint, effects, asked, scale)
             findings += made
             notes += said
+            names = [site for site, _ in sites_of(group)]
+            findings += _beside_others(protocol, endpoint, group, names, patient, effects_of)
     return Results(findings=tuple(findings), curves=(), accounting=(), tests=tuple(tests), notes=tuple(notes))
 
 
@@ -228,6 +234,24 @@ def _left_out(
                 "own sampling error allowed for."
             )
     return findings, notes
+
+
+def _beside_others(
+    protocol: StudyProtocol,
+    endpoint: Endpoint,
+    group: StratumLabels,
+    names: list[str],
+    patient: np.ndarray,
+    effects_of: EffectsOf,
+) -> Iterator[Finding]:
+    """Each site's figure beside that of all other sites' cases together."""
+    for x in each_left_out(endpoint, group, names, patient, lambda e, merged: effects_of(e, merged)[0]):
+        yield _finding(protocol, endpoint, x.others, f"others={x.site}")
+        gap = _finding(
+            protocol, endpoint, x.gap, f"gap={x.site}", metric=f"{endpoint.metric}_difference",
+            stratum={group.keys[0]: x.site},
+        )  # fmt: skip
+        yield replace(gap, reference_group="all others")
 
 
 def _named(test: TestOutcome, endpoint: Endpoint, asked: Generalisation) -> TestOutcome:

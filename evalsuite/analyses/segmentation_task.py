@@ -18,7 +18,7 @@ from evalsuite.analyses.mask_pairs import Outlined, both_outline
 from evalsuite.analyses.metrics import two_sided_level
 from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling, with_level, with_small_groups
-from evalsuite.analyses.several import enough, evaluate_several, with_standard_table
+from evalsuite.analyses.several import Studied, enough, evaluate_several, with_standard_table
 from evalsuite.errors import InputError
 from evalsuite.protocol.comparisons import as_endpoint
 from evalsuite.protocol.metrics import METRICS
@@ -133,6 +133,19 @@ def evaluate_segmentation(
         results = replace(results, findings=(*results.findings, *_readers(protocol, study, predictions)))
     listing = mask_listing(case_id, population.status, reasons, population.figures, figures_wanted(protocol))
     return replace(results, curves=tuple(_distributions(protocol, study)), listings=(listing,))
+
+
+def studied(
+    protocol: StudyProtocol,
+    *,
+    case_id: tuple[str, ...],
+    patient_id: tuple[str, ...],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> Studied:
+    """The population with its study, for analyses that stand beside performance; arguments as for a binary one."""
+    population = _population(protocol, case_id, patient_id, frame, predictions)
+    return Studied(study=_Study(protocol, population), population=population, one_of=None)
 
 
 def _population(

@@ -150,6 +150,8 @@ _STUDIED: dict[str, Callable[..., Studied]] = {
     "multilabel": multilabel.studied,
     "ordinal": ordinal_task.studied,
     "regression": measurement.studied,
+    "detection": detection_task.studied,
+    "segmentation": segmentation_task.studied,
 }
 
 
@@ -158,7 +160,9 @@ def _beside_several(results: Results, protocol: StudyProtocol, frame: pd.DataFra
     labels = assign_strata(frame, protocol.strata)
     cells = cells_of(labels, asked.population.n)
     weighted = weighted_figures(protocol, asked.population, cells, frame, results.findings, asked.one_of)
-    return _joined(results, generalise(protocol, labels, _effects_of(protocol, asked)), weighted)
+    return _joined(
+        results, generalise(protocol, labels, asked.population.patient_index, _effects_of(protocol, asked)), weighted
+    )
 
 
 def _effects_of(protocol: StudyProtocol, asked: Studied) -> EffectsOf:
@@ -169,8 +173,7 @@ def _effects_of(protocol: StudyProtocol, asked: Studied) -> EffectsOf:
     outputs, references = policies(protocol, None)
 
     def effects(endpoint: Endpoint, group: StratumLabels) -> tuple[tuple[SiteEffect, ...], Scale]:
-        if endpoint.target is not None:
-            assert asked.one_of is not None, "the protocol's loader requires a task with targets"
+        if endpoint.target is not None and asked.one_of is not None:
             population, cutoff = asked.one_of(endpoint.metric, endpoint.at, endpoint.target)
             return effects_of_one_question(protocol, population, endpoint, group, cutoff)
         sites = list(sites_of(group))
@@ -236,7 +239,12 @@ def _with_the_others(
     return _joined(
         results,
         thresholds_what_if(protocol, population, labels),
-        generalise(protocol, labels, lambda e, group: effects_of_one_question(protocol, population, e, group, None)),
+        generalise(
+            protocol,
+            labels,
+            population.patient_index,
+            lambda e, group: effects_of_one_question(protocol, population, e, group, None),
+        ),
         tipping_points(protocol, population, cells),
         weighted_figures(protocol, population, cells, frame, results.findings),
         corrected_figures(protocol, population, frame),

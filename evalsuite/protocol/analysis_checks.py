@@ -44,6 +44,8 @@ def analysis_problems(protocol: StudyProtocol, unreadable: str) -> Iterator[Prob
 def _over_sites(protocol: StudyProtocol, endpoint: Endpoint) -> bool:
     """Whether a site has an estimate with a sampling variance of its own."""
     info = METRICS.get(endpoint.metric)
+    if protocol.task.kind in ("detection", "segmentation"):
+        return info is not None and endpoint.quantile is None
     if protocol.task.kind == "binary" or endpoint.target is not None or info is None:
         return endpoint.metric in OVER_SITES
     return not endpoint.metric.endswith("_ece") and "repeats" not in info.requires

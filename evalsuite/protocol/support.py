@@ -124,7 +124,7 @@ def _of_lesions(protocol: StudyProtocol) -> Iterator[Problem]:
     if kind not in ("detection", "segmentation"):
         return
     not_yet = f"in a {kind} task not carried out by this version"
-    for name in ("generalisation", "change", "linearity"):
+    for name in ("change", "linearity"):
         if getattr(protocol.analyses, name) is not None:
             yield Problem(f"analysis '{name}' is {not_yet}", f"analyses.{name}", "remove the block")
 

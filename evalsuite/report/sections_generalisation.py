@@ -15,6 +15,7 @@ from evalsuite.report.format import (
     not_estimable,
 )
 from evalsuite.report.material import Material, anchor, metric_title, question
+from evalsuite.report.sections_left_out import left_out_view
 from evalsuite.report.sections_sources import sources
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Section, Table
@@ -56,7 +57,8 @@ def _sites(material: Material) -> list[Block]:
         _model_table(material, found, site),
     ]
     left = _left_out_table(material, found, site)
-    return blocks if left is None else [*blocks, left]
+    blocks += [] if left is None else [left]
+    return [*blocks, *left_out_view(material, found, site)]
 
 
 def _model_table(material: Material, found: list[Numbered], site: str) -> Table:

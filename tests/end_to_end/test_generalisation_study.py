@@ -72,7 +72,8 @@ def test_all_blocks_reach_evidence_and_report(done, cli):
     sites = by_analysis["generalisation"]
     for endpoint in ("discrimination", "sensitivity"):
         conditions = {f["condition"] for f in sites if f["endpoint"] == endpoint}
-        assert conditions == {"average_site", "new_site", "between_sites", "site", *(f"leave_out={s}" for s in SITES)}
+        each = {f"{said}={s}" for s in SITES for said in ("leave_out", "others", "gap")}
+        assert conditions == {"average_site", "new_site", "between_sites", "site", *each}
         one = {f["condition"]: f["estimate"] for f in sites if f["endpoint"] == endpoint and not f["stratum"]}
         assert one["new_site"]["low"] <= one["average_site"]["low"]
         assert one["new_site"]["high"] >= one["average_site"]["high"]

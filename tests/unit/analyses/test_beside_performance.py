@@ -354,3 +354,25 @@ def test_no_output_at_all_leaves_reasons():
         found = of(results, analysis)
         assert found
         assert all(f.estimate.undefined is not None for f in found)
+
+
+def test_a_site_left_out_is_beside_all_others_pooled():
+    study = protocol(
+        goal(SENSITIVITY, 0.5), analyses=OVER,
+        confidence={"proportion": "wilson", "bootstrap": {"replicates": 100}},
+    )  # fmt: skip
+    # 56 of 70 at a; 20 of 40 and 28 of 40 elsewhere, together 48 of 80: Newcombe 1998, table II (a).
+    results = run(study, sites((56, 70), (20, 40), (28, 40)))
+    others = one(results, "generalisation", "sens", "sensitivity", "others=a")
+    assert (others.numerator, others.denominator) == (48, 80)
+    gap = one(results, "generalisation", "sens", "sensitivity_difference", "gap=a", site="a")
+    assert (gap.value, round(gap.low, 4), round(gap.high, 4)) == (pytest.approx(0.2), 0.0524, 0.3339)
+    alone = run(study, sites((56, 70)))
+    assert not [f for f in of(alone, "generalisation") if str(f.condition).startswith(("gap", "others"))]
+
+
+def test_a_gap_between_sites_that_share_patients_has_no_interval():
+    results = run(protocol(goal(SENSITIVITY, 0.5), analyses=OVER), sites((56, 70), (48, 80)), patients=40)
+    gap = one(results, "generalisation", "sens", "sensitivity_difference", "gap=a", site="a")
+    assert gap.low is None
+    assert "patients have cases in both groups" in str(gap.interval_undefined)

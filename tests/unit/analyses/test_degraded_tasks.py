@@ -192,6 +192,31 @@ def test_lesions_are_lost_and_marks_are_fewer():
     assert one(found, "answers", "largest_score_change", "identity").value == 0.0
 
 
+def test_sites_of_a_task_of_marks_are_left_out_in_turn():
+    rule = {"rule": "distance", "distance_mm": 5}
+    task = {"kind": "detection", "reference": "lesions", "score": "score", "matching": rule}
+    p = protocol(
+        task, {"name": "found", "metric": "lesion_sensitivity", "at": "cut"},
+        operating_points=[{"name": "cut", "threshold": 0.5}], strata=[{"name": "site", "column": "site"}],
+    )  # fmt: skip
+    over = {"generalisation": {"site": "site", "endpoints": ["found"]}}
+    p = StudyProtocol.model_validate({**p.model_dump(by_alias=True, exclude_none=True), "analyses": over})
+    table = "case_id,x,y\n" + "".join(f"c{i},10,10\n" for i in range(N))
+    frame = pd.DataFrame({"lesions": ["l.csv"] * N, "site": ["a" if i < 8 else "b" for i in range(N)]})
+    files = References({"l.csv": table.encode()})
+    frame = with_lesions(p, frame, IDS, files)  # type: ignore[arg-type]
+    cells = [(0.9,) if i >= 4 else () for i in range(N)]
+    columns = {"score": cells, "x": [tuple(10.0 for _ in c) for c in cells]}
+    columns["y"] = columns["x"]
+    marks = rows(None, **{k: pd.Series(v, dtype=object) for k, v in columns.items()})
+    results = evaluate_task(p, case_id=IDS, patient_id=IDS, frame=frame, predictions=marks)
+    found = {f.condition: f.estimate for f in results.findings if f.analysis == "generalisation"}
+    assert found["others=b"].value == 0.5
+    assert found["others=a"].value == 1.0
+    assert found["gap=a"].value == pytest.approx(-0.5)
+    assert found["gap=a"].high < 0.0
+
+
 # --- outlines -------------------------------------------------------------------------------------------------------
 
 
