@@ -28,12 +28,15 @@ from evalsuite.errors import EvalsuiteError, Interrupted, ModelError
 
 INTERRUPTED = 130
 _IN_BYTES = ("verify", "lock")
+#: What a stage will cost is said before it is spent; its total counts image passes.
+_TOLD_FIRST = ("attribute",)
 _TITLES = {
     "verify": "Verifying (MB)",
     "lock": "Locking (MB)",
     "predict": "Running the model",
     "degrade": "Running it on degraded images",
     "shortcuts": "Running it without suspected regions",
+    "attribute": "Making maps of what moves its answers",
     "evaluate": "Estimating",
     "report": "Writing the report",
 }
@@ -70,6 +73,8 @@ class Stages:
         first = stage not in self._started
         self._started.setdefault(stage, time.monotonic())
         title = _TITLES.get(stage, stage)
+        if first and stage in _TOLD_FIRST and done < total:
+            self._console.print(f"{title}: {total:,} image passes", markup=False)
         if self._progress is None:
             if done >= total and stage not in self._finished:
                 self._finished.add(stage)

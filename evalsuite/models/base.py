@@ -183,6 +183,12 @@ class PackagedModel:
             ) from error
         return to_outputs(outputs, self.contract, n=n)
 
+    def raw(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What the network itself gives, before any activation: tensors in contract order, with their derivatives where
+        the caller keeps those. Raises whatever the package raises.
+        """
+        return self._run(inputs, inputs[0].shape[0])
+
     def _run(self, inputs: list[torch.Tensor], n: int) -> list[torch.Tensor]:
         window = self.contract.sliding_window
         if window is None:

@@ -112,7 +112,7 @@ def _of_explanations(protocol: StudyProtocol) -> Iterator[Problem]:
         what = "what answers depend on is asked of a device alone, and a reader study has readers"
         yield Problem(what, where, "evaluate the device as a standalone study")
     elif asked == type(asked)():
-        yield Problem("the block asks for nothing", where, "name shortcuts, or remove the block")
+        yield Problem("the block asks for nothing", where, "name methods or shortcuts, or remove the block")
     elif asked.shortcuts and protocol.task.kind not in OF_TASKS:
         what = f"shortcut tests in a {protocol.task.kind} task are not carried out by this version"
         yield Problem(what, f"{where}.shortcuts", f"remove them; available for: {', '.join(OF_TASKS)}")

@@ -140,31 +140,70 @@ def _forward(state: State, asked: Message) -> tuple[dict[str, Any], bytes]:
     import numpy as np
     import torch
 
-    from evalsuite.models.contract import build_contract
     from evalsuite.models.determinism import seed_generators
-    from evalsuite.models.preprocess import normalise
 
     header = asked.header
-    _map(state, header, asked.fds)
-    model = state.model
-    if "contract" in header:
-        model = replace(model, contract=build_contract(header["contract"], where="asked for"))
+    model = _model(state, asked)
     if header["seed"] is not None:
         seed_generators(header["seed"])
-    specs = {spec.name: spec for spec in model.contract.inputs}
-    batch = {}
     with torch.inference_mode():
-        for said in header["inputs"]:
-            pinned = str(model.device).startswith("cuda")
-            stored = _tensor(state.buffers[said["buffer"]], said, pinned=pinned)
-            tensor = stored.to(model.device, non_blocking=pinned)
-            batch[said["name"]] = normalise(tensor, specs[said["name"]]) if header["stored"] else tensor
-        found = model.predict(batch)
+        found = model.predict(_batch(state, header, model))
     masks = {spec.name: found.pop(spec.name) for spec in model.contract.masks if spec.name in found}
     parts = [np.ascontiguousarray(values, dtype="<f8").tobytes() for values in found.values()]
     parts += [np.ascontiguousarray(labels, dtype=np.uint8).tobytes() for labels in masks.values()]
     said = [[name, list(labels.shape)] for name, labels in masks.items()]
     return {"columns": list(found), "masks": said, "warned": list(state.warned)}, b"".join(parts)
+
+
+def _attribute(state: State, asked: Message) -> tuple[dict[str, Any], bytes]:
+    """Maps of a batch and what is measured of them; the network's derivatives never leave this process."""
+    import numpy as np
+
+    from evalsuite.attribution.job import Job, keys_of_values, names_of_maps
+    from evalsuite.attribution.run import attribute
+
+    model = _model(state, asked)
+    job = Job.from_json(asked.header["job"])
+    batch = _batch(state, asked.header, model)
+    inputs = [batch[spec.name] for spec in model.contract.inputs]
+    found = attribute(model, inputs, job)
+    parts = [np.ascontiguousarray(found.maps[name], dtype="<f4").tobytes() for name in names_of_maps(job.asked)]
+    keys = keys_of_values(job.asked, inputs[0].ndim - 2)
+    parts += [np.ascontiguousarray(found.values[key], dtype="<f8").tobytes() for key in keys]
+    return {"passes": found.passes, "notes": found.notes, "warned": list(state.warned)}, b"".join(parts)
+
+
+def _refusals(state: State, asked: Message) -> tuple[dict[str, Any], bytes]:
+    """Why this package cannot be asked for each of these methods, and then for the test by parameters; None where it
+    can."""
+    from evalsuite.attribution.run import refusals
+    from evalsuite.protocol.interpretability import Method
+
+    return {"refused": refusals([Method.model_validate(m) for m in asked.header["methods"]], state.model)}, b""
+
+
+def _model(state: State, asked: Message) -> Any:
+    """The model as it is asked for, with new buffers mapped."""
+    from evalsuite.models.contract import build_contract
+
+    _map(state, asked.header, asked.fds)
+    if "contract" in asked.header:
+        return replace(state.model, contract=build_contract(asked.header["contract"], where="asked for"))
+    return state.model
+
+
+def _batch(state: State, header: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """The batch that lies in shared memory, on the model's device and as its network takes it."""
+    from evalsuite.models.preprocess import normalise
+
+    specs = {spec.name: spec for spec in model.contract.inputs}
+    batch = {}
+    pinned = str(model.device).startswith("cuda")
+    for said in header["inputs"]:
+        stored = _tensor(state.buffers[said["buffer"]], said, pinned=pinned)
+        tensor = stored.to(model.device, non_blocking=pinned)
+        batch[said["name"]] = normalise(tensor, specs[said["name"]]) if header["stored"] else tensor
+    return batch
 
 
 def _map(state: State, header: Mapping[str, Any], fds: tuple[int, ...]) -> None:
@@ -228,5 +267,5 @@ def _out_of_memory(error: BaseException) -> bool:
 
 OPERATIONS: Mapping[str, Operation] = {
     "limit": _limit, "open": _open, "inspect": _inspect, "to": _to, "threads": _threads,
-    "numerics": _numerics, "forward": _forward,
+    "numerics": _numerics, "forward": _forward, "attribute": _attribute, "refusals": _refusals,
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from evalsuite.sandbox.text import clean
 from evalsuite.sandbox.wire import Message
 
 if TYPE_CHECKING:
+    from evalsuite.attribution.job import Attributed, Job
     from evalsuite.models.base import Batch
     from evalsuite.models.numerics import Numerics
+    from evalsuite.protocol.interpretability import Method
 
 _MAX_BATCH = 2**31
 
@@ -134,8 +136,43 @@ class SandboxedModel:
         """
         return self._run(batch, stored=True)
 
-    def _run(self, arrays: Mapping[str, np.ndarray], *, stored: bool) -> dict[str, NDArray[Any]]:
-        n = len(next(iter(arrays.values())))
+    def refusals(self, methods: Sequence[Method]) -> list[str | None]:
+        """As `attribution.run.refusals`, over there."""
+        asked = {"do": "refusals", "methods": [m.model_dump(mode="json", exclude_unset=True) for m in methods]}
+        answer = self.process.ask(asked, timeout_s=self.open_s, doing="asking for its methods")
+        said = answer.header.get("refused")
+        if not isinstance(said, list) or len(said) != len(methods) + 1:
+            self.process.fail("does not say which methods it can be asked for", "protocol")
+        return [None if why is None else clean(why) for why in said]
+
+    def attribute_stored(self, batch: Mapping[str, np.ndarray], job: Job, *, n_passes: int) -> Attributed:
+        """`attribution.run.attribute` of stored images, over there. `n_passes` of one image bound the time it may take.
+
+        Raises
+        ------
+        As `predict_stored`, and ContractError or ModelRunError of the function itself.
+        """
+        from evalsuite.sandbox.attributed import most_bytes, read
+
+        n = len(next(iter(batch.values())))
+        header, fds = self._header(batch, stored=True)
+        header |= {"do": "attribute", "job": job.to_json()}
+        spatial = batch[self.contract.inputs[0].name].shape[2:]
+        answer = self.process.ask(
+            header,
+            timeout_s=self.batch_s * max(1, -(-n * n_passes // job.batch_size)),
+            doing=f"maps of {n} images",
+            fds=fds,
+            max_payload=most_bytes(job.asked, n, spatial),
+        )
+        self._hear(answer.header.get("warned"))
+        try:
+            return read(answer, job.asked, n, spatial)
+        except BrokenPromise as broken:
+            self.process.fail(str(broken), "contract")
+
+    def _header(self, arrays: Mapping[str, np.ndarray], *, stored: bool) -> tuple[dict[str, Any], list[int]]:
+        """Where a batch lies in shared memory, and the descriptors of what the other side has not yet."""
         places = {name: self.view.place(name, array) for name, array in arrays.items()}
         new, gone = self.view.news(list(places.values()))
         header: dict[str, Any] = {
@@ -151,13 +188,18 @@ class SandboxedModel:
         }
         if self.contract is not self.opened:
             header["contract"] = contract_to_json(self.contract)
+        return header, [b.fd for b in new]
+
+    def _run(self, arrays: Mapping[str, np.ndarray], *, stored: bool) -> dict[str, NDArray[Any]]:
+        n = len(next(iter(arrays.values())))
+        header, fds = self._header(arrays, stored=stored)
         self.session.seed = None
         wanted = answer_of(self.contract, {name: array.shape for name, array in arrays.items()})
         answer = self.process.ask(
             header,
             timeout_s=self.batch_s,
             doing=f"a batch of {n}",
-            fds=[b.fd for b in new],
+            fds=fds,
             max_payload=wanted.most_bytes(n),
         )
         self._hear(answer.header.get("warned"))

@@ -48,7 +48,7 @@ def draft_record(folder: RunFolder) -> dict[str, Any]:
         "model": model,
         **{
             k: inference[k]
-            for k in ("baseline", "original", "audit", "study", "robustness", "shortcuts")
+            for k in ("baseline", "original", "audit", "study", "robustness", "shortcuts", "interpretability")
             if k in inference
         },
         "testset": {

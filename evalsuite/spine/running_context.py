@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 #: Of a request's overrides, what decides how fast a run is and nothing else: another one goes on with the same run.
 CHANGE_NO_BYTE = ("workers", "cache", "decoders")
 
-#: Called with (stage, done, total); stages are "verify", "predict", "degrade", "shortcuts", "evaluate", "report".
+#: Called with (stage, done, total); stages are "verify", "predict", "degrade", "shortcuts", "attribute" (in image
+#: passes), "evaluate", "report".
 OnStage = Callable[[str, int, int], None]
 
 
@@ -119,7 +120,7 @@ def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnSt
     def watched(stage: str, done: int, total: int) -> None:
         on_stage(stage, done, total)
         # The engine asks by itself before every batch, and keeps what is finished.
-        if stage not in ("predict", "degrade", "shortcuts") and should_stop is not None and should_stop():
+        if stage not in ("predict", "degrade", "shortcuts", "attribute") and should_stop is not None and should_stop():
             raise Interrupted("Interrupted.", hint="The same command goes on where it stopped.")
 
     return watched

@@ -141,6 +141,8 @@ def _predict_and_seal(
     other: Baseline | None,
     study: Mapping[str, Any] | None,
 ) -> Predictions:
+    from evalsuite.inference.attributed import attribute_sample, require_attributable
+    from evalsuite.inference.attribution_store import write_attributions
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.mask_store import copy_masks
     from evalsuite.inference.perturbed import predict_perturbed, require_perturbable
@@ -156,6 +158,8 @@ def _predict_and_seal(
     explained = protocol.analyses.interpretability
     shortcuts = () if explained is None else explained.shortcuts
     require_changeable(shortcuts, model)
+    if explained is not None:
+        require_attributable(explained, model, score=protocol.task.score)
     plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
     with model_at_work(run, model.digest):
@@ -200,11 +204,27 @@ def _predict_and_seal(
             should_stop=run.should_stop,
             required=_outputs_needed(protocol),
         )
+        maps = None
+        if explained is not None and explained.methods:
+            maps = attribute_sample(
+                model,
+                testset,
+                explained,
+                score=protocol.task.score,
+                settings=settings,
+                work=folder.work / "attribution",
+                seed=protocol.seed,
+                limit=ask.limit,
+                on_pass=lambda done, total: run.on_stage("attribute", done, total),
+                should_stop=run.should_stop,
+            )
     atomic_write(folder.protocol, dump_protocol(protocol).encode())
     keep_proofs(run, ask.protocol_path)
     write_json(folder.model, _model_facts(model))
     write_predictions(predictions, folder.predictions)
     copy_masks(predictions.mask_files, folder.arrays)
+    if maps is not None:
+        write_attributions(maps, folder.arrays)
     sealed = {"run": plan["run_id"], "predictions": predictions.digest, "model": model.digest}
     facts: dict[str, Any] = {} if study is None else {"study": study}
     sealed |= {} if study is None else {"study": study["sha256"]}
@@ -234,6 +254,7 @@ def _predict_and_seal(
     record = {
         **facts,
         **predictions.record,
+        **({} if maps is None else {"interpretability": maps.record}),
         "testset_path": str(run.testset_path.resolve()),
         "model_path": shown(ask.model_path),
         "intake": read_intake(testset),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     """Open the reference standard, and write evidence, verdict and record; every step is on the ledger."""
+    from evalsuite.inference.attribution_store import read_values
     from evalsuite.inference.mask_store import with_masks
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.judging import judge
@@ -81,6 +82,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         original=compared.get(ORIGINAL),
         audit=read_audit(folder),
         used_before=_used_before(record["use"], testset),
+        maps=read_values(folder.arrays),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),
     )
     evidence = scored.evidence

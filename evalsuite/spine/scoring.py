@@ -232,12 +232,14 @@ def evaluate_cases(
     audit: AuditInputs | None = None,
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
+    maps: pd.DataFrame | None = None,
 ) -> Scored:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
     `baseline` holds the predictions, on the same cases, of what the protocol compares with, `original` those of the
     original version; `audit` what a drift audit
     is held against.
+    `maps` are the values measured of a run's maps (`attribution_store.read_values`).
     `used_before` are the ids of cases that earlier runs used: where that is some and not all, the primary endpoints are
     given for both groups.
 
@@ -262,6 +264,7 @@ def evaluate_cases(
     from evalsuite.analyses.drift import drift_analysis, for_performance, with_audit
     from evalsuite.analyses.drift_periods import Period
     from evalsuite.analyses.flips import flips
+    from evalsuite.analyses.interpretability import interpretability_figures
     from evalsuite.analyses.planning import planned_findings
     from evalsuite.analyses.readers import evaluate_readers
     from evalsuite.analyses.reuse import by_use
@@ -349,6 +352,8 @@ def evaluate_cases(
             protocol, **cases, predictions=device, conditions=table[table["condition"].notna()], evaluate=evaluate_task
         )
         results = replace(results, findings=(*results.findings, *tried.findings), notes=(*results.notes, *tried.notes))
+        seen = interpretability_figures(protocol, **cases, values=maps)
+        results = replace(results, findings=(*results.findings, *seen.findings), notes=(*results.notes, *seen.notes))
         changed = flips(protocol, **cases, predictions=device, compared=compared)
         results = replace(
             results,

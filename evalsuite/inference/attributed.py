@@ -1,0 +1,372 @@
+"""Maps of a sample of cases: what it costs is said first, finished parts are kept, the reference stays closed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps
+from evalsuite.attribution.scorer import Resolved, resolve
+from evalsuite.errors import ContractError, ImageError, Interrupted
+from evalsuite.inference import device as devices
+from evalsuite.inference.attribution_likeness import likenesses, random_pairs
+from evalsuite.inference.attribution_store import Attributions, Part, map_name, write_map
+from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
+from evalsuite.inference.perturbed import sampled
+from evalsuite.inference.process import share_cores
+from evalsuite.models.folder_model import FolderModel
+from evalsuite.protocol.interpretability import GRADIENTS, Interpretability
+from evalsuite.record.digest import digest_json
+from evalsuite.record.files import atomic_write
+
+if TYPE_CHECKING:
+    from evalsuite.inference.settings import InferenceSettings
+    from evalsuite.testset.types import Case, LockedTestSet
+
+log = logging.getLogger(__name__)
+
+#: Part of every stored part's name: raised whenever maps or values come out otherwise.
+VERSION = 1
+_IMAGES_AT_A_TIME = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done: methods this package can be asked for, cases, target, and image passes per case."""
+
+    asked: Interpretability
+    cases: tuple[Case, ...]
+    target: Resolved
+    passes: Mapping[str, int]
+    refused: Mapping[str, str]
+    spatial: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """Image passes of all cases."""
+        return len(self.cases) * sum(self.passes.values())
+
+    @property
+    def sentence(self) -> str:
+        """The cost in words, for whoever waits for it."""
+        each = ", ".join(f"{k} {v:,}" for k, v in self.passes.items())
+        return f"maps of {len(self.cases)} cases need {self.total:,} image passes (per case: {each})"
+
+
+def require_attributable(asked: Interpretability, model: Any, *, score: str | Sequence[str] | None) -> None:
+    """Nothing where no method is asked for, or the package can be asked for one of them.
+
+    Raises
+    ------
+    ContractError
+        Before anything is run: where it can be asked for none, or the target is none of its outputs.
+    """
+    if not asked.methods:
+        return
+    hint = "Remove the methods of analyses.interpretability"
+    if model.format == "recorded":
+        raise ContractError(
+            "recorded predictions are answers alone: no changed image can be shown to what gave them",
+            hint=f"{hint}, or run the package itself.",
+        )
+    if isinstance(model, FolderModel):
+        raise ContractError(
+            f"{model.name} reads the image files itself, so that they cannot be changed on the way", hint=f"{hint}."
+        )
+    if model.contract.tiled is not None:
+        raise ContractError("a slide is read tile by tile, and no map is made of its tiles", hint=f"{hint}.")
+    resolve(asked.target, model.contract, score)
+    _possible(asked, model)
+
+
+def attribute_sample(
+    model: Any,
+    testset: LockedTestSet,
+    asked: Interpretability,
+    *,
+    score: str | Sequence[str] | None,
+    settings: InferenceSettings,
+    work: Path,
+    seed: int,
+    limit: int | None = None,
+    on_pass: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Attributions:
+    """Maps and measures of a sample of the set's cases; finished parts in `work` are not made again.
+
+    Parameters
+    ----------
+    score
+        `task.score`, which says what the target is where the block does not.
+    on_pass
+        Called with (image passes done, image passes in all), the first time before any was made.
+
+    Raises
+    ------
+    ContractError
+        If the package cannot be asked for any of the methods, or the target is none of its outputs.
+    ModelRunError
+        If the model fails.
+    Interrupted
+        If stopped; the same call goes on.
+    """
+    cases = sampled(testset.cases[:limit], asked, seed, purpose="maps")
+    hooks = default_hooks(model, bind_inputs(model.contract, testset.cases[:limit]))
+    device = devices.choose_devices(settings.device)[0]
+    model, notes = devices.place(model, device, settings)
+    on_cpu = not str(model.device).startswith("cuda")
+    threads, _ = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=1)
+    model = model.with_threads(threads)
+    batch = settings.first_batch(model.contract, on_cpu=on_cpu)
+    with devices.deterministic(seed=settings.seed, threads=threads):
+        made: list[Part] = []
+        plan: Plan | None = None
+        failed: Counter[str] = Counter()
+        done = resumed = 0
+        for group in _groups(cases, hooks, failed, at_a_time=1 if model.contract.is_volume else _IMAGES_AT_A_TIME):
+            if should_stop is not None and should_stop():
+                raise Interrupted("stopped", hint="The same command goes on where it stopped.")
+            spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
+            if plan is None:
+                plan = plan_of(model, asked, cases, spatial, score=score)
+                log.info("%s", plan.sentence)
+                if on_pass is not None:
+                    on_pass(0, plan.total)
+            try:
+                part, again = _part(model, testset, plan, group, batch=batch, seed=seed, work=work, threads=threads)
+            except KeyboardInterrupt:
+                raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
+            resumed += again
+            made.append(part)
+            done += len(group.cases)
+            if on_pass is not None:
+                on_pass(done * sum(plan.passes.values()), plan.total)
+    if on_pass is not None and plan is not None:
+        on_pass(plan.total, plan.total)
+    if plan is None:
+        raise ContractError(
+            f"not one of the {len(cases)} cases of the sample could be read, so that there is no map of any",
+            hint=f"Their images: {', '.join(f'{k}: {v}' for k, v in sorted(failed.items()))}.",
+        )
+    values = [row for part in made for row in part.rows()]
+    values += random_pairs(plan.asked, made, seed)
+    passes = sum((Counter(part.found.passes) for part in made), Counter[str]())
+    record = {
+        "n_cases": done,
+        "n_patients": len({c.patient_id for part in made for c in part.cases}),
+        "failed_by_reason": dict(sorted(failed.items())),
+        "target": plan.target.words,
+        "planned_passes_per_case": dict(plan.passes),
+        "planned_passes": plan.total,
+        "passes": dict(passes),
+        "resumed_parts": resumed,
+        "batch_size": batch,
+        "version": VERSION,
+        "refused": dict(plan.refused),
+        "methods": _facts(plan.asked, made),
+        "notes": notes,
+    }
+    maps = {n: {c.case_id: part.files[n][i] for part in made for i, c in enumerate(part.cases)} for n in made[0].files}
+    return Attributions(maps=maps, values=tuple(values), asked=plan.asked, target=plan.target.words, record=record)
+
+
+def plan_of(
+    model: Any,
+    asked: Interpretability,
+    cases: Sequence[Case],
+    spatial: Sequence[int],
+    *,
+    score: str | Sequence[str] | None,
+) -> Plan:
+    """What this package can be asked for, and its cost.
+
+    Raises
+    ------
+    ContractError
+        If it can be asked for none of the methods, or the target is none of its outputs.
+    """
+    target = resolve(asked.target, model.contract, score)
+    can, refused = _possible(asked, model)
+    if "road" in can.measures and len(spatial) != 2:
+        refused["road"] = "the imputation of ROAD is defined for plane images"
+        can = can.model_copy(update={"measures": [m for m in can.measures if m != "road"]})
+    return Plan(
+        asked=can, cases=tuple(cases), target=target, passes=cost(can, spatial), refused=refused, spatial=tuple(spatial)
+    )
+
+
+def _possible(asked: Interpretability, model: Any) -> tuple[Interpretability, dict[str, str]]:
+    """What of the block this package can be asked for, and why not the rest."""
+    from evalsuite.attribution.run import refusals
+
+    ask = getattr(model, "refusals", None)
+    said = ask(asked.methods) if ask is not None else refusals(asked.methods, model)
+    refused = {m.label: why for m, why in zip(asked.methods, said, strict=False) if why is not None}
+    possible = [m for m in asked.methods if m.label not in refused]
+    measures = list(asked.measures)
+    if said[-1] is not None and "randomisation" in measures:
+        refused["randomisation"] = said[-1]
+        measures.remove("randomisation")
+    if not possible:
+        why = "; ".join(f"{k}: {v}" for k, v in refused.items())
+        raise ContractError(
+            f"{model.name} can be asked for none of the methods of analyses.interpretability ({why})",
+            hint=f"Without derivatives these remain: occlusion, feature_ablation, rise (not {', '.join(GRADIENTS)}).",
+        )
+    # what the maps are compared with is no business of whoever makes them
+    only = {"methods": possible, "measures": measures, "shortcuts": (), "localisation": None, "groups": None}
+    return asked.model_copy(update=only), refused
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Cases whose images have one size, read and stacked: input name → (n, channel, *spatial)."""
+
+    cases: tuple[Case, ...]
+    inputs: dict[str, np.ndarray]
+
+
+def _groups(cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_time: int) -> Iterator[_Group]:
+    """The cases in order, cut where there are enough or the size changes; cases that cannot be read are counted."""
+    waiting: list[tuple[Case, dict[str, np.ndarray]]] = []
+
+    def stacked() -> _Group:
+        names = waiting[0][1]
+        found = _Group(
+            cases=tuple(c for c, _ in waiting), inputs={n: np.stack([a[n] for _, a in waiting]) for n in names}
+        )
+        waiting.clear()
+        return found
+
+    for case in cases:
+        try:
+            arrays = dict(hooks.read(case))
+        except ImageError as error:
+            failed[error.code or "unreadable"] += 1
+            continue
+        if waiting and any(
+            a.shape != waiting[0][1][n].shape or a.dtype != waiting[0][1][n].dtype for n, a in arrays.items()
+        ):
+            yield stacked()
+        waiting.append((case, arrays))
+        if len(waiting) == at_a_time:
+            yield stacked()
+    if waiting:
+        yield stacked()
+
+
+def _part(
+    model: Any, testset: LockedTestSet, plan: Plan, group: _Group, *, batch: int, seed: int, work: Path, threads: int
+) -> tuple[Part, bool]:
+    """One group's maps and values, from `work` where they lie there already."""
+    seeds = tuple(_seed_of(seed, case.case_id) for case in group.cases)
+    job = Job(
+        asked=plan.asked, seeds=seeds, output=plan.target.output, channels=plan.target.channels, batch_size=batch,
+        seed=seed % 2**31,
+    )  # fmt: skip
+    key = digest_json(
+        {
+            "version": VERSION,
+            "model": model.digest,
+            "contract": model.contract_digest,
+            "testset": testset.root,
+            "cases": [case.case_id for case in group.cases],
+            "job": job.to_json(),
+            "device": str(model.device).partition(":")[0],
+            "threads": threads,
+            "versions": devices.package_versions() | _captum_version(),
+        }
+    )
+    path = work / f"{key[:40]}.json"
+    found = _read_part(path)
+    known = found is not None and all(f.exists() for files in _files(plan, group, path).values() for f in files)
+    if found is not None and known:
+        return Part(cases=group.cases, found=found, files=_files(plan, group, path)), True
+    attribute_stored = getattr(model, "attribute_stored", None)
+    if attribute_stored is not None:
+        made = attribute_stored(group.inputs, job, n_passes=sum(plan.passes.values()))
+    else:
+        made = _here(model, group.inputs, job)
+    files = _files(plan, group, path)
+    for label, places in files.items():
+        for i, place in enumerate(places):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_map(made.maps[label][i], place)
+    found = replace(made, maps={}, values=made.values | likenesses(plan.asked, made, len(group.cases)))
+    atomic_write(path, _packed(found))  # last: where it lies, everything of the part does
+    return Part(cases=group.cases, found=found, files=files), False
+
+
+def _files(plan: Plan, group: _Group, path: Path) -> dict[str, list[Path]]:
+    """Where each map of a part lies."""
+    labels = [n for n in names_of_maps(plan.asked) if "@" not in n]
+    return {n: [path.parent / path.stem / n / map_name(case.case_id) for case in group.cases] for n in labels}
+
+
+def _here(model: Any, inputs: Mapping[str, np.ndarray], job: Job) -> Attributed:
+    import torch
+
+    from evalsuite.attribution.run import attribute
+    from evalsuite.models.preprocess import normalise
+
+    tensors = [normalise(torch.from_numpy(inputs[spec.name]).to(model.device), spec) for spec in model.contract.inputs]
+    return attribute(model, tensors, job)
+
+
+def _seed_of(seed: int, case_id: str) -> int:
+    """A case's own seed, so that its maps do not depend on the others of its batch; below 2^31 for any generator."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:attribution:{case_id}".encode()).digest()[:4], "big") >> 1
+
+
+def _captum_version() -> dict[str, str]:
+    from importlib import metadata
+
+    try:
+        return {"captum": metadata.version("captum")}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+def _packed(found: Attributed) -> bytes:
+    values = [
+        [*key, [v if math.isfinite(v) else None for v in column.tolist()]] for key, column in found.values.items()
+    ]
+    return json.dumps({"passes": found.passes, "notes": found.notes, "values": values}, allow_nan=False).encode()
+
+
+def _read_part(path: Path) -> Attributed | None:
+    """The values of a stored part; None where there is none, or it is damaged and will be made again."""
+    try:
+        stored = json.loads(path.read_bytes())
+        values = {
+            (map_, measure, variant): np.array([np.nan if v is None else v for v in column], dtype=np.float64)
+            for map_, measure, variant, column in stored["values"]
+        }
+        return Attributed(maps={}, values=values, passes=stored["passes"], notes=stored["notes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _facts(asked: Interpretability, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """For the record: each method with everything that decides its maps."""
+    return [
+        {
+            "name": m.label,
+            **m.model_dump(mode="json", exclude={"name"}),
+            "normalisation": "none: in units of the target",
+            "found": sorted({part.found.notes.get(m.label, "") for part in parts} - {""}),
+        }
+        for m in asked.methods
+    ]
