@@ -50,7 +50,7 @@ def interpretability_figures(
 
     `values` are the run's (`attribution_store.read_values`). `endpoint` of a finding is the map's name, `metric` its
     measure and variant ("deletion_auc"), `reference_group` what it is compared with: a trivial map, the random order,
-    or another patient's map. Nothing without the block or its methods; a note where they are asked for and there are none.
+    or another patient's map. Nothing without methods; a note where they are asked for and there are no values.
     """
     asked = protocol.analyses.interpretability
     if asked is None or not asked.methods:
