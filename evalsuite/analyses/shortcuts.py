@@ -356,11 +356,11 @@ class _Test:
     def _none(self, reason: str) -> Estimate:
         return Estimate.not_estimable(reason, n=len(self.affected.rows), level=self.level)
 
-    def _decided(self, value: float, method: str) -> Estimate:
+    def _decided(self, value: float) -> Estimate:
         return Estimate(
             value=value,
             level=self.level,
-            method=method,
+            method="interval of the change against the margin, and of its excess over another place against 0",
             n=len(self.affected.rows),
             interval_undefined="a verdict has no interval",
         )
@@ -373,16 +373,14 @@ class _Test:
             return self._none(f"not assessable: {why}")
         low, high = ends
         if -margin < low and high < margin:
-            return self._decided(ACQUITTED, "acquitted: the interval of the change lies wholly within the margin")
+            return self._decided(ACQUITTED)
         if low <= margin and high >= -margin:
             return self._none("inconclusive: the interval of the change reaches over the margin")
         excess = self._ends(beyond)
         if excess is None:
             return self._none("inconclusive: there is no control to hold the change against")
         if excess[0] > 0.0 if low > margin else excess[1] < 0.0:
-            return self._decided(
-                CONVICTED, "convicted: the change lies wholly beyond the margin, and beyond that of another place"
-            )
+            return self._decided(CONVICTED)
         return self._none("inconclusive: the same treatment of another place may do as much")
 
     def _ends(self, estimate: Estimate | None) -> tuple[float, float] | None:
@@ -397,9 +395,9 @@ class _Test:
     def _joined(self, verdicts: Sequence[Estimate]) -> Estimate:
         """Convicted by any of them, acquitted by all of them, else open."""
         if any(v.value == CONVICTED for v in verdicts):
-            return self._decided(CONVICTED, "convicted: by at least one of the margins")
+            return self._decided(CONVICTED)
         if all(v.value == ACQUITTED for v in verdicts):
-            return self._decided(ACQUITTED, "acquitted: by all of the margins")
+            return self._decided(ACQUITTED)
         return self._none(str(next(v.undefined for v in verdicts if v.undefined is not None)))
 
 

@@ -68,7 +68,9 @@ def why_absent(material: Material, code: str) -> str:
         "R20": "the spread of repeated acquisitions is in section 14"
         if repeated
         else "no repeated acquisitions were analysed; section 28 says whether a batch was run twice",
-        "R21": "no explanation was analysed",
+        "R21": nothing
+        if a.interpretability is not None
+        else "the protocol asks for nothing of what answers depend on (analyses.interpretability)",
         "R22": "the protocol compares with no other version or predicate",
         "R23": "no reader study was performed: nothing here is evidence of readers aided by the device",
         "R24": "this is no drift audit" if p.kind != "drift_audit" else "",

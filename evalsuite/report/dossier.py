@@ -31,6 +31,7 @@ from evalsuite.report.sections_clauses import cross_reference
 from evalsuite.report.sections_comparison import comparison
 from evalsuite.report.sections_drift import drift
 from evalsuite.report.sections_generalisation import generalisation
+from evalsuite.report.sections_interpretability import interpretability
 from evalsuite.report.sections_pictures import cases_shown
 from evalsuite.report.sections_readers import readers
 from evalsuite.report.sections_reuse import first_page_items
@@ -97,6 +98,7 @@ def build_dossier(
         *_asked(robustness(m)),
         *_asked(precision(m)),
         *_asked(uncertainty(m)),
+        *_asked(interpretability(m)),
         missing.missing(m),
         about_run.limitations(m),
         about_run.environment(m),

@@ -23,8 +23,13 @@ class GapRow:
     group: bool = False
 
 
-def gap_plot(rows: Sequence[GapRow], *, alt: str) -> str:
-    """One line per gap: point and interval around 0, the declared margin as a shaded band, and the outcome in words."""
+def gap_plot(
+    rows: Sequence[GapRow], *, alt: str, of: str = "Group less other", axis_title: str = "Gap; 0 is no difference"
+) -> str:
+    """One line per gap: point and interval around 0, the declared margin as a shaded band, and the outcome in words.
+
+    `of` heads the names of the lines.
+    """
     step, top = 14.0, 22.0
     plot_x, plot_width, text_x = 246.0, 240.0, 498.0
     seen = [ForestRow(label="", value=r.value, low=r.low, high=r.high) for r in rows]
@@ -38,7 +43,7 @@ def gap_plot(rows: Sequence[GapRow], *, alt: str) -> str:
         x_range=forest_range(seen, None, bounds=(None, None)),
     )
     parts = [
-        svg.text(0, 12, "Group less other", size=SMALL, bold=True),
+        svg.text(0, 12, of, size=SMALL, bold=True),
         svg.text(text_x, 12, "Outcome", size=SMALL, bold=True),
         svg.line(0, 18, FULL, 18, stroke=INK),
     ]
@@ -69,7 +74,7 @@ def gap_plot(rows: Sequence[GapRow], *, alt: str) -> str:
                 parts.append(svg.line(frame.x(end), y - 2.6, frame.x(end), y + 2.6, stroke=BLUE, width=LINE))
         parts.append(svg.circle(frame.x(row.value), y, 3.2, fill=BLUE, stroke=BLUE, width=LINE))
         parts.append(svg.line(0, top + step * (index + 1), FULL, top + step * (index + 1), stroke=TINT))
-    parts.append(svg.text(plot_x + plot_width / 2, frame.bottom + 31, "Gap; 0 is no difference", anchor="middle"))
+    parts.append(svg.text(plot_x + plot_width / 2, frame.bottom + 31, axis_title, anchor="middle"))
     if any(r.margin is not None for r in rows):
         parts.append(svg.rect(text_x, frame.bottom + 8, 20, 9, fill=BLUE_LIGHT))
         parts.append(svg.text(text_x + 26, frame.bottom + 16, "within the margin", size=SMALL))

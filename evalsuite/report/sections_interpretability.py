@@ -1,0 +1,182 @@
+"""Section on what answers depend on: shortcuts by behaviour, maps by measures, maps beside lesions; limits in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evalsuite.protocol.metrics import METRICS
+from evalsuite.report.figures_cases import ForestRow, forest
+from evalsuite.report.format import format_count, format_estimate, format_interval, format_value, not_estimable
+from evalsuite.report.material import Material, anchor
+from evalsuite.report.sections_localisation import is_localisation, localisation_blocks
+from evalsuite.report.sections_shortcuts import ANALYSIS, shortcut_blocks
+from evalsuite.report.text import clean, given
+from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Heading, Item, Prose, Row, Section, Table
+from evalsuite.types import Finding
+
+_TRIVIAL = "baseline_"
+_NAMES = {
+    "randomisation": "Likeness to the map of the network with shuffled parameters",
+    "reproducibility": "Likeness to the map of the image with slight noise",
+    "infidelity": "Infidelity: what the map leaves unexplained of the answer's changes",
+    "sensitivity": "Sensitivity: largest change of the map under slight noise",
+    "insertion": "Insertion: area under the answer as pixels come back",
+    "deletion": "Deletion: area under the answer as pixels are taken away",
+    "road": "Remove and debias: mean of the answer",
+}
+#: Which way is better, for a reader of the table; likeness to a shuffled network should be low.
+_BETTER = {
+    "randomisation": "lower",
+    "reproducibility": "higher",
+    "infidelity": "lower",
+    "sensitivity": "lower",
+    "insertion": "higher",
+    "deletion": "lower",
+    "road": "lower",
+}
+_LIMITS = (
+    "A map shows what the score is sensitive to, not why, and not that a finding caused the answer. A map that looks "
+    "right may come from a network whose parameters were shuffled, from the image's own edges, or from the middle of "
+    "the image: every measure therefore stands beside maps that know nothing of the model. A map that points at a tag "
+    "or a border does not convict, and one that points at a lesion does not acquit; only a change of the answers does. "
+    "No map and no measure of one is an acceptance criterion."
+)
+
+
+def interpretability(material: Material) -> Section | None:
+    """Everything `analyses.interpretability` found; None where the protocol does not ask or nothing was found."""
+    m = material
+    found = list(m.findings(analysis=ANALYSIS))
+    if m.protocol.analyses.interpretability is None or not found:
+        return None
+    maps = [(i, f) for i, f in found if f.condition is None and not is_localisation(f)]
+    blocks: list[Block] = [Prose(paragraphs=(_LIMITS,)), *shortcut_blocks(m)]
+    blocks += _how(m)
+    blocks += _measures(m, maps)
+    blocks += localisation_blocks(m)
+    return Section(id="interpretability", number="", title="What answers depend on", code="R21", blocks=tuple(blocks))
+
+
+# --- maps -----------------------------------------------------------------------------------------------------------
+
+
+def map_name(label: str) -> str:
+    """A map's name in words: "grad cam", "image itself (knows nothing of the model)"."""
+    if label.startswith(_TRIVIAL):
+        trivial = {"image": "the image itself", "edges": "edges of the image", "centre": "a blob at the centre"}
+        rest = label.removeprefix(_TRIVIAL)
+        return f"{trivial.get(rest, clean(rest, longest=60))} (knows nothing of the model)"
+    return clean(label, longest=60).replace("_", " ")
+
+
+def _how(m: Material) -> Iterator[Block]:
+    """How the maps were made, from the run record."""
+    recorded = m.recorded("interpretability")
+    if not isinstance(recorded, dict):
+        return
+    yield Heading(text="Maps of what moves the answer", id="attribution")
+    items = [
+        Item(name=clean(key.replace("_", " "), longest=40).capitalize(), value=_said(value))
+        for key, value in recorded.items()
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    ]
+    if items:
+        yield Facts(items=tuple(items))
+
+
+def _said(value: object) -> str:
+    return format_count(value) if isinstance(value, int) else given(value, "not recorded")
+
+
+def _measures(m: Material, maps: list[tuple[int, Finding]]) -> Iterator[Block]:
+    """A table per measure: every map, and its difference from those that know nothing of the model."""
+    own: dict[str, list[tuple[int, Finding]]] = {}
+    for i, f in maps:
+        if f.reference_group is None and not f.stratum and f.metric.partition("_")[0] in _NAMES:
+            own.setdefault(f.metric, []).append((i, f))
+    for metric, rows in own.items():
+        against = {
+            (f.endpoint, str(f.reference_group)): (i, f)
+            for i, f in maps
+            if f.metric == metric and f.reference_group is not None and not f.stratum
+        }
+        yield from _figure(metric, rows)
+        yield _table(m, metric, rows, against)
+    if own and any(f.stratum for _, f in maps):
+        yield Prose(paragraphs=("The same figures in each group are in the attached evidence.json.",))
+
+
+def _title(metric: str) -> str:
+    measure, _, variant = metric.partition("_")
+    return f"{_NAMES.get(measure, measure)} ({clean(variant, longest=40).replace('_', ' ')})"
+
+
+def _figure(metric: str, rows: list[tuple[int, Finding]]) -> Iterator[Block]:
+    shown = [
+        ForestRow(
+            label=map_name(f.endpoint), counts=format_count(f.estimate.n), value=f.estimate.value, low=f.estimate.low,
+            high=f.estimate.high, text=format_estimate(metric, f.estimate), small=f.endpoint.startswith(_TRIVIAL),
+        )
+        for _, f in rows
+    ]  # fmt: skip
+    if not any(r.value is not None for r in shown):
+        return
+    alt = f"{_title(metric)}: " + "; ".join(f"{r.label} {r.text}" for r in shown)
+    bounds = (METRICS[metric].lower, METRICS[metric].upper) if metric in METRICS else (None, None)
+    yield Figure(
+        label="",
+        caption=_title(metric),
+        alt=f"{alt}.",
+        notes=("Open circles: maps that know nothing of the model.",),
+        svg=forest(
+            shown, axis_title=metric.replace("_", " "), goal=None, goal_text="", reference=None, bounds=bounds,
+            counts_title="Cases", alt=f"{alt}.", of="Map",
+        ),
+    )  # fmt: skip
+
+
+def _table(
+    m: Material, metric: str, rows: list[tuple[int, Finding]], against: dict[tuple[str, str], tuple[int, Finding]]
+) -> Table:
+    made: list[Row] = []
+    shown: list[Finding] = []
+    for i, f in rows:
+        others = [(group, x) for (endpoint, group), x in against.items() if endpoint == f.endpoint]
+        shown += [f, *(x[1] for _, x in others)]
+        first = Cell(text=map_name(f.endpoint))
+        if not others:
+            made.append(Row(cells=(first, _cell(f), Cell(text="–"), Cell(text=""), _mark(i)), anchor=anchor(i)))
+        for k, (group, x) in enumerate(others):
+            lead = (first, _cell(f)) if k == 0 else (Cell(text=""), Cell(text=""))
+            made.append(
+                Row(
+                    cells=(*lead, Cell(text=map_name(group)), _cell(x[1]), _mark(i if k == 0 else x[0])),
+                    anchor=anchor(i) if k == 0 else None,
+                )
+            )
+    better = _BETTER.get(metric.partition("_")[0])
+    direction = (f"{better.capitalize()} is better.",) if better else ()
+    return Table(
+        label="",
+        caption=f"{_title(metric)}, map by map",
+        columns=(
+            Column(title="Map", width=30),
+            Column(title=f"Mean, {m.interval_title}", align="right", width=20),
+            Column(title="Compared with", width=22),
+            Column(title="Difference", align="right", width=20),
+            Column(title="Finding", align="right"),
+        ),
+        rows=tuple(made),
+        notes=(*direction, m.method_note(f.estimate for f in shown), m.set_note),
+        compact=True,
+    )
+
+
+def _cell(f: Finding) -> Cell:
+    if f.estimate.value is None:
+        return Cell(text=not_estimable(f.estimate), kind="muted")
+    return Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
+
+
+def _mark(index: int) -> Cell:
+    return Cell(text=anchor(index), kind="muted")
