@@ -32,6 +32,8 @@ TITLES = {
     "predictive_parity_difference": "Predictive parity (PPV)",
     "calibration_within_groups_difference": "Calibration within groups (intercept)",
 }
+#: Figures of an attribute as a whole: each sums up all its groups.
+TITLES_OF_FAIRNESS = tuple(name for name in TITLES if name.endswith(("_difference", "_ratio")))
 #: Which way is better for patients; of the others neither way is.
 BETTER_HIGHER = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "auroc")
 BETTER_LOWER = ("fpr", "fnr", "underdiagnosis_rate", "brier")

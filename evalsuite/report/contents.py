@@ -138,6 +138,7 @@ def absent_sections(material: Material, present: Iterable[str]) -> Table | None:
         rows=tuple(rows),
         notes=("Section numbers are the same in every report; those missing are listed here.",),
         compact=True,
+        source="record.json",
     )
 
 

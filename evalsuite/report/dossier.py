@@ -17,15 +17,15 @@ from evalsuite.report import sections_results as results
 from evalsuite.report import sections_strata as groups
 from evalsuite.report import sections_study as study
 from evalsuite.report import sections_truth as truth
-from evalsuite.report.anchors import anchored, printed_findings, resolved, resolved_table
+from evalsuite.report.anchors import anchored, named, printed_findings, resolved, resolved_table
 from evalsuite.report.approval import approvals
 from evalsuite.report.contents import ORDER, in_order
 from evalsuite.report.facts import stated
 from evalsuite.report.format import format_count, format_utc
 from evalsuite.report.judged import conclusion, criteria_table, judgement, ranked
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, places
 from evalsuite.report.model_card import ModelCard, model_card
-from evalsuite.report.sections_bias import bias
+from evalsuite.report.sections_bias import bias, further_gaps
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_clauses import cross_reference
 from evalsuite.report.sections_comparison import comparison
@@ -107,11 +107,13 @@ def build_dossier(
         tool(m),
         *approvals(m),
         about_run.glossary(m),
+        *further_gaps(m),
     )
     sections = anchored(sections)
     sections = (*sections, *traceability(m, printed_findings(sections)))
     ordered = in_order(m, (*sections, cross_reference(m, _anchors(in_order(m, sections)))))
     identifier, summary, printed = report_id(m), _summary(m), printed_findings(ordered)
+    table, facts, ordered = named(resolved_table(summary.table, printed), summary.facts, resolved(ordered, printed))
     return Dossier(
         report_id=identifier,
         title=clean(protocol.title, longest=300),
@@ -122,9 +124,9 @@ def build_dossier(
         banner=_banner(m),
         footer_digest=verdict.evidence_digest,
         cover=_cover(m, identifier),
-        summary=replace(summary, table=resolved_table(summary.table, printed)),
+        summary=replace(summary, table=table, facts=facts),
         how_to_read=_how_to_read(m),
-        sections=_labelled(resolved(ordered, printed)),
+        sections=_labelled(ordered),
     )
 
 
@@ -275,6 +277,7 @@ def _summary(m: Material) -> Summary:
         Item(
             name="Least favourable groups",
             value="\n".join(clean(w, longest=130) for w in worst) or "No assessable group.",
+            of=places(m, groups.worst_findings(m)),
         ),
         Item(name="Missing and failed", value=f"{lost}. Primary analysis: {policy}."),
         Item(name="Evidence status", value=_evidence_status(m), tone="neutral" if m.verdict.evidence else "warning"),

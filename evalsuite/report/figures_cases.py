@@ -21,7 +21,8 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForestRow:
-    """A row of a forest plot. `group` rows are headings; rows without a point carry their reason in `text`."""
+    """A row of a forest plot. `group` rows are headings; rows without a point carry their reason in `text`; `of` is the
+    finding drawn."""
 
     label: str
     text: str = ""
@@ -32,6 +33,7 @@ class ForestRow:
     group: bool = False
     overall: bool = False
     small: bool = False
+    of: str = ""
 
 
 def _box(x: float, y: float, width: float, box: Box, *, fill: str = "#ffffff") -> tuple[list[str], float]:

@@ -81,7 +81,7 @@ def _metric(material: Material, result: CriterionResult) -> str:
 
 def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
     short = 250 if reasons else 40
-    found = material.find(result.endpoint, result.stratum)
+    found = material.judged(result)
     where = "" if not result.stratum else clean(format_stratum(result.stratum), longest=short)
     point = f"at {clean(result.operating_point, longest=min(short, 60))}" if result.operating_point else ""
     estimate, digits = result.estimate, digits_for(result)
@@ -117,7 +117,7 @@ def _row(material: Material, result: CriterionResult, *, reasons: bool) -> Row:
         code = material.method_codes.get(estimate.method, "") if estimate.value is not None else "–"
         cells.append(Cell(text=code, kind="muted"))
     cells.append(outcome_cell(result.outcome))
-    return Row(cells=tuple(cells))
+    return Row(cells=tuple(cells), of=(anchor(found[0]),) if found else ())
 
 
 def criteria_table(

@@ -13,7 +13,18 @@ from evalsuite.protocol.metrics import METRICS
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.report.format import format_count, format_level, format_utc
 from evalsuite.report.text import clean, given, short_digest
-from evalsuite.types import CriterionResult, Curve, CurveKind, Estimate, Evidence, Exhibits, Finding, Stratum, Verdict
+from evalsuite.types import (
+    CriterionResult,
+    Curve,
+    CurveKind,
+    Estimate,
+    Evidence,
+    Exhibits,
+    Finding,
+    Stratum,
+    TestOutcome,
+    Verdict,
+)
 
 #: Analyses that have tables of their own.
 _ELSEWHERE = (
@@ -79,6 +90,17 @@ class Material:
         wanted = dict(stratum or {})
         for index, finding in itertools.chain(self.findings(), self.findings(analysis="comparison")):
             if finding.endpoint == endpoint and dict(finding.stratum) == wanted and finding.condition is None:
+                return index, finding
+        return None
+
+    def judged(self, criterion: CriterionResult) -> tuple[int, Finding] | None:
+        """The finding that a criterion was judged on: an endpoint's own, or the gap that an analysis found."""
+        found = self.find(criterion.endpoint, criterion.stratum)
+        if found is not None:
+            return found
+        for index, finding in enumerate(self.evidence.findings):
+            same = finding.metric == criterion.metric and dict(finding.stratum) == dict(criterion.stratum)
+            if same and finding.estimate == criterion.estimate:
                 return index, finding
         return None
 
@@ -184,6 +206,23 @@ class Material:
 def anchor(index: int) -> str:
     """The identifier of a finding in the report: its place in evidence.json."""
     return f"f-{index:04d}"
+
+
+def places(material: Material, findings: Iterable[Finding | None]) -> tuple[str, ...]:
+    """The identifiers of these findings, each once; those that are None are left out."""
+    wanted = {id(f) for f in findings if f is not None}
+    return tuple(anchor(i) for i, f in enumerate(material.evidence.findings) if id(f) in wanted)
+
+
+def tested(material: Material, test: TestOutcome | None) -> tuple[str, ...]:
+    """The identifier of a test in the report, its place in evidence.json; nothing where there is no test."""
+    return tuple(f"t-{k:04d}" for k, t in enumerate(material.evidence.tests) if t is test)
+
+
+def drawn_from(material: Material, curve: Curve) -> str:
+    """The place of a curve in the attached evidence."""
+    at = next((k for k, c in enumerate(material.evidence.curves) if c is curve), None)
+    return "evidence.json#/curves" + ("" if at is None else f"/{at}")
 
 
 def _without_value(resamples: int) -> str:

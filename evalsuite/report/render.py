@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evalsuite.report.anchors import pointer
 from evalsuite.report.view import Dossier, Item, Table
 from evalsuite.resources import bundled
 
@@ -32,7 +33,7 @@ _FACES = (
 _PERCENT = re.compile(r"\d/\d+ · [<>]?(-?\d+(?:\.\d+)?)")
 _NUMBER = re.compile(r"[<>≥≤]?(-?\d+(?:\.\d+)?)(?![\w-])")
 _POWER = re.compile(r"×10\^(-?\d+)")
-_KEEP_ROWS, _KEEP_CHARACTERS = 12, 2000
+_KEEP_ROWS, _KEEP_CHARACTERS = 9, 1000
 _MIME = {".otf": "font/otf", ".ttf": "font/ttf"}
 
 
@@ -105,6 +106,25 @@ def sort_value(text: str) -> float | None:
     return value * 10.0 ** int(power.group(1)) if power else value
 
 
+def place(anchor: str | None, of: Sequence[str]) -> Markup:
+    """The attributes of an element that prints findings: its own name, and the places in evidence.json of all."""
+    from markupsafe import Markup
+
+    names = [*((anchor,) if anchor else ()), *of]
+    if not names:
+        return Markup("")
+    where = " ".join(dict.fromkeys(map(pointer, names)))
+    return Markup(' id="{}" data-finding="{}"').format(names[0], where)
+
+
+def more_places(anchor: str | None, of: Sequence[str]) -> Markup:
+    """The names that an element has besides its own, one for each further finding that it prints."""
+    from markupsafe import Markup
+
+    names = [*((anchor,) if anchor else ()), *of][1:]
+    return Markup("").join(Markup('<span id="{}"></span>').format(name) for name in names)
+
+
 def is_short(table: Table) -> bool:
     """Whether a table should stay on one page: longer ones run on, with their headings repeated."""
     if len(table.rows) > _KEEP_ROWS:
@@ -145,7 +165,7 @@ def render_html(dossier: Dossier, *, medium: Medium) -> str:
 
     environment = template_environment()
     # The only two strings that are markup: drawings built by evalsuite.report.svg (which escapes all text) and our CSS.
-    environment.globals.update(is_short=is_short, is_brief=is_brief)
+    environment.globals.update(is_short=is_short, is_brief=is_brief, place=place, more_places=more_places)
     environment.filters["drawing"] = Markup
     environment.filters["css"] = Markup
     screen = medium == "screen"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evalsuite.report.figures_agreement import bland_altman, scatter
 from evalsuite.report.format import format_count, format_estimate
-from evalsuite.report.material import Material, metric_title
+from evalsuite.report.material import Material, drawn_from, metric_title
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Figure, Prose
 from evalsuite.types import Curve, CurveKind
@@ -61,6 +61,7 @@ def _bland_altman(material: Material, points: Curve, curves: list[Curve]) -> Fig
         caption="Difference between device and reference over their mean (Bland-Altman plot)",
         alt=alt,
         notes=tuple(notes),
+        source=drawn_from(material, points),
         svg=bland_altman(points, lines, alt=alt),
     )
 
@@ -73,5 +74,6 @@ def _scatter(material: Material, points: Curve, curves: list[Curve]) -> Figure:
         caption="Device against reference",
         alt=alt,
         notes=tuple(notes),
+        source=drawn_from(material, points),
         svg=scatter(points, [c for c in curves if c.series != "cases"], alt=alt),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evalsuite.protocol.bias_outcomes import EQUIVALENCE
 from evalsuite.report.bias_words import (
     OUTCOMES,
+    TITLES_OF_FAIRNESS,
     base_metric,
     gap_sentence,
     group_name,
@@ -18,7 +20,7 @@ from evalsuite.report.bias_words import (
 )
 from evalsuite.report.figures_bias import GapRow, MapCell, gap_plot, heat_map
 from evalsuite.report.format import format_count, format_level, format_level_name, format_value
-from evalsuite.report.material import Material, anchor
+from evalsuite.report.material import Material, anchor, places, tested
 from evalsuite.report.sections_bias_causes import causes
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Bullets, Cell, Column, Figure, Heading, Prose, Row, Section, Table, Tone
@@ -33,6 +35,7 @@ _TONES: dict[str, Tone] = {
 }
 _MARKS = {"equivalent": "✓", "disparity": "✗", "inconclusive": "?", "not_assessable": "–"}
 MOST_ROWS = 120
+MOST_ANNEX_ROWS = 36
 MOST_SENTENCES = 12
 MOST_OPEN = 3
 MOST_PLOTTED = 36
@@ -86,11 +89,46 @@ def _attribute(material: Material, name: str, found: Sequence[Numbered]) -> list
     blocks += _sentences(material, mine, [f for f in declared if _shown(f)])
     blocks += _gap_figure(material, title, [f for f in declared if _shown(f)])
     blocks += _map(material, title, mine)
-    blocks.append(_gap_table(material, title, mine, [(i, f) for i, f in gaps if _shown(f)]))
+    first, others = _split(material, gaps)
+    blocks.append(_gap_table(material, title, mine, first, n_others=len(others)))
     whole = [(i, f) for i, f in found if f.condition in (f"attribute={name}", f"attribute={name}; no difference")]
     blocks += _whole(material, title, whole)
-    blocks += causes(material, title, mine, [f for f in declared if _shown(f)])
+    told = [f for _, f in first]
+    blocks += causes(material, title, mine, [f for f in declared if any(f is g for g in told)])
     return blocks
+
+
+def _split(material: Material, gaps: Sequence[Numbered]) -> tuple[list[Numbered], list[Numbered]]:
+    """Gaps that are read first (a margin or primary endpoint is of them, or something is shown), and all others."""
+    shown = [(i, f) for i, f in gaps if _shown(f)]
+    first = [(i, f) for i, f in shown if _important(material, f) or f.outcome in ("disparity", "equivalent")]
+    return (first, [x for x in shown if x not in first]) if first else (shown, [])
+
+
+def further_gaps(material: Material) -> tuple[Section, ...]:
+    """The annex: gaps without a margin that show nothing, a table for each attribute; nothing where there are none."""
+    asked = material.protocol.analyses.bias
+    found = list(material.findings(analysis="bias"))
+    if asked is None or not found:
+        return ()
+    tables: list[Block] = []
+    for attribute in asked.attributes:
+        spec = material.protocol.stratum(attribute.stratum)
+        mine = [(i, f) for i, f in found if set(f.stratum) == set(spec.cross or [spec.name])]
+        gaps = [(i, f) for i, f in mine if f.metric.endswith("_difference") and f.condition is None]
+        others = [x for x in _split(material, gaps)[1] if x[1].prespecified]
+        if others:
+            table = _gap_table(material, clean(attribute.stratum, longest=60), mine, others, most=MOST_ANNEX_ROWS)
+            tables.append(replace(table, caption=f"{table.caption}: further figures", compact=True))
+    if not tables:
+        return ()
+    text = (
+        "Gaps of figures that have no declared margin and no criterion of their own, and that are inconclusive or not "
+        "assessable. They stand here so that section 18 can be read; they say as little for equality as against it."
+    )
+    title = "Annex: further gaps between groups"
+    blocks = (Prose(paragraphs=(text,)), *tables)
+    return (Section(id="further-gaps", number="", title=title, code="R34", blocks=blocks),)
 
 
 def _shown(f: Finding) -> bool:
@@ -124,7 +162,8 @@ def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[
     open_ = [f for f in declared if f.outcome in ("inconclusive", "not_assessable") and _important(material, f)]
     told += open_[:MOST_OPEN]
     told.sort(key=lambda f: tuple(OUTCOMES).index(f.outcome or "") if f.outcome != "disparity" else -1)
-    items = []
+    items: list[str] = []
+    of: list[tuple[str, ...]] = []
     for f in told[:MOST_SENTENCES]:
         narrow = next(
             (
@@ -137,12 +176,14 @@ def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[
         )
         margin = asked.margin(base_metric(f.metric))
         items.append(gap_sentence(f, margin=margin, narrow=narrow, of_patients=asked.verification not in f.stratum))
+        of.append(places(material, (f,)))
     more = max(0, len(told) - MOST_SENTENCES) + max(0, len(open_) - MOST_OPEN)
     if more:
         items.append(
             f"{more} more gap{'s' if more > 1 else ''} of the kind stand{'' if more > 1 else 's'} in the table."
         )
-    return [Bullets(items=tuple(items))] if items else []
+        of.append(())
+    return [Bullets(items=tuple(items), of=tuple(of))] if items else []
 
 
 def _important(material: Material, f: Finding) -> bool:
@@ -159,18 +200,25 @@ def _gap_figure(material: Material, title: str, declared: Sequence[Finding]) -> 
     assert asked is not None
     wanted = [m for m in _PLOTTED if asked.margin(m) is not None] or list(_PLOTTED[:3])
     rows: list[GapRow] = []
+    drawn: list[Finding] = []
     for metric in wanted:
         own = [f for f in declared if base_metric(f.metric) == metric]
         if own and len(rows) + len(own) + 1 <= MOST_PLOTTED:
             rows.append(GapRow(label=title_of(metric), group=True))
             rows += [_plotted(f, asked.margin(metric)) for f in own]
+            drawn += own
     if not any(r.value is not None for r in rows):
         return []
     shown = [r for r in rows if not r.group]
     alt = f"Gaps between groups of {title}: " + "; ".join(f"{r.label}: {r.text}" for r in shown) + "."
     notes = ("Bars: intervals as tabled below, not adjusted for the number of groups.", material.set_note)
     figure = Figure(
-        label="", caption=f"Gaps between groups of {title}", alt=alt, svg=gap_plot(rows, alt=alt), notes=notes
+        label="",
+        caption=f"Gaps between groups of {title}",
+        alt=alt,
+        svg=gap_plot(rows, alt=alt),
+        notes=notes,
+        of=places(material, drawn),
     )
     return [figure]
 
@@ -218,12 +266,21 @@ def _map(material: Material, title: str, mine: Sequence[Numbered]) -> list[Block
                     f"Darker: lower. Grey: not assessable. n: {words.get(metric, 'cases')}. Intervals in the table.",
                     material.set_note,
                 ),
+                of=places(material, own),
             )
         )
     return blocks
 
 
-def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: Sequence[Numbered]) -> Table:
+def _gap_table(
+    material: Material,
+    title: str,
+    mine: Sequence[Numbered],
+    gaps: Sequence[Numbered],
+    *,
+    n_others: int = 0,
+    most: int = MOST_ROWS,
+) -> Table:
     rows: list[Row] = []
     tests = {t.name: t for t in material.evidence.tests if t.analysis == "bias"}
     metric = ""
@@ -242,15 +299,18 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
         if nothing:
             rows.append(_nothing_row(index, own))
             continue
-        rows.append(_gap_row(index, f, mine, tests, single=single))
+        rows.append(_gap_row(material, index, f, mine, tests, single=single))
     notes = [
         "Group less the other, shares in percentage points. p: adjusted for the number of groups (Holm; of gaps with † "
         "Benjamini-Hochberg, exploratory). Could be found: smallest shortfall that this many cases would show.",
         material.method_note(f.estimate for _, f in gaps),
         material.set_note,
     ]
-    if len(rows) > MOST_ROWS:
-        notes.insert(0, f"{len(rows) - MOST_ROWS} more rows are in the attached evidence.json.")
+    if len(rows) > most:
+        notes.insert(0, f"{len(rows) - most} more rows are in the attached evidence.json.")
+    if n_others:
+        said = "One more gap, which shows" if n_others == 1 else f"{format_count(n_others)} more gaps, which show"
+        notes.insert(0, f"{said} nothing and have no margin, are in the annex (section 34) or in the evidence.")
     if beside:
         notes.insert(0, f"{len(beside)} gaps to the rest, none of them a disparity, are in the attached evidence.json.")
     level = next((f.estimate.level for _, f in gaps), material.level)
@@ -264,7 +324,7 @@ def _gap_table(material: Material, title: str, mine: Sequence[Numbered], gaps: S
             Column(title=t, align="left" if t in (first, "Outcome") else "right", width=w)
             for t, w in zip(titles, widths, strict=True)
         ),
-        rows=tuple(rows[:MOST_ROWS]),
+        rows=tuple(rows[:most]),
         notes=tuple(n for n in notes if n),
     )
 
@@ -278,18 +338,26 @@ def _nothing_row(index: int, own: Sequence[Finding]) -> Row:
     return Row(cells=(Cell(text=text, kind="muted", span=7),), anchor=anchor(index))
 
 
-def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, TestOutcome], *, single: bool) -> Row:
+def _gap_row(
+    material: Material,
+    index: int,
+    f: Finding,
+    mine: Sequence[Numbered],
+    tests: dict[str, TestOutcome],
+    *,
+    single: bool,
+) -> Row:
     metric, e = base_metric(f.metric), f.estimate
     named = f"{' × '.join(f.stratum.values())} = {f.reference_group}"
     test = next((t for n, t in tests.items() if n.startswith(f"{f.endpoint}: ") and n.endswith(f" {named}")), None)
-    least = next(
+    at, least = next(
         (
-            g.estimate.value
-            for _, g in mine
+            ((anchor(i),), g.estimate.value)
+            for i, g in mine
             if g.metric == f"{metric}_detectable_gap"
             and (dict(g.stratum), g.reference_group) == (dict(f.stratum), f.reference_group)
         ),
-        None,
+        ((), None),
     )
     outcome, mark = f.outcome or "not_assessable", "" if f.prespecified else " †"
     cells = (
@@ -297,8 +365,8 @@ def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, 
         Cell(text=format_count(e.n), kind="number"),
         Cell(text="–" if e.value is None else signed(metric, e.value), kind="number"),
         Cell(text="–" if e.value is None else interval(metric, e), kind="number"),
-        Cell(text="–" if test is None else _p(test), kind="number"),
-        Cell(text="–" if least is None else signed(metric, least).removeprefix("+"), kind="number"),
+        Cell(text="–" if test is None else _p(test), kind="number", of=tested(material, test)),
+        Cell(text="–" if least is None else signed(metric, least).removeprefix("+"), kind="number", of=at),
         Cell(text=f"{_MARKS[outcome]} {OUTCOMES[outcome]}", kind="verdict", tone=_TONES[outcome]),
     )
     return Row(cells=cells, anchor=anchor(index))
@@ -306,18 +374,24 @@ def _gap_row(index: int, f: Finding, mine: Sequence[Numbered], tests: dict[str, 
 
 def _whole(material: Material, title: str, found: Sequence[Numbered]) -> list[Block]:
     """Figures of the attribute as a whole beside what chance alone gives."""
-    chance = {f.metric: f for _, f in found if str(f.condition).endswith("; no difference")}
+    asked = material.protocol.analyses.bias
+    assert asked is not None
+    left_out = 0
+    chance = {f.metric: (i, f) for i, f in found if str(f.condition).endswith("; no difference")}
     rows = []
     for index, f in found:
-        if f.metric in chance and f is chance[f.metric]:
+        at, null = chance.get(f.metric, (None, None))
+        if f is null:
             continue
         metric = f.metric.removesuffix("_worst_group").removesuffix("_largest_gap")
         worst = f.metric.endswith("_worst_group")
+        if metric not in TITLES_OF_FAIRNESS and asked.margins and asked.margin(metric) is None:
+            left_out += 1
+            continue
         what = f"Least favourable group, {title_of(metric)}: {group_name(f)}" if worst else title_of(metric)
         e = f.estimate
         value = "–" if e.value is None else f"{e.value:.3f}"
         shown = "–" if e.low is None or e.high is None else f"{e.low:.3f}–{e.high:.3f}"
-        null = chance.get(f.metric)
         told = "–"
         if null is not None and null.estimate.value is not None and null.estimate.low is not None:
             told = f"{null.estimate.value:.3f} ({null.estimate.low:.3f}–{null.estimate.high:.3f})"
@@ -325,7 +399,7 @@ def _whole(material: Material, title: str, found: Sequence[Numbered]) -> list[Bl
             Cell(text=what),
             Cell(text=value, kind="number"),
             Cell(text=shown.replace("-", "−"), kind="number"),
-            Cell(text=told.replace("-", "−"), kind="number"),
+            Cell(text=told.replace("-", "−"), kind="number", of=() if at is None else (anchor(at),)),
             Cell(text=anchor(index), kind="muted"),
         )
         rows.append(Row(cells=cells, anchor=anchor(index)))
@@ -345,6 +419,7 @@ def _whole(material: Material, title: str, found: Sequence[Numbered]) -> list[Bl
             "Among equal groups some gap always is the largest and some group the lowest: the last column says how "
             "large and how low by chance alone. Intervals are simultaneous over all pairs and may hold 0; a resampling "
             "interval of a largest gap cannot, and is not given.",
+            *((f"{left_out} more figures, without a margin, are in the attached evidence.json.",) if left_out else ()),
             material.set_note,
         ),
     )

@@ -14,14 +14,14 @@ from evalsuite.report.bias_words import (
     title_of,
 )
 from evalsuite.report.format import format_count, format_number, format_percent
-from evalsuite.report.material import Material, anchor
+from evalsuite.report.material import Material, anchor, places
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Bullets, Cell, Column, Prose, Row, Table
 from evalsuite.types import Estimate, Finding
 
 Numbered = tuple[int, Finding]
 MOST_ROWS = 40
-MOST_IMBALANCES = 16
+MOST_IMBALANCES = 10
 #: In size: what is customarily read as an imbalance.
 IMBALANCED = 0.1
 
@@ -46,17 +46,21 @@ def _case_mix(material: Material, title: str, mine: Sequence[Numbered], declared
         return [Prose(paragraphs=(text,))]
     rows: list[Row] = []
     sentences: list[str] = []
+    told_of: list[tuple[str, ...]] = []
     mix = ""
     for f in declared:
         beside = [(i, g) for i, g in mine if _same(f, g) and base_metric(g.metric).startswith(base_metric(f.metric))]
         found = {str(g.condition).partition("=")[0]: (i, g) for i, g in beside if g.metric == f.metric}
         if "standardised" not in found:
             continue
-        index, standardised = found["standardised"]
+        standardised = found["standardised"][1]
         mix = str(standardised.condition).partition("=")[2]
-        rows.append(_row(f, index, standardised.estimate, found, beside))
+        gap = next(((i, g) for i, g in mine if g is f), None)
+        assert gap is not None
+        rows.append(_row(gap, found, beside))
         if f.outcome == "disparity":
             sentences.append(case_mix_sentence(f, standardised.estimate, mix=clean(mix, longest=120)))
+            told_of.append(places(material, (f, standardised)))
     if not rows:
         text = (
             "The declared case mix is what these groups are made of, or none of their figures is a share: not examined."
@@ -85,55 +89,55 @@ def _case_mix(material: Material, title: str, mine: Sequence[Numbered], declared
         rows=tuple(rows[:MOST_ROWS]),
         notes=tuple(notes),
     )
-    told: list[Block] = [Bullets(items=tuple(sentences[:8]))] if sentences else []
+    told: list[Block] = [Bullets(items=tuple(sentences[:8]), of=tuple(told_of[:8]))] if sentences else []
     return [*told, table]
 
 
-def _row(
-    f: Finding,
-    index: int,
-    standardised: Estimate,
-    found: dict[str, Numbered],
-    beside: Sequence[Numbered],
-) -> Row:
+def _row(gap: Numbered, found: dict[str, Numbered], beside: Sequence[Numbered]) -> Row:
+    f = gap[1]
     metric = base_metric(f.metric)
-    odds = {str(g.condition).partition("=")[0]: g.estimate for _, g in beside if g.metric == f"{metric}_odds_ratio"}
-    sizes = [
-        g.estimate.denominator
-        for _, g in beside
-        if g.metric == metric and str(g.condition).endswith(("group", "other"))
-    ]
-    shared = next((g.estimate.value for _, g in beside if g.metric == f"{metric}_case_mix_shared"), None)
-    matched = found["matched"][1].estimate if "matched" in found else None
-    weighted = found["overlap_weighted"][1].estimate if "overlap_weighted" in found else None
-    effective = " / ".join("–" if n is None else format_count(round(n)) for n in sizes)
+    odds = {str(g.condition).partition("=")[0]: (i, g) for i, g in beside if g.metric == f"{metric}_odds_ratio"}
+    sizes = [(i, g) for i, g in beside if g.metric == metric and str(g.condition).endswith(("group", "other"))]
+    common = next(((i, g) for i, g in beside if g.metric == f"{metric}_case_mix_shared"), None)
+    shared = None if common is None else common[1].estimate.value
+    counted = [g.estimate.denominator for _, g in sizes]
+    effective = " / ".join("–" if n is None else format_count(round(n)) for n in counted)
     cells = (
         Cell(text=f"{title_of(metric)}: {group_name(f)} less {other_name(f)}"),
-        Cell(text=_value(metric, f.estimate), sub=_ends(metric, f.estimate), kind="number"),
-        Cell(text=_value(metric, standardised), sub=_ends(metric, standardised), kind="number"),
-        Cell(text=_value(metric, matched), sub=_ends(metric, matched), kind="number"),
-        Cell(text=_value(metric, weighted), sub=_ends(metric, weighted), kind="number"),
-        Cell(text=f"{_odds(odds.get('crude'))} / {_odds(odds.get('regression_adjusted'))}", kind="number"),
+        _gap(metric, gap),
+        _gap(metric, found["standardised"]),
+        _gap(metric, found.get("matched")),
+        _gap(metric, found.get("overlap_weighted")),
+        Cell(
+            text=f"{_odds(odds.get('crude'))} / {_odds(odds.get('regression_adjusted'))}",
+            kind="number",
+            of=tuple(anchor(i) for i, _ in odds.values()),
+        ),
         Cell(
             text=effective or "–",
             sub="" if shared is None else f"{format_percent(shared)}\u00a0% shared",
             kind="number",
+            of=tuple(anchor(i) for i, _ in (*sizes, *((common,) if common else ()))),
         ),
     )
-    return Row(cells=cells, anchor=anchor(index))
+    return Row(cells=cells)
 
 
-def _value(metric: str, e: Estimate | None) -> str:
-    return "–" if e is None or e.value is None else signed(metric, e.value)
+def _gap(metric: str, found: Numbered | None) -> Cell:
+    """A gap with its interval below; the gap as it is has its place in the table of gaps."""
+    if found is None:
+        return Cell(text="–", kind="number")
+    index, f = found
+    e = f.estimate
+    text = "–" if e.value is None else signed(metric, e.value)
+    sub = clean(given(e.undefined, ""), longest=70) if e.value is None else interval(metric, e)
+    if f.condition is None:
+        return Cell(text=text, sub=sub, kind="number", of=(anchor(index),))
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(index))
 
 
-def _ends(metric: str, e: Estimate | None) -> str:
-    if e is None:
-        return ""
-    return clean(given(e.undefined, ""), longest=70) if e.value is None else interval(metric, e)
-
-
-def _odds(e: Estimate | None) -> str:
+def _odds(found: Numbered | None) -> str:
+    e = None if found is None else found[1].estimate
     return "–" if e is None or e.value is None else format_number(e.value, 2)
 
 

@@ -137,6 +137,7 @@ def _mix(material: Material) -> Table:
         rows=tuple(rows),
         notes=tuple(notes),
         compact=True,
+        source="evidence.json#/accounting",
     )
 
 
@@ -217,5 +218,6 @@ def case_flow(material: Material) -> Section:
         svg=flow(steps, ends, alt=alt),
         alt=alt,
         notes=(check, m.set_note),
+        source="evidence.json#/accounting",
     )
     return Section(id="case-flow", number="", title="Case accounting", code="R06", blocks=(figure,))

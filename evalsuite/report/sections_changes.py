@@ -16,7 +16,7 @@ from evalsuite.report.format import (
     format_stratum,
     not_estimable,
 )
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, places, tested
 from evalsuite.report.sections_sources import p_words
 from evalsuite.report.text import clean, given, sentence, short_digest
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Table
@@ -65,6 +65,7 @@ def versions(m: Material) -> Iterator[Block]:
         rows=tuple(rows),
         notes=notes,
         compact=True,
+        source="record.json",
     )
 
 
@@ -134,7 +135,7 @@ def changes(m: Material) -> list[Block]:
         title = clean(name[:1].upper() + name[1:], longest=100)
         blocks += [
             Heading(text=title, id=f"flips-{len(blocks)}"),
-            Prose(paragraphs=(_sentence(m, mine, tests.get(())),)),
+            Prose(paragraphs=(_sentence(m, mine, tests.get(())),), of=places(m, _whole(mine).values())),
             _table(m, title, mine, tests),
             *_galleries(m, name, mine[0].reference_group or "baseline"),
         ]
@@ -145,9 +146,13 @@ def _key(stratum: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(stratum.items()))
 
 
+def _whole(found: list[Finding]) -> dict[str, Finding]:
+    return {f.metric: f for f in found if not f.stratum and f.condition is None}
+
+
 def _sentence(m: Material, found: list[Finding], test: TestOutcome | None) -> str:
     """How many are newly right and newly wrong, and whether that could be chance."""
-    whole = {f.metric: f.estimate for f in found if not f.stratum and f.condition is None}
+    whole = {metric: f.estimate for metric, f in _whole(found).items()}
     who = WHO.get(found[0].reference_group or "", "the baseline")
     fixed, broken = whole["fixed_rate"], whole["broken_rate"]
     if fixed.value is None or broken.value is None:
@@ -181,17 +186,20 @@ def _table(
         name = format_stratum(first.stratum) if stratum else (condition or "All")
         cells = [Cell(text=clean(name, longest=80), kind="head" if not stratum and condition is None else "text")]
         if first.estimate.value is None:
-            cells.append(Cell(text=not_estimable(first.estimate), kind="muted", span=5))
+            why = not_estimable(first.estimate)
+            cells.append(Cell(text=why, kind="muted", span=5, of=places(m, [first])))
         else:
             chosen += [by["fixed_rate"].estimate, by["broken_rate"].estimate]
-            cells.append(Cell(text=format_count(first.estimate.denominator), kind="number"))
+            n = format_count(first.estimate.denominator)
+            cells.append(Cell(text=n, kind="number", of=places(m, [first])))
             for metric in _COUNTS:
                 e = by[metric].estimate
                 share = f"{format_percent(e.value)}\u00a0%" if e.value is not None and metric in _COUNTS[:2] else ""
-                cells.append(Cell(text=format_count(e.numerator), sub=share, kind="number"))
+                count = format_count(e.numerator)
+                cells.append(Cell(text=count, sub=share, kind="number", of=places(m, [by[metric]])))
         test = tests.get(stratum) if condition is None else None
         p = None if test is None else test.p_value if not stratum else test.p_adjusted
-        cells.append(Cell(text="–" if p is None else _p(p), kind="number"))
+        cells.append(Cell(text="–" if p is None else _p(p), kind="number", of=tested(m, test)))
         rows.append(Row(cells=tuple(cells)))
     methods = "; ".join(dict.fromkeys(t.method for t in tests.values()))
     notes = [
@@ -236,5 +244,5 @@ def _galleries(m: Material, name: str, who: str) -> Iterator[Figure]:
         )
         yield Figure(
             label="", caption=f"{title}: {clean(name, longest=80)}", svg=gallery(mine, alt=alt, across=4), alt=alt,
-            notes=notes,
+            notes=notes, source="flips.csv",
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from evalsuite.protocol.schema import Endpoint
 from evalsuite.report.format import format_count, format_fraction, format_interval, format_number, format_value
@@ -79,7 +80,7 @@ def _matrix(material: Material) -> list[Block]:
         return [Prose(paragraphs=(text, *_marginal_notes(material, word)))]
     rows = []
     for own, found in cells.items():
-        total = next((f.estimate.n for _, f in found.values()), 0)
+        place, total = next(((anchor(i), f.estimate.n) for i, f in found.values()), ("", 0))
         row = [Cell(text=clean(own, longest=60))]
         for name in columns:
             index, finding = found[name]
@@ -88,7 +89,7 @@ def _matrix(material: Material) -> list[Block]:
             text = format_count(int(e.numerator or 0)) if e.value is not None else "0"
             kind = "head" if name == own else "number"
             row.append(Cell(text=text, sub=share, kind=kind, anchor=anchor(index)))  # type: ignore[arg-type]
-        row.append(Cell(text=format_count(total), kind="number"))
+        row.append(Cell(text=format_count(total), kind="number", of=(place,) if place else ()))
         rows.append(Row(cells=tuple(row)))
     return [
         Table(
@@ -183,7 +184,7 @@ def _table(
             index, finding = member[name]
             e = finding.estimate
             if e.value is None:
-                cells.append(Cell(text=clean(e.undefined, longest=80), kind="muted", anchor=_place(finding, index)))
+                cells.append(Cell(text=clean(e.undefined, longest=80), kind="muted", **_place(finding, index)))
                 continue
             fraction = format_fraction(e)
             cells.append(
@@ -191,7 +192,7 @@ def _table(
                     text=f"{fraction + ' · ' if fraction else ''}{format_value(finding.metric, e)}",
                     sub=format_interval(finding.metric, e),
                     kind="number",
-                    anchor=_place(finding, index),
+                    **_place(finding, index),
                 )
             )
         cells += [Cell(text="")] * (PER_TABLE - len(members))
@@ -219,6 +220,6 @@ def _table(
     )
 
 
-def _place(finding: Finding, index: int) -> str | None:
+def _place(finding: Finding, index: int) -> dict[str, Any]:
     """Endpoints of the protocol have their row, and with it their anchor, in the table of the whole set."""
-    return anchor(index) if finding.role == "descriptive" else None
+    return {"anchor": anchor(index)} if finding.role == "descriptive" else {"of": (anchor(index),)}

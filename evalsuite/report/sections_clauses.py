@@ -80,4 +80,5 @@ def _table(checklist: Checklist, gaps: tuple[Gap, ...], present: Mapping[str, st
         rows=tuple(rows),
         notes=about,
         compact=True,
+        source=f"checklists/{checklist.name}.yaml",
     )

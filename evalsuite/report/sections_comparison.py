@@ -15,7 +15,7 @@ from evalsuite.report.format import (
     format_stratum,
     format_value,
 )
-from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.material import Material, anchor, metric_title, tested
 from evalsuite.report.sections_changes import changes, versions
 from evalsuite.report.text import clean, given, sentence
 from evalsuite.report.view import Block, Bullets, Cell, Column, Heading, Notice, Prose, Row, Section, Table
@@ -102,9 +102,9 @@ def _whole(material: Material, found: list[tuple[int, Finding]], other: str) -> 
         of = f" of {clean(asked.target, longest=60)}" if asked.target else ""
         cells = [Cell(text=metric_title(compared_metric(asked)) + of, sub=_words(asked))]
         for who in ("candidate", other):
-            own = next((f for _, f in mine if f.condition == who), None)
+            at, own = next(((i, f) for i, f in mine if f.condition == who), (None, None))
             text = "–" if own is None or own.estimate.value is None else format_value(own.metric, own.estimate)
-            cells.append(Cell(text=text, kind="number"))
+            cells.append(Cell(text=text, kind="number", of=() if at is None else (anchor(at),)))
         if e.value is None:
             cells.append(Cell(text=format_value(finding.metric, e), kind="muted", span=2))
         else:
@@ -142,8 +142,9 @@ def _overlap(material: Material, found: list[tuple[int, Finding]]) -> Table | No
         return None
 
     def cell(entry: tuple[int, Finding]) -> Cell:
-        e = entry[1].estimate
-        return Cell(text=format_estimate(entry[1].metric, e), kind="number" if e.value is not None else "muted")
+        index, f = entry
+        kind = "number" if f.estimate.value is not None else "muted"
+        return Cell(text=format_estimate(f.metric, f.estimate), kind=kind, anchor=anchor(index))  # type: ignore[arg-type]
 
     chosen = [f.estimate for by in rows.values() for _, f in by.values()]
     return Table(
@@ -302,7 +303,7 @@ def _test_table(caption: str, tests: list[TestOutcome], *, adjusted: bool, mater
         else:
             cells.append(Cell(text="–" if t.statistic is None else format_number(t.statistic), kind="number"))
         cells.append(Cell(text=codes[t.method], kind="muted"))
-        rows.append(Row(cells=tuple(cells)))
+        rows.append(Row(cells=tuple(cells), of=tested(material, t)))
     notes = [f"Methods: {'; '.join(f'{code} {clean(m, longest=300)}' for m, code in codes.items())}."]
     if adjusted:
         alpha = material.protocol.confidence.alpha

@@ -5,7 +5,7 @@ from __future__ import annotations
 from evalsuite.report.figures import Mark, histogram, precision_recall, reliability, roc
 from evalsuite.report.figures_utility import benefit_difference, net_benefit
 from evalsuite.report.format import format_count, format_estimate, format_number
-from evalsuite.report.material import Material, finding_at, metric_title
+from evalsuite.report.material import Material, drawn_from, finding_at, metric_title, places
 from evalsuite.report.sections_agreement import agreement_figures
 from evalsuite.report.sections_classes import has_several, is_detection, is_measurement, is_segmentation
 from evalsuite.report.sections_lesions import distribution_figures, froc_figures
@@ -13,7 +13,7 @@ from evalsuite.report.sections_many_curves import band_note, reliability_small, 
 from evalsuite.report.sections_results import estimate_columns, estimate_row, performance_tables
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Section, Table
-from evalsuite.types import Curve
+from evalsuite.types import Curve, Finding
 
 
 def performance(material: Material) -> Section:
@@ -79,8 +79,13 @@ def performance_curves(material: Material) -> list[Block]:
     return blocks
 
 
+def _whole(material: Material, metric: str) -> Finding | None:
+    """The whole set's finding of a metric."""
+    return next((f for _, f in material.findings(overall=True) if f.metric == metric and f.condition is None), None)
+
+
 def _legend(material: Material, metric: str) -> tuple[str, str]:
-    found = next((f for _, f in material.findings(overall=True) if f.metric == metric and f.condition is None), None)
+    found = _whole(material, metric)
     if found is None:
         return metric_title(metric), f"{metric_title(metric)} was not estimated."
     words = f"{metric_title(metric)} {format_estimate(metric, found.estimate)}"
@@ -99,7 +104,8 @@ def _roc_figure(
     if line.target is None:
         notes.append(f"Circles: operating points with {material.interval_title} in both directions.")
     return Figure(
-        label="", caption=caption, alt=alt, notes=tuple(notes),
+        label="", caption=caption, alt=alt, notes=tuple(notes), source=drawn_from(material, line),
+        of=places(material, [_whole(material, "auroc")] if line.target is None else []),
         svg=roc(line, band=band, marks=marks, legend=legend, alt=alt, comparator=is_comparator(material)),
     )  # fmt: skip
 
@@ -117,7 +123,8 @@ def _pr_figure(material: Material, curve: Curve) -> Figure:
     notes = [f"{share} hold at the test set's own prevalence"]
     notes[0] += f", {format_number(prevalence)} (dashed line)." if prevalence is not None else "."
     return Figure(
-        label="", caption="Precision-recall curve", alt=alt, notes=tuple(notes),
+        label="", caption="Precision-recall curve", alt=alt, notes=tuple(notes), source=drawn_from(material, curve),
+        of=places(material, [_whole(material, "average_precision"), _whole(material, "prevalence")]),
         svg=precision_recall(
             curve, prevalence=prevalence, legend=legend, alt=alt, comparator=is_comparator(material)
         ),
@@ -145,6 +152,7 @@ def _histogram_figure(material: Material) -> Figure | None:
             f"n = {format_count(n[0])} positive, {format_count(n[1])} negative cases with output and reference. "
             "The panels have scales of their own. Dashed: operating points.",
         ),
+        source="evidence.json#/curves",
         svg=histogram(positive, negative, thresholds=thresholds, x_title=f"Score ({clean(name, longest=60)})", alt=alt),
     )
 
@@ -174,6 +182,7 @@ def _utility_figure(material: Material) -> Figure | None:
         caption="Decision curve",
         alt=alt,
         notes=tuple(notes),
+        source=drawn_from(material, model),
         svg=net_benefit(
             curves, thresholds=[p.threshold for p in material.protocol.operating_points], names=names, alt=alt
         ),
@@ -203,6 +212,7 @@ def _benefit_difference(material: Material) -> Figure | None:
         caption="Difference in net benefit, candidate less baseline",
         alt=alt,
         notes=(note,),
+        source=drawn_from(material, line),
         svg=benefit_difference(
             line, band, thresholds=[p.threshold for p in material.protocol.operating_points], alt=alt
         ),
@@ -283,6 +293,7 @@ def _reliability(material: Material, curve: Curve) -> Pair:
     method = clean(curve.method or "binning not recorded", longest=160)
     figure = Figure(
         label="", caption="Reliability diagram", svg=reliability(curve, band=band, alt=alt), alt=alt,
+        source=drawn_from(material, curve),
         notes=(f"Bars on points: {material.interval_title}. Dashed: perfect calibration.{band_note(band)}",),
     )  # fmt: skip
     table = Table(
@@ -297,5 +308,6 @@ def _reliability(material: Material, curve: Curve) -> Pair:
         rows=tuple(rows),
         notes=(f"{total}{method}.", material.set_note),
         compact=True,
+        source=drawn_from(material, curve),
     )
     return Pair(left=figure, right=table)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evalsuite.protocol.drift import Drift
 from evalsuite.report.figures_drift import audits_in_a_row, detector_path, limits_while_labels_arrive
 from evalsuite.report.format import format_count, format_number, format_percent
-from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.material import Material, anchor, drawn_from, metric_title
 from evalsuite.report.sections_sources import row, table_of
 from evalsuite.report.text import clean, short_digest
 from evalsuite.report.view import (
@@ -239,7 +240,9 @@ def _paths(material: Material, asked: Drift) -> list[Block]:
             if c.kind == "sequence":
                 alt = f"{title} after {c.x[-1]:g} patients: {format_percent(c.y[-1])} %."
                 drawn = limits_while_labels_arrive(c, action=monitor.action, warning=monitor.warning, alt=alt)
-                blocks.append(Figure(label="", caption=f"{title}: limits as labels arrived", svg=drawn, alt=alt))
+                caption = f"{title}: limits as labels arrived"
+                source = drawn_from(material, c)
+                blocks.append(Figure(label="", caption=caption, svg=drawn, alt=alt, source=source))
             elif c.kind == "detector":
                 peak, limit = max(c.y), (c.high or c.y)[0]
                 passed = "The alarm line was reached." if peak >= limit else "The alarm line was not reached."
@@ -254,6 +257,7 @@ def _paths(material: Material, asked: Drift) -> list[Block]:
                     svg=detector_path(c, alt=alt),
                     alt=alt,
                     notes=(note,),
+                    source=drawn_from(material, c),
                 )
                 blocks.append(figure)
     return blocks
@@ -303,8 +307,8 @@ def _carried(material: Material, found: _Found) -> list[Block]:
 
 def _shifts(material: Material, found: _Found) -> list[Block]:
     chance = {
-        (f.endpoint, f.metric): f.estimate.value
-        for _, f in found
+        (f.endpoint, f.metric): (anchor(i), f.estimate.value)
+        for i, f in found
         if f.condition == "chance_95" and f.metric in _EFFECTS
     }
     rows: list[Row] = []
@@ -316,9 +320,10 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
         if f.endpoint != name:
             name = f.endpoint
             rows.append(Row(cells=(Cell(text=clean(name, longest=80)),), group=True))
-        usual = chance.get((f.endpoint, f.metric))
+        place, usual = chance.get((f.endpoint, f.metric), ("", None))
         beside = "" if usual is None else f"; by chance up to {format_number(usual)}"
-        rows.append(row(material, index, f, f"{_EFFECTS[f.metric]}{beside}", alone=True))
+        made = row(material, index, f, f"{_EFFECTS[f.metric]}{beside}", alone=True)
+        rows.append(made if usual is None else replace(made, of=(place,)))
         shown.append(f)
     levels = [(i, f) for i, f in found if f.metric == "share_of_cases"]
     for index, f in levels[:24]:
@@ -341,7 +346,8 @@ def _charts(material: Material) -> list[Block]:
         first = format_percent((c.low or c.y)[0])
         alt = f"{title}: {format_percent(c.y[-1])} % in audit {c.x[-1]:g}, {first} % in the validation."
         drawn = audits_in_a_row(c, changes=changes, alt=alt)
-        blocks.append(Figure(label="", caption=f"{title}, audit by audit", svg=drawn, alt=alt))
+        source = drawn_from(material, c)
+        blocks.append(Figure(label="", caption=f"{title}, audit by audit", svg=drawn, alt=alt, source=source))
     return blocks
 
 

@@ -12,7 +12,7 @@ from evalsuite.report.format import (
     format_stratum,
     not_estimable,
 )
-from evalsuite.report.material import Material, anchor
+from evalsuite.report.material import Material, anchor, places, tested
 from evalsuite.report.sections_sources import p_words
 from evalsuite.report.text import clean, given, short_digest
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
@@ -40,7 +40,8 @@ def failures(material: Material) -> tuple[list[Block], list[Block]]:
     counted = any(True for _ in material.findings(analysis=ANALYSIS))
     if material.protocol.analyses.failures is None or (listing is None and not counted):
         return [], []  # not asked for, or withheld in this copy of the report
-    blocks: list[Block] = [Prose(paragraphs=tuple(_summary(material)))]
+    told = [f for _, f in material.findings(analysis=ANALYSIS) if not f.stratum]
+    blocks: list[Block] = [Prose(paragraphs=tuple(_summary(material)), of=places(material, told))]
     blocks += reviewed(material)
     if listing is not None:
         blocks += _worst(material, listing)
@@ -163,6 +164,7 @@ def reviewed(m: Material) -> Iterator[Block]:
             "judgement of single cases: no figure of this report depends on it.",
         ),
         compact=True,
+        source="record.json#/review/counts",
     )
 
 
@@ -196,6 +198,7 @@ def _worst(m: Material, listing: Listing) -> Iterator[Block]:
             ),
             notes=(_BEYOND[m.protocol.task.kind == "binary"], m.set_note),
             compact=True,
+            source=f"{listing.name}.csv",
         )
 
 
@@ -298,6 +301,7 @@ def _doubtful(m: Material, listing: Listing) -> Iterator[Block]:
             m.set_note,
         ),
         compact=True,
+        source=f"{listing.name}.csv",
     )
 
 
@@ -332,7 +336,7 @@ def _groups(m: Material) -> Iterator[Block]:
                     Cell(text=format_stratum(test.stratum)),
                     share_cell(inside),
                     share_cell(outside),
-                    Cell(text=p_short(test.p_adjusted), sub=f"alone: {p_words(test)}"),
+                    Cell(text=p_short(test.p_adjusted), sub=f"alone: {p_words(test)}", of=tested(m, test)),
                 )
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from evalsuite.report.format import (
     format_count,
@@ -14,7 +15,7 @@ from evalsuite.report.format import (
     format_value,
     not_estimable,
 )
-from evalsuite.report.material import Material, anchor, metric_title, question
+from evalsuite.report.material import Material, anchor, metric_title, question, tested
 from evalsuite.report.sections_left_out import left_out_view
 from evalsuite.report.sections_sources import sources
 from evalsuite.report.text import clean, given
@@ -82,7 +83,7 @@ def _model_table(material: Material, found: list[Numbered], site: str) -> Table:
         logit = ", logit scale" if key == "heterogeneity_tau" and "logit scale" in f.estimate.method else ""
         rows.append(_row(material, index, f, words[key] + logit))
         if key == "heterogeneity_tau":
-            rows += [_test_row(t, site) for t in _tests(material, name)]
+            rows += [_test_row(material, t, site) for t in _tests(material, name)]
     return _table(material, f"How much results differ by {site}, and what to expect at a new one", rows, shown)
 
 
@@ -90,7 +91,7 @@ def _tests(material: Material, endpoint: str) -> list[TestOutcome]:
     return [t for t in material.evidence.tests if t.endpoint == endpoint and t.method.startswith("Cochran Q")]
 
 
-def _test_row(test: TestOutcome, site: str) -> Row:
+def _test_row(material: Material, test: TestOutcome, site: str) -> Row:
     said = f"Test: the same at every {site} ({clean(test.method, longest=60)})"
     if test.p_value is None:
         why = clean(given(test.undefined, "no reason recorded"), longest=120)
@@ -98,13 +99,13 @@ def _test_row(test: TestOutcome, site: str) -> Row:
     p = "p < 0.0001" if test.p_value < 0.0001 else f"p = {test.p_value:.4f}"
     statistic = "" if test.statistic is None else f"Q = {format_number(test.statistic, 2)}"
     cells = (Cell(text=said), Cell(text=statistic, kind="number"), Cell(text=p, kind="number"), Cell(text="", span=3))
-    return Row(cells=cells)
+    return Row(cells=cells, of=tested(material, test))
 
 
 def _left_out_table(material: Material, found: list[Numbered], site: str) -> Table | None:
     others = {
-        (f.endpoint, str(f.condition).removeprefix("leave_out=")): f
-        for _, f in found
+        (f.endpoint, str(f.condition).removeprefix("leave_out=")): (i, f)
+        for i, f in found
         if str(f.condition).startswith("leave_out=")
     }
     if not others:
@@ -118,7 +119,7 @@ def _left_out_table(material: Material, found: list[Numbered], site: str) -> Tab
         if f.endpoint != name:
             name = f.endpoint
             rows.append(_group(material, f))
-        without = others.get((f.endpoint, label))
+        at, without = others.get((f.endpoint, label), (None, None))
         shown += [f.estimate, *(() if without is None else (without.estimate,))]
         rows.append(
             Row(
@@ -130,6 +131,7 @@ def _left_out_table(material: Material, found: list[Numbered], site: str) -> Tab
                         text="–" if without is None else format_estimate(without.metric, without.estimate),
                         sub="" if without is None else _code(material, without.estimate),
                         kind="number",
+                        of=() if at is None else (anchor(at),),
                     ),
                     Cell(text=anchor(index), kind="muted"),
                 ),
@@ -173,13 +175,17 @@ def _weighted(material: Material) -> list[Block]:
         e = f.estimate
         beside = material.find(f.endpoint)
         plain = None if beside is None else beside[1]
+        unweighted = Cell(text="–", kind="muted")
+        if beside is not None:
+            unweighted = replace(_value_cell(material, beside[1]), of=(anchor(beside[0]),))
         shown += [e, *(() if plain is None else (plain.estimate,))]
         rows.append(
             Row(
                 cells=(
                     Cell(text=question(f, several_points=several)),
                     Cell(text=format_count(e.n), kind="number"),
-                    *(Cell(text="–", kind="muted") if g is None else _value_cell(material, g) for g in (plain, f)),
+                    unweighted,
+                    _value_cell(material, f),
                     Cell(text=anchor(index), kind="muted"),
                 ),
                 anchor=anchor(index),

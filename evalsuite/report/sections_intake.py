@@ -62,6 +62,7 @@ def _checks(m: Material, rows: Sequence[Mapping[str, Any]]) -> Table:
             m.set_note,
         ),
         compact=True,
+        source="intake.json",
     )
 
 
@@ -129,4 +130,5 @@ def completeness(m: Material) -> Table | None:
         rows=rows,
         notes=("Cases that do not state one are a group of their own, named missing.",),
         compact=True,
+        source="record.json#/testset/attributes",
     )

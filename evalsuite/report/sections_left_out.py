@@ -55,7 +55,7 @@ def _figure(m: Material, mine: dict[str, Numbered], names: Sequence[str], site: 
         rows.append(ForestRow(label=label, group=True))
         for key, said in ((f"site={name}", "itself"), (f"others={name}", "all others")):
             if key in mine:
-                rows.append(_row(mine[key][1], said))
+                rows.append(_row(mine[key], said))
     whole = m.find(own.endpoint)
     reference = None if whole is None else whole[1].estimate.value
     title = question(own, several_points=len(m.protocol.operating_points) > 1)
@@ -69,6 +69,7 @@ def _figure(m: Material, mine: dict[str, Numbered], names: Sequence[str], site: 
         caption=f"{title}: each {site} left out ({clean(own.endpoint, longest=60)})",
         alt=alt,
         notes=tuple(notes),
+        of=tuple(r.of for r in rows if r.of),
         svg=forest(
             rows, axis_title=title, goal=None, goal_text="", reference=reference, bounds=bounds(own.metric),
             counts_title="n", alt=alt, of=clean(site, longest=30).capitalize(),
@@ -76,13 +77,13 @@ def _figure(m: Material, mine: dict[str, Numbered], names: Sequence[str], site: 
     )  # fmt: skip
 
 
-def _row(f: Finding, said: str) -> ForestRow:
+def _row(found: Numbered, said: str) -> ForestRow:
+    f, of = found[1], anchor(found[0])
     e = f.estimate
     if e.value is None:
-        return ForestRow(label=said, text="not estimable", counts=format_count(e.n))
-    return ForestRow(
-        label=said, text=format_estimate(f.metric, e), counts=format_count(e.n), value=e.value, low=e.low, high=e.high
-    )
+        return ForestRow(label=said, text="not estimable", counts=format_count(e.n), of=of)
+    text, n = format_estimate(f.metric, e), format_count(e.n)
+    return ForestRow(label=said, text=text, counts=n, value=e.value, low=e.low, high=e.high, of=of)
 
 
 def _table(m: Material, mine: dict[str, Numbered], names: Sequence[str], site: str) -> Table:
@@ -122,5 +123,6 @@ def _estimate(found: Numbered | None) -> Cell:
         return Cell(text="–", kind="number")
     e = found[1].estimate
     if e.value is None:
-        return Cell(text=not_estimable(e), kind="muted")
-    return Cell(text=format_value(found[1].metric, e), sub=format_interval(found[1].metric, e), kind="number")
+        return Cell(text=not_estimable(e), kind="muted", anchor=anchor(found[0]))
+    text, sub = format_value(found[1].metric, e), format_interval(found[1].metric, e)
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(found[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from evalsuite.report.figures import Mark
 from evalsuite.report.figures_lesions import across, distribution, froc
 from evalsuite.report.format import format_count, format_estimate
-from evalsuite.report.material import Material, anchor, finding_at, metric_title
+from evalsuite.report.material import Material, anchor, drawn_from, finding_at, metric_title, places
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Pair, Prose, Row, Table
 from evalsuite.types import Curve
@@ -35,7 +35,7 @@ def _across_figure(material: Material) -> list[Figure]:
     return [
         Figure(
             label="", caption="Sensitivity across the overlap that counts as found", alt=alt, notes=(note,),
-            svg=across(curves, own=matching.overlap, alt=alt),
+            source=drawn_from(material, first), svg=across(curves, own=matching.overlap, alt=alt),
         )
     ]  # fmt: skip
 
@@ -56,7 +56,8 @@ def _froc_figure(material: Material, line: Curve) -> Figure:
         notes.append(f"Circles: operating points, with the {material.interval_title} of the sensitivity.")
     legend = "" if found is None or found.estimate.value is None else f"CPM {format_estimate('cpm', found.estimate)}"
     return Figure(
-        label="", caption="FROC curve", alt=alt, notes=tuple(notes),
+        label="", caption="FROC curve", alt=alt, notes=tuple(notes), source=drawn_from(material, line),
+        of=places(material, [found]),
         svg=froc(line, marks=marks, legend=legend, alt=alt),
     )  # fmt: skip
 
@@ -101,8 +102,8 @@ def _two_readers(material: Material) -> list[Table]:
         e = finding.estimate
         device = next(
             (
-                f
-                for _, f in material.findings(overall=True)
+                (i, f)
+                for i, f in material.findings(overall=True)
                 if f.metric == "dice" and f.condition is None and f.target in (finding.target, None)
                 and ((asked := material.endpoint(f.endpoint)) is None or asked.quantile is None)
                 and (f.target is not None or len(material.protocol.task.classes or []) == 1)
@@ -113,7 +114,11 @@ def _two_readers(material: Material) -> list[Table]:
             Row(
                 cells=(
                     Cell(text=clean(finding.endpoint.removeprefix("second reader, "), longest=60)),
-                    Cell(text="–" if device is None else format_estimate("dice", device.estimate), kind="number"),
+                    Cell(
+                        text="–" if device is None else format_estimate("dice", device[1].estimate),
+                        kind="number",
+                        of=() if device is None else (anchor(device[0]),),
+                    ),
                     Cell(text=format_estimate("dice", e), kind="number"),
                     Cell(text=format_count(e.n), kind="number"),
                     Cell(text=anchor(index), kind="muted"),
@@ -149,5 +154,5 @@ def _distribution(material: Material, curve: Curve) -> Figure:
     notes = ("Cases without a usable output count as in the primary analysis.",)
     return Figure(
         label="", caption=f"Dice coefficient of {name}: cases", alt=alt, notes=notes,
-        svg=distribution(curve, name=f"Dice coefficient, {name}", alt=alt),
+        source=drawn_from(material, curve), svg=distribution(curve, name=f"Dice coefficient, {name}", alt=alt),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evalsuite.report.figures import reliability, roc
 from evalsuite.report.format import format_count, format_estimate, format_number, format_stratum
-from evalsuite.report.material import Material, metric_title
+from evalsuite.report.material import Material, drawn_from, metric_title, places
 from evalsuite.report.sections_classes import names
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Figure, Heading, Pair, Prose
@@ -14,6 +14,7 @@ from evalsuite.types import Curve
 
 #: More small figures than this are turned over unread; the curves are in the evidence.
 MOST_FIGURES = 12
+MOST_GROUPS = 6
 
 
 def band_note(band: Curve | None) -> str:
@@ -47,6 +48,8 @@ def target_curves(material: Material) -> list[Block]:
                 caption=f"ROC curve of {said}",
                 alt=alt,
                 notes=_band_notes(material, band) if not figures else (),
+                source=drawn_from(material, line),
+                of=places(material, [found]),
                 svg=roc(line, band=band, marks=[], legend=legend, alt=alt),
             )
         )
@@ -74,7 +77,7 @@ def reliability_small(material: Material) -> list[Block]:
     blocks = _side_by_side(figures, len(of_targets), "reliability curves")
     groups = [c for c in material.evidence.curves if c.kind == "reliability" and c.stratum]
     if groups:
-        small = [_reliability(material, _said(c), c, None) for c in groups[:MOST_FIGURES]]
+        small = [_reliability(material, _said(c), c, None) for c in groups[:MOST_GROUPS]]
         blocks.append(Heading(text="Reliability in groups", id="reliability-groups"))
         blocks += _side_by_side(small, len(groups), "reliability curves")
     return blocks
@@ -95,8 +98,9 @@ def _reliability(material: Material, said: str, curve: Curve, band: Curve | None
     total = f" n = {format_count(sum(counts))} cases." if counts else ""
     note = f"Bars: {material.interval_title}. Dashed: perfect calibration.{band_note(band)}{total}"
     return Figure(
-        label="", caption=f"Reliability of {said}", alt=alt, notes=(note,), svg=reliability(curve, band=band, alt=alt)
-    )
+        label="", caption=f"Reliability of {said}", alt=alt, notes=(note,), source=drawn_from(material, curve),
+        svg=reliability(curve, band=band, alt=alt),
+    )  # fmt: skip
 
 
 def _side_by_side(figures: Sequence[Figure], of: int, what: str) -> list[Block]:

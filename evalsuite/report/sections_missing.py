@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evalsuite.report.format import (
     format_count,
@@ -74,6 +75,7 @@ def _accounting_table(material: Material) -> Table:
         ),
         rows=tuple(rows),
         notes=tuple(notes),
+        source="evidence.json#/accounting",
     )
 
 
@@ -193,14 +195,21 @@ def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, s
     index, right = parts["all_right"]
     of_size = "error_to_fail" in parts
     keys = ("error_to_fail", "error_expected") if of_size else ("cases_wrong_to_fail", "cases_wrong_expected")
-    wrong, tipping, expected = (parts[key][1] for key in ("all_wrong", *keys))
+    tipping, expected = (parts[key][1] for key in keys)
+    of_tipping = (anchor(parts[keys[0]][0]),)
     title = Cell(text=_judged_title(right, several=several), sub=clean(right.endpoint, longest=80))
-    cases = Cell(text=format_count(tipping.estimate.n), kind="number")
+    cases = Cell(text=format_count(tipping.estimate.n), kind="number", of=of_tipping)
     if right.estimate.value is None:
-        return Row(cells=(title, cases, Cell(text=not_estimable(right.estimate), kind="muted", span=4)))
+        reason = Cell(text=not_estimable(right.estimate), kind="muted", span=4, anchor=anchor(index))
+        return Row(cells=(title, cases, reason))
     ends = [
-        Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
-        for f in (right, wrong)
+        Cell(
+            text=format_value(f.metric, f.estimate),
+            sub=format_interval(f.metric, f.estimate),
+            kind="number",
+            anchor=anchor(i),
+        )
+        for i, f in (parts["all_right"], parts["all_wrong"])
     ]
     t = tipping.estimate
     if t.value is None:
@@ -217,8 +226,13 @@ def _tipping_row(material: Material, parts: dict[str, tuple[int, Finding]], *, s
     e = expected.estimate.value
     usual = "–" if e is None else format_number(e) if of_size else f"{e:.1f}"
     return Row(
-        cells=(title, cases, *ends, text, Cell(text=usual, kind="number")),
-        anchor=anchor(index),
+        cells=(
+            title,
+            cases,
+            *ends,
+            replace(text, anchor=of_tipping[0]),
+            Cell(text=usual, kind="number", anchor=anchor(parts[keys[1]][0])),
+        )
     )
 
 

@@ -106,7 +106,9 @@ def _galleries(pictures: tuple[Picture, ...], listings: Sequence[Listing]) -> It
             across = 4
             how = "Stored pixels, not interpolated; grey ones from the 1st to the 99.5th percentile."
             notes = (chosen, how, *_passed_over(group, mine, listings))
-        yield Figure(label="", caption=caption, svg=gallery(mine, alt=alt, across=across), alt=alt, notes=notes)
+        drawing = gallery(mine, alt=alt, across=across)
+        source = f"{listings[0].name}.csv" if listings else "record.json"
+        yield Figure(label="", caption=caption, svg=drawing, alt=alt, notes=notes, source=source)
 
 
 def _worst(material: Material, listing: Listing) -> Iterator[Table]:
@@ -139,4 +141,5 @@ def _worst(material: Material, listing: Listing) -> Iterator[Table]:
         ),
         notes=("Cases with an output; of those without one the accounting says how many.", material.set_note),
         compact=True,
+        source=f"{listing.name}.csv",
     )

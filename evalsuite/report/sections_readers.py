@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.figures_readers import mean_curves
 from evalsuite.report.format import format_count, format_interval, format_number, format_value
-from evalsuite.report.material import Material, anchor, bounds, metric_title
+from evalsuite.report.material import Material, anchor, bounds, drawn_from, metric_title, places, tested
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Figure, Heading, Item, Row, Section, Table
 from evalsuite.types import Curve, Estimate, Finding
@@ -74,12 +76,10 @@ def _cells(finding: Finding) -> tuple[Cell, Cell]:
     if e.value is None:
         return Cell(text="not estimable", sub=given(e.undefined, "")), Cell(text="")
     digits = _digits(finding.metric)
-    interval = format_interval(finding.metric, e, digits=digits)
+    value = Cell(text=format_value(finding.metric, e, digits=digits), kind="number")
     if e.low is None:
-        return Cell(text=format_value(finding.metric, e, digits=digits)), Cell(
-            text="none", sub=given(e.interval_undefined, "")
-        )
-    return Cell(text=format_value(finding.metric, e, digits=digits)), Cell(text=interval)
+        return value, Cell(text="none", sub=given(e.interval_undefined, ""))
+    return value, Cell(text=format_interval(finding.metric, e, digits=digits), kind="number")
 
 
 def _digits(metric: str) -> int:
@@ -103,9 +103,10 @@ def _together(material: Material) -> Table:
                     Cell(text=metric_title(f.metric), sub=" · ".join(t for t in (clean(f.endpoint), point) if t)),
                     value,
                     interval,
-                    Cell(text=p),
-                    Cell(text=anchor(index)),
-                )
+                    Cell(text=p, kind="number", of=tested(material, test)),
+                    Cell(text=anchor(index), kind="muted"),
+                ),
+                anchor=anchor(index),
             )
         )
     return Table(
@@ -134,6 +135,7 @@ def _gains(material: Material, together: Finding) -> Figure | None:
     ]  # fmt: skip
     if not each or together.estimate.value is None:
         return None
+    of = places(material, (together, *each))
     rows = [_line(together, "All readers", overall=True)]
     rows += [_line(f, clean(f.rater, longest=60)) for f in sorted(each, key=lambda f: str(f.rater))]
     title = metric_title(together.metric)
@@ -142,6 +144,7 @@ def _gains(material: Material, together: Finding) -> Figure | None:
         label="",
         caption=f"{title}, reader by reader ({clean(together.endpoint, longest=80)})",
         alt=alt,
+        of=of,
         notes=(
             f"Bars: {material.interval_title}; of all readers as the design above says, of each over cases alone.",
         ),
@@ -187,6 +190,7 @@ def _curves(material: Material) -> list[Figure]:
                 caption=f"The readers' mean curve: {title}",
                 alt=alt,
                 notes=(f"{clean(curves[0].method or '')}; straight between points, as ties count one half.",),
+                source=drawn_from(material, curves[0]),
                 svg=mean_curves(
                     curves, x_title=x_title, y_title=y_title, chance=metric == "auroc", alt=alt,
                 ),
@@ -205,7 +209,7 @@ def _between(material: Material, study: ReaderStudy) -> Table:
 
     def cell(entry: tuple[int, Finding]) -> Cell:
         value, interval = _cells(entry[1])
-        return Cell(text=value.text, sub=value.sub or interval.text or interval.sub)
+        return replace(value, sub=value.sub or interval.text or interval.sub, anchor=anchor(entry[0]))
 
     return Table(
         label="",
@@ -223,7 +227,7 @@ def _between(material: Material, study: ReaderStudy) -> Table:
                         sub=f"{clean(name)} · {by[study.test][1].estimate.method}",
                     ),
                     *(cell(by[t]) for t in treatments),
-                    Cell(text=anchor(by[study.test][0])),
+                    Cell(text=anchor(by[study.test][0]), kind="muted"),
                 )
             )
             for name, by in rows.items()
@@ -234,24 +238,28 @@ def _between(material: Material, study: ReaderStudy) -> Table:
 
 def _one_by_one(material: Material, study: ReaderStudy, figure: str) -> Table | None:
     """One row per reader: the figure with each treatment, and the gain."""
-    rows_of: dict[str, dict[str, Estimate]] = {}
+    rows_of: dict[str, dict[str, tuple[int, Estimate]]] = {}
     metrics: dict[str, str] = {}
-    for _, f in material.findings(analysis=READERS):
+    for index, f in material.findings(analysis=READERS):
         if f.rater == "device" or f.stratum or figure_of(f.metric) != figure:
             continue
         key = "gain" if f.metric.endswith("_gain") else str(f.condition)
-        rows_of.setdefault(f.rater, {}).setdefault(key, f.estimate)
+        rows_of.setdefault(f.rater, {}).setdefault(key, (index, f.estimate))
         metrics[key] = f.metric
     if not rows_of:
         return None
     keys = [k for k in (study.test, study.control, "gain") if k is not None and k in metrics]
 
-    def cell(key: str, estimate: Estimate | None) -> Cell:
-        if estimate is None or estimate.value is None:
-            return Cell(text="–", sub="" if estimate is None else given(estimate.undefined, ""))
+    def cell(key: str, entry: tuple[int, Estimate] | None) -> Cell:
+        if entry is None:
+            return Cell(text="–")
+        index, estimate = entry
+        if estimate.value is None:
+            return Cell(text="–", sub=given(estimate.undefined, ""), anchor=anchor(index))
         digits = _digits(metrics[key])
         interval = "" if estimate.low is None else format_interval(metrics[key], estimate, digits=digits)
-        return Cell(text=format_value(metrics[key], estimate, digits=digits), sub=interval)
+        text = format_value(metrics[key], estimate, digits=digits)
+        return Cell(text=text, sub=interval, kind="number", anchor=anchor(index))
 
     title = metric_title(metrics[keys[0]] if keys[0] != "gain" else f"reader_{figure}").removeprefix("Readers' ")
     return Table(

@@ -156,25 +156,21 @@ def environment(material: Material) -> Section:
     packages = m.recorded("software.packages")
     if isinstance(packages, Mapping) and packages:
         names = sorted(packages)
-        half = (len(names) + 1) // 2
+        deep = (len(names) + 2) // 3
         rows = []
-        for i in range(min(half, 40)):
-            pair = [names[i]] + ([names[i + half]] if i + half < len(names) else [])
-            cells = [cell for name in pair for cell in (Cell(text=clean(name)), Cell(text=clean(packages[name])))]
-            cells += [Cell(text="")] * (4 - len(cells))
+        for i in range(min(deep, 40)):
+            beside = [names[k] for k in (i, i + deep, i + 2 * deep) if k < len(names)]
+            cells = [cell for name in beside for cell in (Cell(text=clean(name)), Cell(text=clean(packages[name])))]
+            cells += [Cell(text="")] * (6 - len(cells))
             rows.append(Row(cells=tuple(cells)))
         blocks.append(
             Table(
                 label="",
                 caption="Software packages",
-                columns=(
-                    Column(title="Package", width=30),
-                    Column(title="Version", width=20),
-                    Column(title="Package", width=30),
-                    Column(title="Version"),
-                ),
+                columns=(Column(title="Package", width=21), Column(title="Version", width=12.3)) * 3,
                 rows=tuple(rows),
                 compact=True,
+                source="software.cdx.json",
             )
         )
     return Section(id="environment", number="", title="Environment", code="R27", blocks=tuple(blocks))
@@ -294,6 +290,7 @@ def ledger(material: Material) -> Section:
                 ),
                 rows=rows,
                 compact=True,
+                source="record.json#/ledger",
             )
         )
     return Section(id="ledger", number="", title="Ledger", code="R29", blocks=tuple(blocks))
@@ -304,8 +301,9 @@ def glossary(material: Material) -> Section:
     for finding in material.evidence.findings:
         if finding.analysis == "confusion":
             continue  # its table says what it counts
-        name, meaning = _meaning(finding.metric)
-        used.setdefault(name, meaning)
+        meaning = _meaning(finding.metric)
+        if meaning is not None:
+            used.setdefault(*meaning)
     words = {
         "Confidence interval": "Range of values compatible with the data; at 95 %, the procedure covers the true value "
         "in at least 95 of 100 such studies.",
@@ -321,6 +319,7 @@ def glossary(material: Material) -> Section:
         columns=(Column(title="Term", width=30), Column(title="Meaning")),
         rows=rows,
         compact=True,
+        source="docs/statistics.md",
     )
     return Section(id="glossary", number="", title="Glossary", code="R34", blocks=(table, *_sources(material)))
 
@@ -334,16 +333,16 @@ _BESIDE = {
 }
 
 
-def _meaning(metric: str) -> tuple[str, str]:
-    """A metric's name as printed, and what it is."""
+def _meaning(metric: str) -> tuple[str, str] | None:
+    """A metric's name as printed, and what it is; None for parts of an analysis that its own section explains."""
     if metric in _BESIDE:
         return _BESIDE[metric]
     if metric.endswith(RATIO):
-        return f"Ratio of {metric_title(metric.removesuffix(RATIO))}", "One figure over the other, as the table says."
+        return "Ratio", "One group's or device's figure over the other's, as the table says."
     if is_difference(metric):
-        return metric_title(metric), "One figure less the other, as the table says."
+        return "Difference, gap", "One group's or device's figure less the other's, as the table says."
     info = METRICS.get(metric)
-    return metric_title(metric), sentence(info.definition) if info else "Defined by the protocol."
+    return (metric_title(metric), sentence(info.definition)) if info else None
 
 
 def _sources(material: Material) -> tuple[Table, ...]:
@@ -357,4 +356,4 @@ def _sources(material: Material) -> tuple[Table, ...]:
     rows = tuple(Row(cells=(Cell(text=name, kind="head"), Cell(text=source))) for name, source in used)
     columns = (Column(title="Method", width=30), Column(title="Source"))
     caption = "Intervals and tests used in this report, and where they were published"
-    return (Table(label="", caption=caption, columns=columns, rows=rows, compact=True),)
+    return (Table(label="", caption=caption, columns=columns, rows=rows, compact=True, source="docs/statistics.md"),)

@@ -37,7 +37,9 @@ def primary_results(material: Material) -> Section:
         for c in ranked(material)[:60]
     )
     if reasons:
-        blocks += [Heading(text="Why each criterion is judged as it is", id="reasons"), Bullets(items=reasons)]
+        judged = (material.judged(c) for c in ranked(material)[:60])
+        of = tuple(() if found is None else (anchor(found[0]),) for found in judged)
+        blocks += [Heading(text="Why each criterion is judged as it is", id="reasons"), Bullets(items=reasons, of=of)]
     blocks += tests_of_goals(material)
     blocks += adjustment(material)
     if material.flags:
@@ -80,14 +82,17 @@ def _confusion(material: Material, point: str) -> Table:
     tp, n_positive = positive.estimate.numerator or 0, positive.estimate.denominator or 0
     tn, n_negative = negative.estimate.numerator or 0, negative.estimate.denominator or 0
 
+    at = {f.metric: i for i, f in material.findings(overall=True) if f.operating_point == point}
+    places = (anchor(at["sensitivity"]), anchor(at["specificity"]))
+
     def row(label: str, pos: float, neg: float, *, head: bool = False) -> Row:
         kind = "head" if head else "number"
         return Row(
             cells=(
                 Cell(text=label, kind="head" if head else "text"),
-                Cell(text=format_count(pos), kind=kind),  # type: ignore[arg-type]
-                Cell(text=format_count(neg), kind=kind),  # type: ignore[arg-type]
-                Cell(text=format_count(pos + neg), kind=kind),  # type: ignore[arg-type]
+                Cell(text=format_count(pos), kind=kind, of=places[:1]),  # type: ignore[arg-type]
+                Cell(text=format_count(neg), kind=kind, of=places[1:]),  # type: ignore[arg-type]
+                Cell(text=format_count(pos + neg), kind=kind, of=places),  # type: ignore[arg-type]
             )
         )
 
@@ -95,8 +100,7 @@ def _confusion(material: Material, point: str) -> Table:
     spec = material.protocol.operating_point(point)
     sign = "≥" if spec.comparison == ">=" else ">"
     name = clean(point, longest=60)
-    at = {f.metric: i for i, f in material.findings(overall=True) if f.operating_point == point}
-    counted = f"They are those of findings {anchor(at['sensitivity'])} and {anchor(at['specificity'])}. "
+    counted = f"They are those of findings {' and '.join(places)}. "
     return Table(
         label="",
         caption=f"Calls against the reference standard at operating point {name} (score {sign} {spec.threshold:g})",

@@ -130,4 +130,5 @@ def history_table(material: Material) -> Table | None:
             "its cases bring along are counted above. Cases are positions in the locked rows.",
         ),
         compact=True,
+        source="record.json#/history",
     )

@@ -15,7 +15,7 @@ from evalsuite.report.format import (
     format_value,
     not_estimable,
 )
-from evalsuite.report.material import Material, anchor, bounds, metric_title
+from evalsuite.report.material import Material, anchor, bounds, metric_title, places
 from evalsuite.report.sections_unchanged import (
     ANSWERS,
     CLEAN,
@@ -93,7 +93,7 @@ def _endpoint(m: Material, asked: Robustness, endpoint: Endpoint, found: Found) 
     lost = tuple(_lost_words(m, asked, endpoint, found))
     if lost:
         yield Prose(paragraphs=lost)
-    yield from _figure(asked, endpoint, found, before)
+    yield from _figure(m, asked, endpoint, found, before)
     difference = f"{endpoint.metric}_difference"
     rows: list[Row] = [_row("Images as they are", "–", before, None)]
     group = None
@@ -140,15 +140,15 @@ def _row(said: str, amount: str, own: tuple[int, Finding], change: tuple[int, Fi
             Cell(text="–", kind="number") if change is None else _estimate(change),
             Cell(text=anchor(own[0]), kind="muted"),
         ),
-        anchor=anchor(own[0]),
     )
 
 
 def _estimate(found: tuple[int, Finding]) -> Cell:
-    _, f = found
+    index, f = found
     if f.estimate.value is None:
-        return Cell(text=not_estimable(f.estimate), kind="muted")
-    return Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
+        return Cell(text=not_estimable(f.estimate), kind="muted", anchor=anchor(index))
+    text, sub = format_value(f.metric, f.estimate), format_interval(f.metric, f.estimate)
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(index))
 
 
 def _lost_words(m: Material, asked: Robustness, endpoint: Endpoint, found: Found) -> Iterator[str]:
@@ -177,14 +177,18 @@ def _lost_words(m: Material, asked: Robustness, endpoint: Endpoint, found: Found
         yield f"It would be kept at every severity shown of {', '.join(kept)}."
 
 
-def _figure(asked: Robustness, endpoint: Endpoint, found: Found, before: tuple[int, Finding]) -> Iterator[Block]:
+def _figure(
+    m: Material, asked: Robustness, endpoint: Endpoint, found: Found, before: tuple[int, Finding]
+) -> Iterator[Block]:
     panels: list[tuple[str, list[Step]]] = []
+    drawn = [before[1]]
     for kind in kinds_of(asked):
         steps = [_step(0, before[1])]
         for c in conditions_of(asked):
             own = found.get((endpoint.name, endpoint.metric, c.name, None, ()))
             if c.kind == kind and c.severity and own is not None:
                 steps.append(_step(c.severity, own[1]))
+                drawn.append(own[1])
         known = [s for s in steps if s is not None]
         if len(known) > 1:
             panels.append((KINDS[kind].title, known))
@@ -203,6 +207,7 @@ def _figure(asked: Robustness, endpoint: Endpoint, found: Found, before: tuple[i
             "Bars: intervals. Open circles: the same cases unchanged."
             + ("" if goal is None else " Dashed: the criterion's goal."),
         ),
+        of=places(m, drawn),
         svg=ladders(panels, goal=goal, unit_range=bounds(endpoint.metric) == (0.0, 1.0), alt=f"{alt}."),
     )
 
@@ -258,7 +263,6 @@ def _answer_row(c: Condition, index: int, change: tuple[int, Finding] | None, fl
             share(flips),
             Cell(text=anchor(index), kind="muted"),
         ),
-        anchor=anchor(index),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalsuite.report.format import format_count, format_percent
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, anchor
 from evalsuite.report.text import clean, sentence
 from evalsuite.report.view import Block, Cell, Column, Prose, Row, Section, Table
 
@@ -16,19 +16,17 @@ def sample_size(material: Material) -> Section:
 
 def _blocks(material: Material) -> list[Block]:
     plan = material.protocol.plan
-    needed = [f for _, f in material.findings(analysis="planning") if f.metric == "cases_needed"]
+    planned = list(material.findings(analysis="planning"))
+    needed = [(i, f) for i, f in planned if f.metric == "cases_needed"]
     if plan is None or not needed:
         said = "The protocol states no assumptions about the size of the study (plan.assume)."
         return [Prose(paragraphs=(said,))]
-    power = {
-        (f.endpoint, f.condition): f.estimate.value
-        for _, f in material.findings(analysis="planning")
-        if f.metric == "planned_power"
-    }
+    power = {(f.endpoint, f.condition): (i, f) for i, f in planned if f.metric == "planned_power"}
     rows = []
-    for f in needed:
+    for index, f in needed:
         assumed = plan.assume[f.endpoint]
-        reached = power.get((f.endpoint, f.condition))
+        at, with_these = power.get((f.endpoint, f.condition), (None, None))
+        reached = None if with_these is None else with_these.estimate.value
         size = None if f.estimate.value is None else int(f.estimate.value)
         rows.append(
             Row(
@@ -37,13 +35,17 @@ def _blocks(material: Material) -> list[Block]:
                     Cell(text=f"{assumed.value:g}", sub=clean(assumed.source or "no source given", longest=120)),
                     Cell(text="none" if size is None else format_count(size), sub=clean(f.estimate.undefined or "")),
                     Cell(text=format_count(f.estimate.n)),
-                    Cell(text="–" if reached is None else f"{format_percent(reached)} %"),
-                )
+                    Cell(
+                        text="–" if reached is None else f"{format_percent(reached)} %",
+                        of=() if at is None else (anchor(at),),
+                    ),
+                ),
+                anchor=anchor(index),
             )
         )
     terms = [f"power aimed at {format_percent(plan.power)} % for each goal", f"design effect {plan.design_effect:g}"]
     terms.append(f"attrition {format_percent(plan.attrition)} %")
-    methods = sorted({f.estimate.method for f in needed if f.estimate.method != "none"})
+    methods = sorted({f.estimate.method for _, f in needed if f.estimate.method != "none"})
     table = Table(
         label="",
         caption="Cases each goal was planned to take, and those in the set",

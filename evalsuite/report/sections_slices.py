@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalsuite.report.format import format_count, format_level, format_stratum
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, tested
 from evalsuite.report.sections_failures import kind_title, p_short, share_cell
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
-from evalsuite.types import Finding, Stratum, TestOutcome
+from evalsuite.types import Finding, TestOutcome
 
 ANALYSIS = "slices"
 SEARCHED, HELD_OUT = "searched half", "held-out half"
@@ -42,7 +42,7 @@ def slices(material: Material) -> list[Block]:
         for i, f in material.findings(analysis=ANALYSIS)
     }
     rows = tuple(
-        _row(key, test, screened.get(key), found, asked.level, material.ordered(test.stratum))
+        _row(material, key, test, screened.get(key), found, asked.level)
         for key, test in sorted(checked.items(), key=lambda x: (_value(x[1]), x[0]))
     )
     methods = "; ".join(dict.fromkeys(clean(t.method, longest=160) for t in (*checked.values(), *screened.values())))
@@ -98,24 +98,26 @@ def _value(test: TestOutcome) -> float:
 
 
 def _row(
+    material: Material,
     key: tuple[str, tuple[tuple[str, str], ...]],
     test: TestOutcome,
     screened: TestOutcome | None,
     found: _Found,
     level: float,
-    stratum: Stratum,
 ) -> Row:
     holds = _value(test) <= level
     return Row(
         cells=(
             Cell(text=kind_title(key[0])),
             Cell(
-                text=format_stratum(stratum), sub="" if screened is None else f"search: {p_short(screened.p_adjusted)}"
+                text=format_stratum(material.ordered(test.stratum)),
+                sub="" if screened is None else f"search: {p_short(screened.p_adjusted)}",
+                of=tested(material, screened),
             ),
             share_cell(found[(*key, SEARCHED, None)]),
             share_cell(found[(*key, HELD_OUT, None)]),
             share_cell(found[(*key, HELD_OUT, "all others")]),
-            Cell(text=p_short(test.p_adjusted)),
+            Cell(text=p_short(test.p_adjusted), of=tested(material, test)),
             Cell(text="yes" if holds else "not shown"),
         )
     )

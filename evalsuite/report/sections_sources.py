@@ -122,7 +122,7 @@ def _response(material: Material) -> list[Block]:
     columns = list(dict.fromkeys(name for own in cells.values() for name in own))
     rows = []
     for own, found in cells.items():
-        total = next((f.estimate.n for _, f in found.values()), 0)
+        place, total = next(((anchor(i), f.estimate.n) for i, f in found.values()), ("", 0))
         row = [Cell(text=clean(own, longest=60))]
         for name in columns:
             index, f = found[name]
@@ -130,7 +130,8 @@ def _response(material: Material) -> list[Block]:
             share = "–" if e.value is None else f"{format_percent(e.value)}\u00a0%"
             count = "0" if e.value is None else format_count(int(e.numerator or 0))
             row.append(Cell(text=count, sub=share, kind="head" if name == own else "number", anchor=anchor(index)))
-        rows.append(Row(cells=(*row, Cell(text=format_count(total), kind="number"))))
+        of = (place,) if place else ()
+        rows.append(Row(cells=(*row, Cell(text=format_count(total), kind="number", of=of))))
     size = "relative to each method's own first value" if asked.relative else "in the unit of the measurement"
     first, second = (clean(str(v), longest=40) for v in (asked.before, asked.after))
     text = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.format import (
@@ -38,7 +39,8 @@ _TOO_FEW_OF_ONE = re.compile(r"not assessable: (\d+) (?:reference-\w+ )?cases (?
 MOST_FORESTS = 6
 MOST_FOREST_ROWS = 36
 _MOST_UNDEFINED_ROWS = 2
-MOST_GROUPS_PER_TABLE = 40
+MOST_GROUPS_PER_STRATUM = 40
+MOST_ROWS = 160
 GROUP_WIDTH = 17
 MOST_TABLES = 30
 PER_TABLE = 4
@@ -105,7 +107,7 @@ def forest_rows(
     rows: list[ForestRow] = []
     left_out = 0
     if found is not None:
-        rows.append(_forest_row(material, found[1], "Whole test set", overall=True))
+        rows.append(_forest_row(material, found, "Whole test set", overall=True))
     mine = [(i, f) for i, f in inside if f.endpoint == endpoint and f.condition is None]
     # Single strata first: a plot that fills up loses crosses before it loses the groups themselves.
     for names, members in sorted(in_groups(mine).items(), key=lambda item: len(item[0])):
@@ -117,19 +119,20 @@ def forest_rows(
         shown = [item for item in members if item[1].estimate.value is not None]
         if len(names) == 1 and len(members) - len(shown) <= _MOST_UNDEFINED_ROWS:
             shown = members
-        for _, finding in shown[:room]:
-            label = " × ".join(format_level_name(v) for v in finding.stratum.values())
-            rows.append(_forest_row(material, finding, label))
+        for item in shown[:room]:
+            label = " × ".join(format_level_name(v) for v in item[1].stratum.values())
+            rows.append(_forest_row(material, item, label))
         left_out += max(0, len(shown) - room)
         if len(shown) < len(members):
             rows.append(ForestRow(label=f"{len(members) - len(shown)} more groups", text="not assessable or estimable"))
     return rows, left_out
 
 
-def _forest_row(material: Material, finding: Finding, label: str, *, overall: bool = False) -> ForestRow:
+def _forest_row(material: Material, found: tuple[int, Finding], label: str, *, overall: bool = False) -> ForestRow:
+    finding, of = found[1], anchor(found[0])
     e = finding.estimate
     if e.value is None:
-        return ForestRow(label=label, text=_short_reason(e), counts=_class_counts(e), overall=overall)
+        return ForestRow(label=label, text=_short_reason(e), counts=_class_counts(e), overall=overall, of=of)
     return ForestRow(
         label=label,
         text=format_estimate(finding.metric, e),
@@ -137,6 +140,7 @@ def _forest_row(material: Material, finding: Finding, label: str, *, overall: bo
         value=e.value,
         low=e.low,
         high=e.high,
+        of=of,
         overall=overall,
         small=not overall and _is_small(material, e),
     )
@@ -153,17 +157,23 @@ def _class_counts(e: Estimate) -> str:
     return f"{format_count(e.n_positive)} / {format_count(e.n_negative)}"
 
 
-def _group_size(material: Material, found: dict[str, tuple[int, Finding] | None], widest: Estimate | None) -> str:
+def _group_size(material: Material, found: Iterable[tuple[int, Finding] | None]) -> Cell:
     """Cases of a group; with several classes "positive" would be another one in each column, so their number alone."""
-    if widest is None:
-        return "–"
+    items = [item for item in found if item]
+    if not items:
+        return Cell(text="–", kind="number")
     if is_detection(material):
-        every = [item[1].estimate for item in found.values() if item]
-        lesions = next((e.n for e in every if e.unit == "lesion"), None)
-        return "" if not every else format_count(every[0].n if lesions is None else lesions)
-    if has_several(material):
-        return format_count(max(item[1].estimate.n for item in found.values() if item))
-    return _class_counts(widest)
+        index, shown = next((item for item in items if item[1].estimate.unit == "lesion"), items[0])
+        text = format_count(shown.estimate.n)
+    elif has_several(material):
+        index, shown = max(items, key=lambda item: item[1].estimate.n)
+        text = format_count(shown.estimate.n)
+    else:
+        index, shown = max(
+            items, key=lambda item: (item[1].estimate.n_positive or 0) + (item[1].estimate.n_negative or 0)
+        )
+        text = _class_counts(shown.estimate)
+    return Cell(text=text, kind="number", of=(anchor(index),))
 
 
 def _short_reason(e: Estimate) -> str:
@@ -198,6 +208,7 @@ def _forest_figure(material: Material, overall: Finding, rows: Sequence[ForestRo
         caption=f"{title} by group ({clean(overall.endpoint, longest=80)})",
         alt=alt,
         notes=tuple(notes),
+        of=tuple(r.of for r in rows if r.of),
         svg=forest(
             rows,
             axis_title=title,
@@ -217,59 +228,75 @@ def _forest_counts(estimate: Estimate) -> str:
     return "cases" if estimate.n_positive is None else "pos. / neg."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stratum:
+    """The groups of one stratum or cross, with the findings of each; `endpoints` are those that are tabled."""
+
+    title: str
+    groups: dict[tuple[str, ...], dict[str, tuple[int, Finding]]]
+    endpoints: tuple[Finding, ...]
+
+
 def _tables(material: Material, inside: Sequence[tuple[int, Finding]]) -> list[Block]:
-    blocks: list[Block] = []
-    order = material.endpoint_order
-    tables = 0
+    """A table for every four figures, with the groups of all strata that have them one below the other."""
+    alike: dict[tuple[str, ...], list[_Stratum]] = {}
     for names, members in sorted(in_groups(inside).items(), key=lambda item: len(item[0])):
-        title = " × ".join(clean(n, longest=60) for n in names)
-        asked = [f for _, f in members if f.role != "descriptive"]
-        # Crosses and long lists show what the protocol asked for; the standard table stays in the evidence.
-        in_order = sorted(
-            {f.endpoint: f for f in (asked or [f for _, f in members])}.values(),
-            key=lambda f: (ROLE_ORDER.get(f.role, 9), order.get(f.endpoint, 999), f.endpoint),
-        )
-        chosen: dict[tuple[str, ...], Finding] = {}
-        for finding in in_order:
-            chosen.setdefault(material.asked(finding), finding)
-        endpoints = list(chosen.values())
+        stratum = _stratum(material, names, members)
+        alike.setdefault(tuple(f.endpoint for f in stratum.endpoints), []).append(stratum)
+    blocks: list[Block] = []
+    tables = 0
+    for strata_ in alike.values():
+        title = ", ".join(s.title for s in strata_)
         made: list[Block] = []
+        endpoints = strata_[0].endpoints
         for start in range(0, len(endpoints), PER_TABLE):
             if tables >= MOST_TABLES:
                 break
-            made.append(_matrix(material, title, members, endpoints[start : start + PER_TABLE]))
+            made.append(_matrix(material, strata_, endpoints[start : start + PER_TABLE]))
             tables += 1
         if made:
-            blocks.append(Heading(text=title, id=f"group-{tables}-{len(blocks)}"))
-            blocks += made
+            blocks += [Heading(text=clean(title, longest=140), id=f"group-{tables}-{len(blocks)}"), *made]
     if tables >= MOST_TABLES:
-        blocks.append(
-            Prose(
-                paragraphs=(
-                    f"Tables end here after {MOST_TABLES}; every other group is in the attached evidence.json.",
-                )
-            )
-        )
+        text = f"Tables end here after {MOST_TABLES}; every other group is in the attached evidence.json."
+        blocks.append(Prose(paragraphs=(text,)))
     return blocks
 
 
-def _matrix(
-    material: Material, title: str, members: Sequence[tuple[int, Finding]], endpoints: Sequence[Finding]
-) -> Table:
-    levels: dict[tuple[str, ...], dict[str, tuple[int, Finding]]] = {}
+def _stratum(material: Material, names: Sequence[str], members: Sequence[tuple[int, Finding]]) -> _Stratum:
+    order = material.endpoint_order
+    asked = [f for _, f in members if f.role != "descriptive"]
+    # Crosses and long lists show what the protocol asked for; the standard table stays in the evidence.
+    in_order = sorted(
+        {f.endpoint: f for f in (asked or [f for _, f in members])}.values(),
+        key=lambda f: (ROLE_ORDER.get(f.role, 9), order.get(f.endpoint, 999), f.endpoint),
+    )
+    chosen: dict[tuple[str, ...], Finding] = {}
+    for finding in in_order:
+        chosen.setdefault(material.asked(finding), finding)
+    groups: dict[tuple[str, ...], dict[str, tuple[int, Finding]]] = {}
     for index, finding in members:
         if finding.condition is None:
-            levels.setdefault(tuple(finding.stratum.values()), {})[finding.endpoint] = (index, finding)
-    rows: list[Row] = []
+            groups.setdefault(tuple(finding.stratum.values()), {})[finding.endpoint] = (index, finding)
+    title = " × ".join(clean(n, longest=60) for n in names)
+    return _Stratum(title=title, groups=groups, endpoints=tuple(chosen.values()))
+
+
+def _matrix(material: Material, strata_: Sequence[_Stratum], endpoints: Sequence[Finding]) -> Table:
     whole = {f.endpoint: material.find(f.endpoint) for f in endpoints}
-    rows.append(_matrix_row(material, "Whole test set", whole, endpoints, head=True))
-    for level, found in list(levels.items())[:MOST_GROUPS_PER_TABLE]:
-        label = " × ".join(format_level_name(v) for v in level)
-        rows.append(_matrix_row(material, label, dict(found), endpoints))
+    rows = [_matrix_row(material, "Whole test set", whole, endpoints, head=True)]
+    left_out = 0
+    for stratum in strata_:
+        room = min(MOST_GROUPS_PER_STRATUM, MOST_ROWS - len(rows))
+        if room > 1 and len(strata_) > 1:
+            rows.append(Row(cells=(Cell(text=stratum.title),), group=True))
+        for level, found in list(stratum.groups.items())[: max(room, 0)]:
+            label = " × ".join(format_level_name(v) for v in level)
+            rows.append(_matrix_row(material, label, dict(found), endpoints))
+        left_out += max(0, len(stratum.groups) - max(room, 0))
     several = len(material.protocol.operating_points) > 1
     notes = []
-    if len(levels) > MOST_GROUPS_PER_TABLE:
-        notes.append(f"{len(levels) - MOST_GROUPS_PER_TABLE} more groups are in the attached evidence.json.")
+    if left_out:
+        notes.append(f"{left_out} more groups are in the attached evidence.json.")
     small = material.protocol.small_strata
     notes.append(
         f"Estimate and {material.interval_title}, methods as in the performance table. Not assessable: fewer than "
@@ -278,7 +305,7 @@ def _matrix(
     notes.append(material.set_note)
     return Table(
         label="",
-        caption=f"{title}: {listed(endpoints)}",
+        caption=f"{strata_[0].title if len(strata_) == 1 else 'Groups'}: {listed(endpoints)}",
         columns=(
             Column(title="Group", width=GROUP_WIDTH),
             Column(title=_counted(material), align="right", width=10),
@@ -292,6 +319,7 @@ def _matrix(
         ),
         rows=tuple(rows),
         notes=tuple(notes),
+        compact=True,
     )
 
 
@@ -314,16 +342,7 @@ def _matrix_row(
     *,
     head: bool = False,
 ) -> Row:
-    any_found = next((item[1].estimate for item in found.values() if item), None)
-    widest = max(
-        (item[1].estimate for item in found.values() if item),
-        key=lambda e: (e.n_positive or 0) + (e.n_negative or 0),
-        default=any_found,
-    )
-    cells = [
-        Cell(text=label, kind="head" if head else "text"),
-        Cell(text=_group_size(material, found, widest), kind="number"),
-    ]
+    cells = [Cell(text=label, kind="head" if head else "text"), _group_size(material, found.values())]
     for endpoint in endpoints:
         item = found.get(endpoint.endpoint)
         if item is None:
@@ -354,7 +373,15 @@ def _matrix_row(
 
 def worst_groups(material: Material, most: int = 3) -> list[str]:
     """For each primary endpoint the assessable group with the least favourable estimate, in words."""
-    lines = []
+    return [
+        f"{metric_title(f.metric)}: {format_stratum(f.stratum)}, {format_estimate(f.metric, f.estimate)}"
+        for f in worst_findings(material, most)
+    ]
+
+
+def worst_findings(material: Material, most: int = 3) -> list[Finding]:
+    """For each primary endpoint the assessable group with the least favourable estimate."""
+    chosen = []
     inside = list(material.findings(overall=False))
     for endpoint in (e for e in material.protocol.endpoints if e.role == "primary"):
         better = higher_is_better(endpoint.metric)
@@ -363,9 +390,7 @@ def worst_groups(material: Material, most: int = 3) -> list[str]:
         ]
         if better is None or not candidates:
             continue
-        worst = min(candidates, key=lambda f: (f.estimate.value or 0.0) if better else -(f.estimate.value or 0.0))
-        lines.append(
-            f"{metric_title(worst.metric)}: {format_stratum(worst.stratum)}, "
-            f"{format_estimate(worst.metric, worst.estimate)}"
+        chosen.append(
+            min(candidates, key=lambda f: (f.estimate.value or 0.0) if better else -(f.estimate.value or 0.0))
         )
-    return lines[:most]
+    return chosen[:most]

@@ -150,6 +150,7 @@ def _contract_table(contract: Mapping[str, object]) -> Table:
         rows=tuple(rows[:_MOST_CONTRACT_ROWS]),
         notes=notes,
         compact=True,
+        source="record.json#/model/contract",
     )
 
 
@@ -273,6 +274,7 @@ def _endpoints(material: Material) -> Table:
         ),
         rows=tuple(rows),
         notes=("Only primary endpoints with a criterion decide the verdict.",),
+        source="protocol.yaml#/endpoints",
     )
 
 
@@ -297,6 +299,7 @@ def _operating_points(material: Material) -> Table:
         ),
         rows=rows,
         notes=("No threshold is searched on the locked test set.",),
+        source="protocol.yaml#/operating_points",
     )
 
 
@@ -376,6 +379,7 @@ def methods(material: Material) -> Section:
         rows=rows,
         notes=(f"Computed with {software}." if software else "Software versions are not recorded in the evidence.",),
         compact=True,
+        source="evidence.json#/findings",
     )
     return Section(
         id="methods", number="", title="Statistical methods as executed", code="R11",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evalsuite.protocol.clauses import clauses_of
@@ -74,7 +74,7 @@ def _links(m: Material) -> list[_Link]:
 
 
 def _matrix(m: Material, links: Sequence[_Link], printed: Collection[str]) -> Table:
-    rows = [row for link in links for row in _rows(m, link, printed)]
+    rows = _said_once([row for link in links for row in _rows(m, link, printed)])
     more = f"{len(rows) - _MOST} more rows follow from the attached protocol and record. " if len(rows) > _MOST else ""
     return Table(
         label="",
@@ -96,6 +96,20 @@ def _matrix(m: Material, links: Sequence[_Link], printed: Collection[str]) -> Ta
     )
 
 
+def _said_once(rows: Sequence[Row]) -> list[Row]:
+    """The hazard and its control in the first of their rows; the others refer to it."""
+    made: list[Row] = []
+    for before, row in zip((None, *rows), rows, strict=False):
+        head = row.cells[0]
+        if before is not None and head.text != "–" and head == before.cells[0]:
+            short = head.text.partition(":")[0] if ":" in head.text[:24] else "as above"
+            row = replace(
+                row, cells=(replace(head, text=short, sub="as above" if short != "as above" else ""), *row.cells[1:])
+            )
+        made.append(row)
+    return made
+
+
 def _rows(m: Material, link: _Link, printed: Collection[str]) -> list[Row]:
     head = Cell(text=link.what or "–", sub=" · ".join(p for p in (link.control, link.note) if p))
     requirement = Cell(text=link.requirement or "–")
@@ -111,7 +125,10 @@ def _rows(m: Material, link: _Link, printed: Collection[str]) -> list[Row]:
         index, finding = found
         name = anchor(index)
         result = Cell(
-            text=format_estimate(finding.metric, finding.estimate), sub=name, link=name if name in printed else None
+            text=format_estimate(finding.metric, finding.estimate),
+            sub=name,
+            link=name if name in printed else None,
+            of=(name,),
         )
     cells = (
         head,
@@ -124,7 +141,7 @@ def _rows(m: Material, link: _Link, printed: Collection[str]) -> list[Row]:
 
 
 def _judged(m: Material, head: Cell, requirement: Cell, criterion: CriterionResult, printed: Collection[str]) -> Row:
-    found = m.find(criterion.endpoint, criterion.stratum)
+    found = m.judged(criterion)
     name = "" if found is None else anchor(found[0])
     group = format_stratum(criterion.stratum) if criterion.stratum else "whole set"
     return Row(
@@ -136,6 +153,7 @@ def _judged(m: Material, head: Cell, requirement: Cell, criterion: CriterionResu
                 text=format_estimate(criterion.metric, criterion.estimate),
                 sub=name,
                 link=name if name in printed else None,
+                of=(name,) if name else (),
             ),
             outcome_cell(criterion.outcome),
         )

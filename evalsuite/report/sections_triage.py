@@ -5,7 +5,7 @@ from __future__ import annotations
 from evalsuite.protocol.triage import Triage
 from evalsuite.report.figures_triage import wait_saved
 from evalsuite.report.format import format_number, format_percent
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, drawn_from
 from evalsuite.report.sections_sources import row, table_of
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Facts, Figure, Item, Prose, Row, Section
@@ -111,6 +111,7 @@ def _figure(material: Material, asked: Triage) -> list[Block]:
             caption="Minutes saved for patients with the condition, over how much there is to read",
             alt=alt,
             notes=notes,
+            source=drawn_from(material, first),
             svg=wait_saved(curves, assumed=asked.arrivals_per_hour, names=_NAMES, alt=alt),
         )
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from evalsuite.report.figures_uncertainty import risk_coverage
 from evalsuite.report.format import format_count, format_percent, format_stratum
-from evalsuite.report.material import Material
+from evalsuite.report.material import Material, drawn_from
 from evalsuite.report.sections_sources import p_words, row, table_of
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Figure, Heading, Prose, Row, Section
@@ -123,6 +123,7 @@ def _figure(m: Material) -> Iterator[Block]:
             "Dashed: errors among all cases.",
             m.set_note,
         ),
+        source=drawn_from(m, line),
         svg=risk_coverage(line, curves.get("band"), alt=alt),
     )
 

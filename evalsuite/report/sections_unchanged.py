@@ -62,9 +62,9 @@ def share(x: Indexed | None) -> Cell:
         return Cell(text="–", kind="number")
     e = x[1].estimate
     if e.value is None:
-        return Cell(text=not_estimable(e), kind="muted")
+        return Cell(text=not_estimable(e), kind="muted", anchor=anchor(x[0]))
     counts = f"{format_count(e.numerator)}/{format_count(e.denominator)} · {format_percent(e.value)}\u00a0%"
-    return Cell(text=counts, sub=format_interval(_SHARE, e), kind="number")
+    return Cell(text=counts, sub=format_interval(_SHARE, e), kind="number", anchor=anchor(x[0]))
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
@@ -127,8 +127,9 @@ def _number(x: Indexed | None) -> Cell:
         return Cell(text="–", kind="number")
     e = x[1].estimate
     if e.value is None:
-        return Cell(text=not_estimable(e), kind="muted")
-    return Cell(text=f"{e.value:.2g}" if x[1].metric == LARGEST else f"{e.value:.5f}", kind="number")
+        return Cell(text=not_estimable(e), kind="muted", anchor=anchor(x[0]))
+    text = f"{e.value:.2g}" if x[1].metric == LARGEST else f"{e.value:.5f}"
+    return Cell(text=text, kind="number", anchor=anchor(x[0]))
 
 
 def check_words(name: str, asked: Robustness, most: Indexed | None, flips: Indexed | None) -> str:
@@ -203,7 +204,8 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
     said = Cell(text=_setting_words(setting))
     if same is not None and same[1].estimate.value is None:
         text = clean(str(same[1].estimate.undefined), longest=200)
-        return Row(cells=(said, Cell(text=text, kind="muted"), *(Cell(text="–", kind="number") for _ in range(4))))
+        none = (Cell(text="–", kind="number") for _ in range(4))
+        return Row(cells=(said, Cell(text=text, kind="muted", anchor=anchor(same[0])), *none))
     criteria = found.get((ANSWERS, "criteria_changed", name, CLEAN, ()))
     changed = "–" if criteria is None else f"{criteria[1].estimate.value:g}/{criteria[1].estimate.n}"
     return Row(
@@ -213,9 +215,8 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
             _limits(found, name),
             share(same),
             share(found.get((ANSWERS, "flip_rate", name, CLEAN, ()))),
-            Cell(text=changed, kind="number"),
+            Cell(text=changed, kind="number", of=() if criteria is None else (anchor(criteria[0]),)),
         ),
-        anchor=None if same is None else anchor(same[0]),
     )
 
 
@@ -225,13 +226,18 @@ def _limits(found: Found, name: str) -> Cell:
     for target in (None, *targets_of(found, "agreement_lower")):
         two = [found.get((of_target(target), f"agreement_{side}", name, CLEAN, ())) for side in ("lower", "upper")]
         if two[0] is not None and two[1] is not None:
-            pairs.append((two[0][1].estimate, two[1][1].estimate))
-    known = [(low.value, high.value) for low, high in pairs if low.value is not None and high.value is not None]
+            pairs.append((two[0], two[1]))
+    known = [
+        (low[1].estimate.value, high[1].estimate.value, (anchor(low[0]), anchor(high[0])))
+        for low, high in pairs
+        if low[1].estimate.value is not None and high[1].estimate.value is not None
+    ]
     if known:
-        low, high = max(known, key=lambda x: x[1] - x[0])
-        return Cell(text=f"{low:.2g} to {high:.2g}".replace("-", "−"), kind="number")
+        lowest, highest, of = max(known, key=lambda x: x[1] - x[0])
+        return Cell(text=f"{lowest:.2g} to {highest:.2g}".replace("-", "−"), kind="number", of=of)
     if pairs:
-        return Cell(text=not_estimable(pairs[0][0]), kind="muted")
+        first = pairs[0][0]
+        return Cell(text=not_estimable(first[1].estimate), kind="muted", anchor=anchor(first[0]))
     return Cell(text="–", kind="number")
 
 

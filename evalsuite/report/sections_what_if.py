@@ -74,7 +74,9 @@ def what_if(material: Material) -> list[Block]:
 def _row(group: str, found: _Found) -> Row:
     threshold = found.get((group, "threshold", EQUALISED))
     value = None if threshold is None else threshold[1].estimate.value
-    cells = [Cell(text=format_level_name(group)), Cell(text="by chance" if value is None else format_number(value))]
+    of = () if threshold is None else (anchor(threshold[0]),)
+    own = Cell(text="by chance" if value is None else format_number(value), of=of)
+    cells = [Cell(text=format_level_name(group)), own]
     for metric in ("sensitivity", "specificity"):
         for condition in (DECLARED, EQUALISED):
             index, f = found[group, metric, condition]

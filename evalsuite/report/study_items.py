@@ -118,6 +118,7 @@ def open_items_table(material: Material) -> Table | None:
         rows=rows,
         notes=("Fields that do not apply are declared so, with the reason, in study.yaml (not_applicable).",),
         compact=True,
+        source="record.json#/study",
     )
 
 
@@ -156,6 +157,7 @@ def _table(material: Material, field: StudyField, rows: Sequence[Any]) -> Table:
         rows=tuple(Row(cells=tuple(Cell(text=_cell(row.get(k))) for k in keys)) for row in plain),
         notes=(*notes, "As stated in the study description."),
         compact=True,
+        source="record.json#/study",
     )
 
 

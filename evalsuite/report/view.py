@@ -14,7 +14,8 @@ Tone = Literal["met", "not_met", "inconclusive", "neutral", "warning"]
 class Cell:
     """One cell of a table, `span` columns wide.
 
-    `sub` is a second, smaller line; `anchor` an id of its own, `link` the id it points to.
+    `sub` is a second, smaller line; `link` the id it points to. `anchor` is the finding whose place in the report this
+    is; `of` are findings (f-0012) and tests (t-0003) that it prints a figure of, wherever their place is.
     """
 
     text: str
@@ -24,6 +25,7 @@ class Cell:
     anchor: str | None = None
     link: str | None = None
     span: int = 1
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +39,24 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of cells. A `group` row has one cell, spans the table, and titles the rows below it."""
+    """A row of cells. A `group` row has one cell, spans the table, and titles the rows below it.
+
+    `anchor` and `of` as of a cell, for every cell that has none of its own.
+    """
 
     cells: tuple[Cell, ...]
     anchor: str | None = None
     group: bool = False
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A captioned table; `notes` state unit, method and test set below it."""
+    """A captioned table; `notes` state unit, method and test set below it.
+
+    `source` is the attached file, and the place in it, of a table whose figures are no findings: `protocol.yaml`,
+    `evidence.json#/accounting`. In every other table each figure names its finding.
+    """
 
     label: str
     caption: str
@@ -54,18 +64,24 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     compact: bool = False
+    source: str = ""
     block: Literal["table"] = "table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A vector drawing with its caption. `alt` says in words what the drawing shows."""
+    """A vector drawing with its caption. `alt` says in words what the drawing shows.
+
+    `of` are the findings drawn, `source` what else is: the place of a curve, or an attached listing.
+    """
 
     label: str
     caption: str
     svg: str
     alt: str
     notes: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    source: str = ""
     block: Literal["figure"] = "figure"
 
 
@@ -80,12 +96,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A named fact. `mono` for digests and commands."""
+    """A named fact. `mono` for digests and commands; `of` are the findings that it tells."""
 
     name: str
     value: str
     mono: bool = False
     tone: Tone = "neutral"
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +115,19 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prose:
-    """Paragraphs."""
+    """Paragraphs; `of` are the findings that they tell."""
 
     paragraphs: tuple[str, ...]
+    of: tuple[str, ...] = ()
     block: Literal["prose"] = "prose"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bullets:
-    """A list of statements."""
+    """A list of statements; `of` are the findings that each tells, in the order of the statements."""
 
     items: tuple[str, ...]
+    of: tuple[tuple[str, ...], ...] = ()
     block: Literal["bullets"] = "bullets"
 
 
@@ -220,7 +239,8 @@ class Dossier:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {name: v for name, v in plain.items() if v or name not in ("of", "source")}
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

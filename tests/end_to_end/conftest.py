@@ -34,16 +34,18 @@ class Outcome:
 def _short_pdf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lay out only cover and summary of each PDF, with all its attachments, unless the test is marked `full_pdf`.
 
+    Of a test marked `traced`, every figure of the report must name its finding.
     Layout is most of the time of a small run; what the other pages say is read in report.html, and how they look is
     tested in tests/golden.
     """
     if "full_pdf" not in request.keywords:
-        lay_out_little(monkeypatch)
+        lay_out_little(monkeypatch, traced="traced" in request.keywords)
 
 
-def lay_out_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def lay_out_little(monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> None:
     """The same for a study that several tests of a module share."""
-    from evalsuite.report import write
+    from evalsuite.report import build_dossier, write
+    from evalsuite.report.anchors import untraced
     from evalsuite.report.pdf import make_pdf
     from evalsuite.report.sound import require_sound
 
@@ -53,7 +55,15 @@ def lay_out_little(monkeypatch: pytest.MonkeyPatch) -> None:
         require_sound(html)
         return make_pdf(re.sub(r' href="#[^"]*"', "", html[:start] + html[end:]), **others)
 
+    def asked(*material: Any) -> Any:
+        dossier = build_dossier(*material)
+        if lost := untraced(dossier.sections):
+            pytest.fail(f"figures that name no finding: {lost[:5]}")
+        return dossier
+
     monkeypatch.setattr(write, "make_pdf", short)
+    if traced:
+        monkeypatch.setattr(write, "build_dossier", asked)
 
 
 @pytest.fixture(scope="session")

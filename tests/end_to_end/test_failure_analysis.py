@@ -56,7 +56,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, cli):
         protocol_text(analyses=BLOCKS, disclose=["sex"], clauses={"H-01 missed disease": ["sensitivity"]})
     )
     with pytest.MonkeyPatch.context() as patch:
-        lay_out_little(patch)
+        lay_out_little(patch, traced=True)
         for command in (
             ("lock", study.cases, "--protocol", study.protocol, "--out", study.testset),
             ("freeze", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.frozen),

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from scipy import stats
 
+pytestmark = pytest.mark.traced
+
 N = 120
 PROTOCOL: dict[str, Any] = {
     "schema": "evalsuite/protocol/1",

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, roc_auc_score
 
+pytestmark = pytest.mark.traced
+
 N = 150
 CLASSES = ["mel", "nv", "bcc", "bkl"]
 LABELS = ["effusion", "nodule", "oedema"]

@@ -18,6 +18,8 @@ from evalsuite.record import ledger
 
 from .conftest import Outcome
 
+pytestmark = pytest.mark.traced
+
 N = 24
 LESIONS = "case_id,x,y,z,diameter_mm,type,location"
 
