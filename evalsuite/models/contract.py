@@ -164,7 +164,7 @@ class OutputSpec(_Block):
     """
 
     name: str = Field(default="output", min_length=1)
-    meaning: Literal["probabilities", "logits", "mask", "value"] = "probabilities"
+    meaning: Literal["probabilities", "logits", "mask", "value", "embedding"] = "probabilities"
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     classes: tuple[str, ...] = ()
     decision: Literal["argmax", "threshold", "labels"] | None = Field(
@@ -174,12 +174,15 @@ class OutputSpec(_Block):
     )
     threshold: float | None = Field(default=None, description="of a mask decided by threshold")
     grid: str | None = Field(default=None, description="the input on whose grid a mask lies; by default the first")
+    size: int | None = Field(default=None, ge=1, le=8192, description="numbers of an embedding, per case")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the output columns: p_mel, logit_mel, or the output's own name for a value."""
+        """Names of the output columns: p_mel, logit_mel, the name of a value, emb_0 and on for an embedding emb."""
         if self.meaning == "mask":
             return ()  # the network gives no number per case; see `Contract.columns`
+        if self.meaning == "embedding":
+            return tuple(f"{self.name}_{i}" for i in range(self.size or 0))
         if self.meaning == "value":
             return tuple(f"{self.name}_{c}" for c in self.classes) if len(self.classes) > 1 else (self.name,)
         prefix = "p" if self.meaning == "probabilities" else "logit"
@@ -210,8 +213,13 @@ class OutputSpec(_Block):
             faults.append("classes are named once each")
         if self.activation == "softmax" and len(self.classes) == 1:
             faults.append("softmax over one channel is always 1; say sigmoid")
-        if self.activation != "none" and self.meaning == "value":
-            faults.append(f"activation {self.activation} gives probabilities, not a value")
+        if self.activation != "none" and self.meaning in ("value", "embedding"):
+            named = "a value" if self.meaning == "value" else "an embedding"
+            faults.append(f"activation {self.activation} gives probabilities, not {named}")
+        if (self.meaning == "embedding") != (self.size is not None):
+            faults.append("size is of an embedding, and says how many numbers it has")
+        if self.meaning == "embedding" and self.classes:
+            faults.append("an embedding has no classes")
         faults += mask_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
@@ -329,8 +337,10 @@ class Contract(_Block):
 
 
 def contract_to_json(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON values, defaults written out; what runs a package only where it is stated."""
+    """The contract as plain JSON values, defaults written out; what runs a package, and the size of an embedding, only
+    where they are stated."""
     found = contract.model_dump(mode="json", by_alias=True)
+    found["outputs"] = [{k: v for k, v in o.items() if k != "size" or v is not None} for o in found["outputs"]]
     return {key: value for key, value in found.items() if value is not None or key not in _RUNNERS}
 
 

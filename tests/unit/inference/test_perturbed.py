@@ -158,3 +158,62 @@ def test_packages_that_read_files_themselves_are_refused_before_anything_runs():
     object.__setattr__(program, "name", "program")
     with pytest.raises(ContractError, match="itself"):
         require_perturbable(ASKED, program)
+
+
+PRECISE = Robustness.model_validate(
+    {
+        "cases": 6,
+        "precision": {
+            "cases": 4, "repeats": 1, "batch_sizes": [1], "threads": [1], "precisions": ["bfloat16"],
+            "devices": ["cuda:0", "cuda:3"],
+        },
+    }
+)  # fmt: skip
+
+
+def test_the_same_images_are_run_otherwise_and_what_is_not_offered_says_so(tmp_path, monkeypatch):
+    """The second device is a stand-in: a model whose answers there are off by a hundredth."""
+    from evalsuite.inference import device as devices
+
+    class There(FakeModel):
+        def to(self, device):
+            return replace(self, device=device, answer=(lambda x: x + 0.01) if device == "cpu:0" else None)
+
+        def with_numerics(self, numerics, *, threads):
+            assert numerics.precision == "bfloat16"
+            raise InputError("no such number format")
+
+    only = {"cpu": "cpu", "auto": "cpu", "cuda:0": "cpu:0"}
+
+    def choose(wanted: str) -> str:
+        if wanted not in only:
+            raise InputError(f"no {wanted}")
+        return only[wanted]
+
+    monkeypatch.setattr(devices, "choose_device", choose)
+    monkeypatch.setattr(devices, "choose_devices", lambda wanted: [choose(wanted)])
+    monkeypatch.setattr(devices, "batches_on", lambda model: "cpu")
+    model = There(contract=CONTRACT)
+    _, found = run(tmp_path, PRECISE, model=model)
+    before = answers(found, None)
+    for same in ("repeat/1", "batch_size=1", "threads=1"):
+        assert answers(found, same) == {c: before[c] for c in answers(found, same)}
+        assert len(answers(found, same)) == 4
+    assert {c: v - before[c] for c, v in answers(found, "device=cuda:0").items()} == pytest.approx(
+        dict.fromkeys(answers(found, "device=cuda:0"), 0.01)
+    )
+    table = found.table.set_index(["condition", "case_id"])
+    for name, why in (("device=cuda:3", "no cuda:3"), ("precision=bfloat16", "no such number format")):
+        assert set(table.loc[name, "status"]) == {"failed"}
+        assert set(table.loc[name, "reason"]) == {f"not offered here: {why}"}
+    assert found.record["robustness"]["precision"]["device=cuda:0"]["device"] == "cpu:0"
+
+
+def test_images_of_one_case_are_not_moved_each_by_itself():
+    two = Contract(
+        inputs=(InputSpec(name="a", shape=(1, 16, 16)), InputSpec(name="b", shape=(1, 16, 16))),
+        outputs=(OutputSpec(classes=("malignant",)),),
+    )
+    with pytest.raises(ContractError, match="flip_horizontal would move each by itself"):
+        require_perturbable(Robustness(symmetric=["flip_horizontal"]), FakeModel(contract=two))
+    require_perturbable(ASKED, FakeModel(contract=two))

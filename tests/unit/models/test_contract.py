@@ -122,3 +122,39 @@ def test_not_a_contract(tmp_path):
     for name in ("a.yaml", "b.yaml", "c.yaml", "none.yaml"):
         with pytest.raises(ContractError):
             load_contract(tmp_path / name)
+
+
+def test_an_embedding_becomes_numbered_columns_and_digests_of_other_contracts_stay_the_same():
+    import numpy as np
+    import torch
+
+    from evalsuite.models.contract import Contract, InputSpec, OutputSpec, contract_to_json
+    from evalsuite.models.postprocess import to_outputs
+
+    both = Contract(
+        inputs=(InputSpec(shape=(1, 4, 4)),),
+        outputs=(
+            OutputSpec(name="y", meaning="logits", classes=("a", "b")),
+            OutputSpec(name="emb", meaning="embedding", size=3),
+        ),
+    )
+    assert both.columns == ("logit_a", "logit_b", "emb_0", "emb_1", "emb_2")
+    found = to_outputs([torch.zeros(2, 2), torch.arange(6.0).reshape(2, 3, 1, 1)], both, n=2)
+    np.testing.assert_array_equal(found["emb_2"], [2.0, 5.0])
+    assert [("size" in o) for o in contract_to_json(both)["outputs"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ({"meaning": "embedding"}, "how many numbers"),
+        ({"meaning": "value", "size": 3}, "size is of an embedding"),
+        ({"meaning": "embedding", "size": 3, "classes": ["a"]}, "no classes"),
+        ({"meaning": "embedding", "size": 3, "activation": "sigmoid"}, "not an embedding"),
+    ],
+)
+def test_an_embedding_that_contradicts_itself_is_refused(output, words):
+    spec = {"inputs": [{"name": "x", "shape": [1, 4, 4]}], "outputs": [{"name": "emb", **output}]}
+    with pytest.raises(ContractError) as caught:
+        build_contract(spec, where="x")
+    assert any(words in problem.what for problem in caught.value.problems)
