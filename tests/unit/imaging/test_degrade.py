@@ -180,6 +180,12 @@ def test_the_realised_amount_is_the_declared_one(kind, value):
     assert measured(kind, value) == pytest.approx(value, rel=0.05)
 
 
+def test_no_kind_of_any_ladder_goes_unmeasured():
+    kinds = {kind for kind, _ in SIMPLE}
+    assert kinds == set(KINDS) - set(CHECKS)
+    assert len(kinds) == 26
+
+
 @pytest.mark.parametrize("quality", LADDERS["xray"]["jpeg"])
 def test_compression_is_that_of_another_encoder_at_this_quality(quality, tmp_path):
     from PIL import Image as Picture

@@ -9,7 +9,7 @@ import pytest
 from evalsuite.protocol.robustness import Robustness
 from evalsuite.report.material import Material
 from evalsuite.report.sections_robustness import robustness
-from evalsuite.report.sections_unchanged import check_words
+from evalsuite.report.sections_unchanged import check_words, precision
 from evalsuite.report.view import Figure, Prose, Table
 from evalsuite.types import Estimate, Finding
 from tests.golden.factory import proportion, study
@@ -115,3 +115,85 @@ def test_there_is_no_section_where_nothing_is_asked():
     base = study()
     material = Material(protocol=base.protocol, evidence=base.evidence, verdict=base.verdict, record=base.record)
     assert robustness(material) is None
+
+
+def asking(block: dict, *findings: Finding) -> Material:
+    base = study()
+    analyses = type(base.protocol.analyses).model_validate({"robustness": block})
+    evidence = replace(base.evidence, findings=(*base.evidence.findings, *findings))
+    protocol = base.protocol.model_copy(update={"analyses": analyses})
+    return Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=base.record)
+
+
+def of(target: str, metric: str, estimate: Estimate, condition: str) -> Finding:
+    return replace(found("answers", metric, estimate, condition, "clean images"), target=target)
+
+
+def rows_of(made, caption: str) -> list[list[str]]:
+    table = next(b for b in made.blocks if isinstance(b, Table) and b.caption == caption)
+    return [[c.text for c in row.cells] for row in table.rows]
+
+
+def test_masks_are_shown_beside_those_of_the_unchanged_images_and_checks_by_the_worst_structure():
+    block = {"modality": "ct", "perturbations": ["noise_hu"], "severities": [2], "storage": ["axes", "dicom"]}
+    none = Estimate.not_estimable("no case has an answer: storage", n=0)
+    made = robustness(
+        asking(
+            block,
+            of("liver", "lowest_mask_agreement", largest(1.0), "axes"),
+            of("spleen", "lowest_mask_agreement", largest(0.4), "axes"),
+            of("liver", "lowest_mask_agreement", none, "dicom"),
+            of("liver", "mask_agreement", share(0.9, 0.05), "noise_hu/2"),
+            of("spleen", "mask_agreement", share(0.8, 0.05), "noise_hu/2"),
+        )
+    )
+    assert made is not None
+    checks = rows_of(made, "Answers where nothing of substance changed")
+    assert [(r[0], r[1], r[3]) for r in checks] == [
+        ("Stored with other axes, and their affine", "0.40000", "does not hold"),
+        ("Stored as a DICOM series", "not estimable (n = 0: no case has an answer: storage)", "could not be tried"),
+    ]
+    masks = rows_of(made, "Agreement of masks, case by case (Dice)")
+    assert [r[0] for r in masks] == ["liver", "Noise, severity 2", "spleen", "Noise, severity 2"]
+    assert masks[1][1] == "20 HU SD"
+
+
+def test_labels_have_a_table_of_their_own():
+    block = {"modality": "xray", "perturbations": ["dose"], "severities": [1, 4]}
+    made = robustness(
+        asking(
+            block,
+            of("effusion", "score_change", share(0.1, 0.05), "dose/4"),
+            of("effusion", "flip_rate", proportion(3, 40), "dose/4"),
+            found("answers", "flip_rate", proportion(5, 40), "dose/4", "clean images"),
+        )
+    )
+    assert made is not None
+    assert rows_of(made, "Answers of each label")[1][0] == "effusion"
+    assert rows_of(made, "Answers of each label")[1][2].startswith("3/40")
+    assert rows_of(made, "Change of the answers, case by case")[1][3].startswith("5/40")
+
+
+def test_precision_is_a_table_and_what_is_not_offered_says_why():
+    block = {"precision": {"repeats": 1, "devices": ["cuda:0"]}}
+    clean = "clean images"
+    gone = Estimate.not_estimable("not offered here: no such device", n=0)
+    made = precision(
+        asking(
+            block,
+            found("answers", "same_answer", proportion(39, 40), "repeat/1", clean),
+            found("answers", "largest_score_change", largest(2e-7), "repeat/1", clean),
+            found("answers", "agreement_lower", largest(-3e-7), "repeat/1", clean),
+            found("answers", "agreement_upper", largest(1e-7), "repeat/1", clean),
+            found("answers", "flip_rate", proportion(0, 40), "repeat/1", clean),
+            found("answers", "criteria_changed", largest(0.0), "repeat/1", clean),
+            found("answers", "same_answer", gone, "device=cuda:0", clean),
+        )
+    )
+    assert made is not None
+    assert made.code == "R20"
+    once, device = rows_of(made, "Answers to the same images, run otherwise")
+    assert once[:3] == ["Once more, run 1", "2e-07", "−3e−07 to 1e−07"]
+    assert once[3].startswith("39/40")
+    assert once[5] == "0/200"
+    assert device[:2] == ["On cuda:0", "not offered here: no such device"]
