@@ -22,8 +22,22 @@ from evalsuite.report.figures_bias import GapRow, MapCell, gap_plot, heat_map
 from evalsuite.report.format import format_count, format_level, format_level_name, format_value
 from evalsuite.report.material import Material, anchor, places, tested
 from evalsuite.report.sections_bias_causes import causes
+from evalsuite.report.sections_study import nothing_to_compare_with
 from evalsuite.report.text import clean
-from evalsuite.report.view import Block, Bullets, Cell, Column, Figure, Heading, Prose, Row, Section, Table, Tone
+from evalsuite.report.view import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Figure,
+    Heading,
+    Notice,
+    Prose,
+    Row,
+    Section,
+    Table,
+    Tone,
+)
 from evalsuite.types import Finding, TestOutcome
 
 Numbered = tuple[int, Finding]
@@ -81,7 +95,13 @@ def _attribute(material: Material, name: str, found: Sequence[Numbered]) -> list
     gaps = [(i, f) for i, f in mine if f.metric.endswith("_difference") and f.condition is None]
     declared = [f for _, f in gaps if f.prespecified]
     title = clean(name, longest=60)
-    blocks: list[Block] = [Heading(text=title, id=f"bias-{_slug(name)}")]
+    blocks: list[Block] = [
+        Heading(text=title, id=f"bias-{_slug(name)}"),
+        *(
+            Notice(title="Open: no case belongs to the reference group", text=said)
+            for said in nothing_to_compare_with(material, name)
+        ),
+    ]
     if not gaps:
         text = f"The test set holds fewer than two groups of '{title}': nothing can be compared."
         return [*blocks, Prose(paragraphs=(text,))]

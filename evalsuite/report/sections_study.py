@@ -77,6 +77,10 @@ def intended_use(material: Material) -> Section:
     return Section(id="intended-use", number="", title="Intended use", code="R02", blocks=(*blocks, *notes))
 
 
+#: How the analyses begin what they note of a reference group that no case belongs to.
+_NO_CASE = "No case belongs to the group"
+
+
 def open_items(material: Material) -> list[str]:
     """What the report asks somebody to supply: empty intended-use fields, placeholder goals, absent sources."""
     use = material.protocol.intended_use
@@ -91,7 +95,13 @@ def open_items(material: Material) -> list[str]:
     points = [clean(p.name, longest=60) for p in material.protocol.operating_points if not p.source]
     if points:
         items.append(f"operating point without a source: {', '.join(points)}")
-    return items
+    return items + [f"reference group without a case: {said}" for said in nothing_to_compare_with(material)]
+
+
+def nothing_to_compare_with(material: Material, stratum: str | None = None) -> list[str]:
+    """What the analyses say of declared reference groups that no case belongs to; of one stratum where it is given."""
+    of = "" if stratum is None else f" of '{stratum}':"
+    return [clean(n) for n in material.evidence.notes if n.startswith(_NO_CASE) and of in n]
 
 
 def model_identity(material: Material) -> Section:

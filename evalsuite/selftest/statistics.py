@@ -16,6 +16,7 @@ from evalsuite.selftest.of_cases import by as _by
 from evalsuite.selftest.of_cases import estimate as _estimate
 from evalsuite.selftest.of_images import OF_IMAGES
 from evalsuite.selftest.of_studies import OF_STUDIES
+from evalsuite.selftest.of_watching import OF_WATCHING
 from evalsuite.stats import (
     agreement,
     calibration,
@@ -163,4 +164,5 @@ STATISTICS: Mapping[str, Callable[[Inputs], Figures]] = {
     **OF_CASES,
     **OF_IMAGES,
     **OF_STUDIES,
+    **OF_WATCHING,
 }

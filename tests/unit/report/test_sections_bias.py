@@ -8,7 +8,7 @@ import pytest
 
 from evalsuite.judging import judge
 from evalsuite.report import build_dossier
-from evalsuite.report.view import Bullets, Dossier, Figure, Section, Table
+from evalsuite.report.view import Bullets, Dossier, Figure, Notice, Section, Table
 from evalsuite.types import Evidence
 from tests.unit.analyses.test_beside_performance import SENSITIVITY, goal, protocol, run
 from tests.unit.analyses.test_bias import sites
@@ -131,3 +131,17 @@ def test_without_the_block_there_is_no_section():
     evidence = Evidence(protocol={}, testset={}, model={}, predictions={}, software={}, findings=results.findings)
     d = build_dossier(p, evidence, judge(p, evidence), {})
     assert not [s for s in d.sections if s.id == "bias"]
+
+
+def test_a_reference_group_without_cases_is_an_open_item_and_every_gap_is_not_assessable():
+    d, evidence = made((100, 200), attributes=[{"stratum": "site", "reference": "elsewhere"}], criteria=[])
+    against = [f for f in evidence.findings if f.reference_group == "elsewhere" and f.metric.endswith("_difference")]
+    assert against
+    assert {f.outcome for f in against if f.condition is None} == {"not_assessable"}
+    (notice,) = [b for b in section(d).blocks if isinstance(b, Notice)]
+    assert notice.title == "Open: no case belongs to the reference group"
+    assert "'elsewhere' of 'site'" in notice.text
+    (said,) = [i.value for i in d.summary.facts if i.name == "Open items"]
+    assert "reference group without a case" in said
+    limits = next(s for s in d.sections if s.id == "limitations")
+    assert any("eference group without a case" in i for b in limits.blocks if isinstance(b, Bullets) for i in b.items)

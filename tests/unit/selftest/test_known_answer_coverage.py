@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,28 @@ WITHOUT = {
     "e50": "the median of the gaps whose mean, 90th percentile and maximum have an answer; val.prob prints none",
     "debiased_ece": "a mean over random draws; its squared form has an answer",
     "category_agreement": "a share of cases, estimated as accuracy is",
+}
+
+
+#: Modules of statistics whose functions no answer calls by themselves, each with the reason.
+WITHIN = {
+    "bins": "cuts of a scale into groups; inside the answers on calibration error",
+    "bootstrap": "the engine behind the answers on the resampling stream and on bootstrap intervals",
+    "grouping": "sorting of cases into groups; inside the answers on groups",
+    "case_means": "a mean over patients; inside the answers on averages and masks",
+    "smoothing": "a local regression; inside the answers on ICI and smooth calibration error",
+    "behrens_fisher": "a quantile inside the answer on gaps between groups",
+    "calibration_intervals": "intervals by resampling around figures that have answers; coverage is simulated",
+    "clustered_tests": "the clustered forms of tests whose unclustered forms have answers; their size is simulated",
+    "measured_bootstrap": "intervals by resampling around figures that have answers; coverage is simulated",
+    "ordinal_bootstrap": "intervals by resampling around figures that have answers; coverage is simulated",
+    "statistic_bootstrap": "intervals by resampling around figures that have answers; coverage is simulated",
+    "ordered_volume": "a sum over thresholds; inside the answer on grades",
+    "detection_planning": "power by simulation: a known answer would be a pinned draw",
+    "queueing_simulation": "checks the formulas of queueing, which have an answer; no report prints it",
+    "reader_simulation": "draws studies for the coverage campaigns; no report prints it",
+    "slices": "a search; its two tests have answers as Fisher's test and as adjusted p-values",
+    "faithfulness": "descriptive figures of explanations, on which nothing is judged",
 }
 
 
@@ -44,3 +68,17 @@ def test_a_figure_with_several_parts_compares_each(name: str) -> None:
         wrong = {**vector, "expected": {**vector["expected"], figure: expected + 10 * vector["tolerance"] + 1e-3}}
         answer = module._answer(wrong, STATISTICS[name])
         assert [k for k, (_, _, agrees) in answer.figures.items() if not agrees] == [figure]
+
+
+def test_every_module_of_statistics_has_a_known_answer_or_a_reason() -> None:
+    """A new family of statistics cannot be added without one: its module is called by an answer, or says why not."""
+    package = Path(module.__file__).parents[1]
+    families = {p.stem for p in (package / "stats").glob("[!_]*.py")}
+    called: set[str] = set()
+    for path in (package / "selftest").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("evalsuite.stats"):
+                whole = node.module == "evalsuite.stats"
+                called |= {a.name for a in node.names} if whole else {str(node.module).split(".")[2]}
+    assert families - called - set(WITHIN) == set(), "a known answer, or a reason in WITHIN"
+    assert set(WITHIN) <= families - called, "a reason that is no longer needed"
