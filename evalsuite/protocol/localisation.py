@@ -13,8 +13,9 @@ from evalsuite.protocol.blocks import Block, Name
 if TYPE_CHECKING:
     from evalsuite.protocol.schema import StudyProtocol
 
-#: Maps that know nothing of the model, beside which every other is shown.
-BASELINES = ("image itself", "edges", "centre")
+_PATH = "analyses.interpretability.localisation"
+#: The keys that name sealed columns of files.
+LOCALISATION_COLUMNS = (f"{_PATH}.reference", f"{_PATH}.maps")
 
 
 class Localisation(Block):
@@ -41,18 +42,31 @@ class Localisation(Block):
     )
 
 
+def localisation_columns(protocol: StudyProtocol) -> list[tuple[str, str]]:
+    """Case-table columns with lesions and maps, each with the key that names it."""
+    block = protocol.analyses.interpretability
+    if block is None or block.localisation is None:
+        return []
+    asked = block.localisation
+    columns = (asked.reference, asked.maps)
+    return [(c, where) for c, where in zip(columns, LOCALISATION_COLUMNS, strict=True) if c is not None]
+
+
 def localisation_problems(protocol: StudyProtocol) -> Iterator[Problem]:
     """Every contradiction in `analyses.interpretability.localisation`."""
     block = protocol.analyses.interpretability
     if block is None or block.localisation is None:
         return
-    path = "analyses.interpretability.localisation"
+    path = _PATH
     asked = block.localisation
     taken = {protocol.unit.case, protocol.unit.cluster, "image"}
     for key, column in (("reference", asked.reference), ("maps", asked.maps)):
         if column in taken:
             what = f"column '{column}' already means something else"
             yield Problem(what, f"{path}.{key}", "name the column with the files")
+    if asked.maps is None and not block.methods:
+        hint = "name methods, or the column with maps made elsewhere"
+        yield Problem("there are no maps to set beside lesions", path, hint)
     if asked.maps == asked.reference:
         yield Problem("maps and lesions are two columns", f"{path}.maps")
     if asked.salient != "value" and asked.threshold >= 1.0:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from evalsuite.errors import Problem
 from evalsuite.protocol.drift import drift_columns
+from evalsuite.protocol.localisation import localisation_columns
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.uncertainty import uncertainty_columns
 
@@ -49,6 +50,7 @@ def analysis_columns(protocol: StudyProtocol) -> dict[str, str]:
         named.append((a.failures.outline, "analyses.failures.outline"))
     if a.drift is not None:
         named += drift_columns(a.drift)
+    named += localisation_columns(protocol)
     named += uncertainty_columns(protocol)
     columns: dict[str, str] = {}
     for column, where in named:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from evalsuite.protocol.interpretability import TRIVIAL_PREFIX
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.format import format_count, format_estimate, format_interval, format_value, not_estimable
 from evalsuite.report.material import Material, anchor
-from evalsuite.report.sections_localisation import is_localisation, localisation_blocks
+from evalsuite.report.sections_localisation import is_localisation, localisation_blocks, map_name
 from evalsuite.report.sections_shortcuts import ANALYSIS, shortcut_blocks
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Heading, Item, Prose, Row, Section, Table
 from evalsuite.types import Finding
 
-_TRIVIAL = "baseline_"
 _NAMES = {
     "randomisation": "Likeness to the map of the network with shuffled parameters",
     "reproducibility": "Likeness to the map of the image with slight noise",
@@ -58,15 +58,6 @@ def interpretability(material: Material) -> Section | None:
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
-
-
-def map_name(label: str) -> str:
-    """A map's name in words: "grad cam", "image itself (knows nothing of the model)"."""
-    if label.startswith(_TRIVIAL):
-        trivial = {"image": "the image itself", "edges": "edges of the image", "centre": "a blob at the centre"}
-        rest = label.removeprefix(_TRIVIAL)
-        return f"{trivial.get(rest, clean(rest, longest=60))} (knows nothing of the model)"
-    return clean(label, longest=60).replace("_", " ")
 
 
 def _how(m: Material) -> Iterator[Block]:
@@ -115,7 +106,7 @@ def _figure(metric: str, rows: list[tuple[int, Finding]]) -> Iterator[Block]:
     shown = [
         ForestRow(
             label=map_name(f.endpoint), counts=format_count(f.estimate.n), value=f.estimate.value, low=f.estimate.low,
-            high=f.estimate.high, text=format_estimate(metric, f.estimate), small=f.endpoint.startswith(_TRIVIAL),
+            high=f.estimate.high, text=format_estimate(metric, f.estimate), small=f.endpoint.startswith(TRIVIAL_PREFIX),
         )
         for _, f in rows
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evalsuite.protocol.localisation import BASELINES
+from evalsuite.protocol.interpretability import TRIVIAL_PREFIX
 from evalsuite.report.format import format_interval, format_value, not_estimable
 from evalsuite.report.material import Material, anchor
 from evalsuite.report.text import clean
@@ -65,7 +65,7 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
             rows.append(
                 Row(
                     cells=(
-                        Cell(text=_name(endpoint)),
+                        Cell(text=map_name(endpoint)),
                         *(_cell(x) for x in cells),
                         Cell(text=anchor(first[0]), kind="muted"),
                     ),
@@ -89,9 +89,13 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
     )
 
 
-def _name(label: str) -> str:
-    text = clean(label, longest=60).replace("_", " ")
-    return f"{text} (knows nothing of the model)" if label in BASELINES else text
+def map_name(label: str) -> str:
+    """A map's name in words: "grad cam", "image itself (knows nothing of the model)"."""
+    if label.startswith(TRIVIAL_PREFIX):
+        trivial = {"image": "the image itself", "edges": "edges of the image", "centre": "a blob at the centre"}
+        rest = label.removeprefix(TRIVIAL_PREFIX)
+        return f"{trivial.get(rest, clean(rest, longest=60))} (knows nothing of the model)"
+    return clean(label, longest=60).replace("_", " ")
 
 
 def _cell(found: tuple[int, Finding] | None) -> Cell:

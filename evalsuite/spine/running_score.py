@@ -20,8 +20,9 @@ from evalsuite.spine.audit_inputs import read_audit
 from evalsuite.spine.baseline import recorded_digest
 from evalsuite.spine.draft import draft_record
 from evalsuite.spine.exhibits import write_exhibits
+from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.running_context import RunContext
-from evalsuite.spine.scoring import evaluate_cases, exhibits_of
+from evalsuite.spine.scoring import StoredMaps, evaluate_cases, exhibits_of
 from evalsuite.types import Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         audit=read_audit(folder),
         used_before=_used_before(record["use"], testset),
         maps=read_values(folder.arrays),
+        stored=_stored_maps(folder),
         on_step=lambda done, total: run.on_stage("evaluate", done, total),
     )
     evidence = scored.evidence
@@ -156,3 +158,13 @@ def remembered_set(record: Mapping[str, Any]) -> Path:
             f"The test set of this run is no longer at {found}.", hint="Say where it is with --testset SET."
         )
     return found
+
+
+def _stored_maps(folder: RunFolder) -> StoredMaps | None:
+    """Where this run's maps are; None where it made none."""
+    from evalsuite.inference.attribution_store import read_index
+    from evalsuite.models.contract import Contract
+
+    if read_index(folder.arrays) is None:
+        return None
+    return StoredMaps(arrays=folder.arrays, contract=Contract.model_validate(read_json(folder.model)["contract"]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ProtocolError
@@ -16,8 +17,10 @@ from evalsuite.types import Evidence, Exhibits, Finding, Listing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from evalsuite.analyses.common import Results
     from evalsuite.analyses.drift_periods import AuditInputs
     from evalsuite.inference.predictions import Predictions
+    from evalsuite.models.contract import Contract
     from evalsuite.testset import LockedTestSet
 
 OnStep = Callable[[int, int], None]
@@ -122,6 +125,14 @@ def cases_of(
     rows = [in_set[c] for c in case_id if c in in_set]
     frame = reference.iloc[rows].reset_index(drop=True)
     return case_id, _clusters(protocol, testset, frame, rows), frame, device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMaps:
+    """Where a run's maps lie, and the contract of the model they are of."""
+
+    arrays: Path
+    contract: Contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,13 +244,14 @@ def evaluate_cases(
     used_before: Collection[str] = (),
     on_step: OnStep | None = None,
     maps: pd.DataFrame | None = None,
+    stored: StoredMaps | None = None,
 ) -> Scored:
     """All findings, curves, counts and tests of a protocol on one test set and one set of predictions.
 
     `baseline` holds the predictions, on the same cases, of what the protocol compares with, `original` those of the
     original version; `audit` what a drift audit
     is held against.
-    `maps` are the values measured of a run's maps (`attribution_store.read_values`).
+    `maps` are the values measured of a run's maps (`attribution_store.read_values`), `stored` says where the maps are.
     `used_before` are the ids of cases that earlier runs used: where that is some and not all, the primary endpoints are
     given for both groups.
 
@@ -354,6 +366,10 @@ def evaluate_cases(
         results = replace(results, findings=(*results.findings, *tried.findings), notes=(*results.notes, *tried.notes))
         seen = interpretability_figures(protocol, **cases, values=maps)
         results = replace(results, findings=(*results.findings, *seen.findings), notes=(*results.notes, *seen.notes))
+        beside = _beside_lesions(protocol, testset, cases, stored)
+        results = replace(
+            results, findings=(*results.findings, *beside.findings), notes=(*results.notes, *beside.notes)
+        )
         changed = flips(protocol, **cases, predictions=device, compared=compared)
         results = replace(
             results,
@@ -403,6 +419,30 @@ def evaluate_cases(
         notes=tuple(notes),
     )
     return Scored(evidence=evidence, listings=results.listings, cells=cells, outlines=outlines)
+
+
+def _beside_lesions(
+    protocol: StudyProtocol, testset: LockedTestSet, cases: Mapping[str, Any], stored: StoredMaps | None
+) -> Results:
+    """Maps of the case table's files, or those that the run stored, beside lesions; nothing where nobody asks."""
+    from evalsuite.analyses.common import Results
+    from evalsuite.analyses.lesion_maps import given_maps, images_of, stored_maps
+    from evalsuite.analyses.localisation import localisation_figures
+    from evalsuite.testset.reference_files import ReferenceFiles
+
+    block = protocol.analyses.interpretability
+    asked = None if block is None else block.localisation
+    if asked is None:
+        return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
+    files = ReferenceFiles.of(testset)
+    if asked.maps is not None:
+        read = given_maps(asked, cases["case_id"], cases["frame"], files, images_of(testset))
+    elif stored is not None:
+        read = stored_maps(stored.arrays, testset, stored.contract, asked)
+    else:
+        note = "The protocol asks for maps beside lesions, and this evaluation was given none."
+        return Results(findings=(), curves=(), accounting=(), tests=(), notes=(note,))
+    return localisation_figures(protocol, **cases, files=files, read_maps=read)
 
 
 def _cells(case_id: tuple[str, ...], frame: pd.DataFrame, column: object) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.drift import drift_attributes
+from evalsuite.protocol.localisation import LOCALISATION_COLUMNS
+from evalsuite.protocol.shortcuts import shortcut_columns
 from evalsuite.protocol.source_checks import analysis_columns
 from evalsuite.testset.table import row_list, suggest
 
@@ -58,6 +60,7 @@ class Wanted:
     reference: Mapping[str, str] | None
     disclosed: Mapping[str, str]
     attributes: tuple[str, ...]
+    regions: tuple[str, ...] = ()
 
 
 def what_is_wanted(
@@ -111,12 +114,14 @@ def what_is_wanted(
         reference=named if (reference is not None or protocol is not None) else None,
         disclosed=disclosed,
         attributes=tuple(dict.fromkeys(attributes)),
+        regions=() if protocol is None else shortcut_columns(protocol),
     )
 
 
 def column_problems(columns: Sequence[str], wanted: Wanted) -> list[Problem]:
     """Columns that are named somewhere and not in the table, each with a hint."""
-    asked = {wanted.case: "case column", **(wanted.reference or {}), **wanted.disclosed}
+    regions = dict.fromkeys(wanted.regions, "analyses.interpretability.shortcuts")
+    asked = {wanted.case: "case column", **(wanted.reference or {}), **wanted.disclosed, **regions}
     if wanted.patient_required:
         asked[wanted.patient] = "patient column"
     problems = [
@@ -139,14 +144,15 @@ def assign_roles(columns: Sequence[str], path_columns: Iterable[str], wanted: Wa
 
     Open are the case, patient and image columns, study_id, site, acquired_at and sample_weight. Of the others, all are
     sealed, or, where `--reference` or a protocol names the sealed ones, those, reference_status and labelled_at. Image
-    columns are `image` and the columns of file names that are neither sealed by name nor masks.
+    columns are `image`, the columns of file names that are neither sealed by name nor masks, and the masks of regions
+    that are suspected as shortcuts: the model is shown images without them before the reference is opened.
     """
     named = wanted.reference
-    files_too = ("--reference", "task.reference", "analyses.failures.outline")
+    files_too = ("--reference", "task.reference", "analyses.failures.outline", *LOCALISATION_COLUMNS)
     by_caller = {n for n, who in (named or {}).items() if who in files_too}
     paths = [c for c in columns if c in set(path_columns)]
     patient = wanted.patient if wanted.patient in columns else None
-    images = tuple(c for c in paths if c == "image" or (c not in by_caller and not _is_mask(c)))
+    images = tuple(c for c in paths if c == "image" or c in wanted.regions or (c not in by_caller and not _is_mask(c)))
     always_open = {wanted.case, patient, *images, *(c for c in OPEN_COLUMNS if c not in by_caller)}
 
     def is_sealed(column: str) -> bool:

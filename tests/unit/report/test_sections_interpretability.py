@@ -130,11 +130,11 @@ def test_maps_beside_lesions_have_chance_beside_them():
         found("grad_cam", "localisation_iou", about(0.2)),
         found("grad_cam", "localisation_iou_true_positive", about(0.3)),
         found("grad_cam", "localisation_chance", about(0.04)),
-        found("centre", "localisation_hit_rate", rate),
+        found("baseline_centre", "localisation_hit_rate", rate),
     ]
     made = section(maps, {"localisation": {"reference": "lesion_mask"}})
     shown = cells(made)
     assert "50.0\u00a0%" in shown
     assert "0.040" in shown
-    assert "centre (knows nothing of the model)" in shown
+    assert "a blob at the centre (knows nothing of the model)" in shown
     assert "the brightest 0.05 of the map's pixels" in words(made)

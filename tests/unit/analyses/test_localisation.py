@@ -1,0 +1,146 @@
+"""Maps beside lesions: hits, overlaps and chance worked out by hand, from files and from what a run stored."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as Picture
+
+from evalsuite.analyses.lesion_maps import given_maps
+from evalsuite.analyses.localisation import localisation_figures, salient_from
+from evalsuite.errors import InputError
+from evalsuite.protocol.checks import check_protocol
+from evalsuite.protocol.localisation import Localisation
+from evalsuite.protocol.schema import StudyProtocol
+from tests.unit.analyses.test_beside_performance import SENSITIVITY, goal, protocol
+
+N = 12
+
+
+def asking(**more: object) -> StudyProtocol:
+    block = {"reference": "lesion", "maps": "map", "salient": "value", "threshold": 100.0, "baselines": False, **more}
+    return protocol(goal(SENSITIVITY, 0.7), analyses={"interpretability": {"localisation": block, "groups": []}})
+
+
+def png(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Picture.fromarray(array.astype(np.uint8)).save(out, format="PNG")
+    return out.getvalue()
+
+
+class Files:
+    """The files of a locked set, in memory."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def read(self, cell: str) -> bytes | None:
+        return self.files.get(cell)
+
+
+def made(n: int = N, hits: int = 6):
+    """Lesions of 4 × 5 of 10 × 20 pixels; the first maps lie half on theirs, those of the others nowhere."""
+    files: dict[str, bytes] = {}
+    for i in range(n):
+        lesion = np.zeros((10, 20))
+        lesion[2:6, 5:10] = 255
+        map_ = np.full((10, 20), 3)
+        top = 2 if i < hits else 7
+        map_[top : top + 2, 5:10] = 120
+        map_[top, 5] = 200
+        files |= {f"l{i}.png": png(lesion), f"m{i}.png": png(map_)}
+    frame = pd.DataFrame(
+        {
+            "truth": ["1"] * n,
+            "site": ["a"] * n,
+            "lesion": [f"l{i}.png" for i in range(n)],
+            "map": [f"m{i}.png" for i in range(n)],
+        }
+    )
+    return frame, Files(files)
+
+
+def figures(p: StudyProtocol, frame: pd.DataFrame, files, images=lambda case: {}):
+    n = len(frame)
+    cases = {"case_id": tuple(f"c{i}" for i in range(n)), "patient_id": tuple(f"p{i}" for i in range(n))}
+    asked = p.analyses.interpretability.localisation
+    read = given_maps(asked, cases["case_id"], frame, files, images)
+    return localisation_figures(p, **cases, frame=frame, files=files, read_maps=read)
+
+
+def one(results, metric: str, endpoint: str = "given"):
+    (hit,) = [
+        f.estimate for f in results.findings
+        if (f.endpoint, f.metric, dict(f.stratum)) == (endpoint, f"localisation_{metric}", {})
+    ]  # fmt: skip
+    return hit
+
+
+def test_hits_overlaps_and_chance_are_those_counted_by_hand():
+    results = figures(asking(), *made())
+    rate = one(results, "hit_rate")
+    assert (rate.numerator, rate.denominator) == (6, N)
+    assert one(results, "iou").value == pytest.approx(0.5 * 10 / 20)
+    assert one(results, "iou_true_positive").value == pytest.approx(10 / 20)
+    assert one(results, "chance").value == pytest.approx(20 / 200)
+    assert results.notes == (f"Maps beside lesions: {N} of {N} cases have a lesion and a map.",)
+
+
+def test_cases_without_a_lesion_or_a_map_are_left_out_and_counted():
+    frame, files = made()
+    frame.loc[0, "lesion"] = ""
+    frame.loc[1, "map"] = ""
+    files.files["l2.png"] = png(np.zeros((10, 20)))
+    results = figures(asking(), frame, files)
+    assert one(results, "hit_rate").denominator == N - 3
+    assert f"{N - 3} of {N} cases" in results.notes[0]
+
+
+def test_trivial_maps_stand_beside_those_given():
+    frame, files = made()
+    image = np.zeros((1, 10, 20))
+    image[0, 3, 7] = 5.0
+    results = figures(asking(baselines=True), frame, files, images=lambda case: {"image": image})
+    assert {f.endpoint for f in results.findings} == {"given", "baseline_image", "baseline_edges", "baseline_centre"}
+    assert one(results, "hit_rate", "baseline_image").value == 1.0
+    alone = figures(asking(baselines=True), frame, files)
+    assert {f.endpoint for f in alone.findings} == {"given", "baseline_centre"}
+
+
+def test_sizes_that_differ_are_named_all_at_once():
+    frame, files = made()
+    files.files["m0.png"] = files.files["m1.png"] = png(np.zeros((10, 21)))
+    with pytest.raises(InputError) as refused:
+        figures(asking(), frame, files)
+    assert [p.where for p in refused.value.problems] == ["case c0", "case c1"]
+    assert "10 × 21 and 10 × 20" in refused.value.problems[0].what
+
+
+def test_what_counts_as_salient():
+    map_ = np.arange(100.0).reshape(10, 10)
+
+    def least(**settings: object) -> float:
+        return salient_from(map_, Localisation.model_validate({"reference": "x", **settings}))
+
+    assert least(salient="brightest", threshold=0.05) == 95.0
+    assert least(salient="of_maximum", threshold=0.5) == 49.5
+    assert least(salient="value", threshold=7.0) == 7.0
+    assert salient_from(-map_, Localisation(reference="x", salient="of_maximum", threshold=0.5)) == np.inf
+
+
+def test_a_block_without_maps_is_a_contradiction():
+    said = " | ".join(f"{p.where}: {p.what}" for p in check_protocol(asking(maps=None)))
+    assert "there are no maps" in said
+    assert not list(check_protocol(asking()))
+    assert not figures_of_nothing()
+
+
+def figures_of_nothing():
+    frame, files = made(1)
+    p = protocol(goal(SENSITIVITY, 0.7))
+    return localisation_figures(
+        p, case_id=("c",), patient_id=("p",), frame=frame, files=files, read_maps=lambda case: {}
+    ).findings
