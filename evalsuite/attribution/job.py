@@ -143,6 +143,7 @@ def passes_of_method(method: Method, spatial: Sequence[int]) -> int:
         "gradient_shap": lambda: method.draws,
         "deep_lift": lambda: 2,
         "guided_grad_cam": lambda: 2,
+        "saliency": lambda: 1,
         "occlusion": lambda: len(windows(method, spatial)),
         "feature_ablation": lambda: len(cells(method, spatial)),
         "rise": lambda: method.draws,

@@ -44,6 +44,8 @@ def attributions(
                 return _deep_lift(method, scorer, network), ""
             case "guided_grad_cam":
                 return _guided(method, scorer, network)
+            case "saliency":
+                return _slopes(scorer), ""
             case "occlusion":
                 return _without_parts(method, scorer, windows(method, scorer.spatial)), ""
             case "feature_ablation":
@@ -100,6 +102,16 @@ def _captum() -> Any:
             hint="Install it: pip install 'evalsuite[attribution]'",
         ) from None
     return captum.attr
+
+
+def _slopes(scorer: Scorer) -> torch.Tensor:
+    found = []
+    for rows in scorer.chunks(scorer.n):
+        with torch.enable_grad():
+            image = scorer.image[rows].detach().requires_grad_()
+            (slope,) = torch.autograd.grad(scorer.of(image, rows).sum(), image)
+        found.append(slope)
+    return torch.cat(found)
 
 
 def _integrated(method: Method, scorer: Scorer) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from evalsuite.attribution.job import PATCH_SHARE, ROAD_FRACTIONS, Job, fractions_of
 from evalsuite.attribution.maps import emptied
 from evalsuite.attribution.scorer import Scorer, as_share, batches
+from evalsuite.protocol.interpretability import SLOPES
 from evalsuite.stats.faithfulness import area, imputed, infidelity, order_of, taken_away
 
 Key = tuple[str, str, str]
@@ -57,8 +58,11 @@ def _infidelity(scorer: Scorer, raw: dict[str, torch.Tensor], job: Job) -> Value
         lost = scorer.clean[images] - scorer.values(changed, images)
         observed[images.numpy(), (rows % k).numpy()] = lost.double().cpu().numpy()
     found: Values = {}
+    slopes = {m.label for m in job.asked.methods if m.method in SLOPES}
     for name, values in raw.items():
-        each = values.sum(dim=1).double().cpu().numpy()
+        # a slope times what is taken away is what the map says of taking it away
+        adds = values * (scorer.image - fill) if name in slopes else values
+        each = adds.sum(dim=1).double().cpu().numpy()
         pairs = [infidelity([each[i][at].sum() for at in places[i]], observed[i]) for i in range(n)]
         for variant, which in (("scaled", 0), ("unexplained", 1)):
             found[name, "infidelity", variant] = np.array([np.nan if p[which] is None else p[which] for p in pairs])

@@ -6,10 +6,13 @@ import hashlib
 import json
 import logging
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from evalsuite.inference.attribution_store import Attributions, Part, map_name, 
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
 from evalsuite.inference.perturbed import sampled
 from evalsuite.inference.process import share_cores
+from evalsuite.inference.staff import hire, places
 from evalsuite.models.folder_model import FolderModel
 from evalsuite.protocol.interpretability import GRADIENTS, Interpretability
 from evalsuite.record.digest import digest_json
@@ -121,35 +125,42 @@ def attribute_sample(
     """
     cases = sampled(testset.cases[:limit], asked, seed, purpose="maps")
     hooks = default_hooks(model, bind_inputs(model.contract, testset.cases[:limit]))
-    device = devices.choose_devices(settings.device)[0]
-    model, notes = devices.place(model, device, settings)
+    where, remarks = places(model, devices.choose_devices(settings.device), settings)
+    model, notes = devices.place(model, where[0], settings)
     on_cpu = not str(model.device).startswith("cuda")
-    threads, _ = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=1)
+    if on_cpu:
+        where = ["cpu"] * (settings.workers or 1)
+    threads, _ = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=len(where))
     model = model.with_threads(threads)
     batch = settings.first_batch(model.contract, on_cpu=on_cpu)
-    with devices.deterministic(seed=settings.seed, threads=threads):
-        made: list[Part] = []
-        plan: Plan | None = None
-        failed: Counter[str] = Counter()
-        done = resumed = 0
+    made: list[Part] = []
+    plan: Plan | None = None
+    failed: Counter[str] = Counter()
+    with devices.deterministic(seed=settings.seed, threads=threads), _Crew() as crew:
+        workers = [worker.model for worker in hire(model, where, settings, threads=threads, most=len(cases))]
+        crew.start(workers)
         for group in _groups(cases, hooks, failed, at_a_time=1 if model.contract.is_volume else _IMAGES_AT_A_TIME):
             if should_stop is not None and should_stop():
                 raise Interrupted("stopped", hint="The same command goes on where it stopped.")
-            spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
             if plan is None:
+                spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
                 plan = plan_of(model, asked, cases, spatial, score=score)
                 log.info("%s", plan.sentence)
                 if on_pass is not None:
                     on_pass(0, plan.total)
+            ask = partial(
+                _part, testset=testset, plan=plan, group=group, batch=batch, seed=seed, work=work, threads=threads
+            )
             try:
-                part, again = _part(model, testset, plan, group, batch=batch, seed=seed, work=work, threads=threads)
+                finished = crew.ask(ask)
             except KeyboardInterrupt:
                 raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
-            resumed += again
-            made.append(part)
-            done += len(group.cases)
+            made += finished
             if on_pass is not None:
-                on_pass(done * sum(plan.passes.values()), plan.total)
+                on_pass(sum(len(part.cases) for part in made) * sum(plan.passes.values()), plan.total)
+        made += crew.rest()
+    resumed = sum(part.resumed for part in made)
+    done = sum(len(part.cases) for part in made)
     if on_pass is not None and plan is not None:
         on_pass(plan.total, plan.total)
     if plan is None:
@@ -173,7 +184,8 @@ def attribute_sample(
         "version": VERSION,
         "refused": dict(plan.refused),
         "methods": _facts(plan.asked, made),
-        "notes": notes,
+        "workers": len(where),
+        "notes": [*notes, *remarks],
     }
     maps = {n: {c.case_id: part.files[n][i] for part in made for i, c in enumerate(part.cases)} for n in made[0].files}
     return Attributions(maps=maps, values=tuple(values), asked=plan.asked, target=plan.target.words, record=record)
@@ -267,9 +279,56 @@ def _groups(cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_t
         yield stacked()
 
 
+class _Crew:
+    """Workers that make parts beside each other, each one at a time; parts come back in the order they were asked for.
+
+    One worker works in this thread, so that Ctrl-C ends it at once.
+    """
+
+    def __init__(self) -> None:
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        self._asked: deque[Future[Part]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._n = 1
+
+    def start(self, workers: Sequence[Any]) -> None:
+        for worker in workers:
+            self._free.put(worker)
+        self._n = len(workers)
+        if self._n > 1:
+            self._pool = ThreadPoolExecutor(max_workers=self._n, thread_name_prefix="maps")
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def ask(self, make: Callable[[Any], Part]) -> list[Part]:
+        """Have a part made; the parts that are finished meanwhile."""
+        if self._pool is None:
+            return [self._made(make)]
+        self._asked.append(self._pool.submit(self._made, make))
+        return [self._asked.popleft().result()] if len(self._asked) > self._n else []
+
+    def rest(self) -> list[Part]:
+        """The parts that were still being made."""
+        found = [future.result() for future in self._asked]
+        self._asked.clear()
+        return found
+
+    def _made(self, make: Callable[[Any], Part]) -> Part:
+        worker = self._free.get()
+        try:
+            return make(worker)
+        finally:
+            self._free.put(worker)
+
+
 def _part(
-    model: Any, testset: LockedTestSet, plan: Plan, group: _Group, *, batch: int, seed: int, work: Path, threads: int
-) -> tuple[Part, bool]:
+    model: Any, *, testset: LockedTestSet, plan: Plan, group: _Group, batch: int, seed: int, work: Path, threads: int
+) -> Part:
     """One group's maps and values, from `work` where they lie there already."""
     seeds = tuple(_seed_of(seed, case.case_id) for case in group.cases)
     job = Job(
@@ -293,20 +352,20 @@ def _part(
     found = _read_part(path)
     known = found is not None and all(f.exists() for files in _files(plan, group, path).values() for f in files)
     if found is not None and known:
-        return Part(cases=group.cases, found=found, files=_files(plan, group, path)), True
+        return Part(cases=group.cases, found=found, files=_files(plan, group, path), resumed=True)
     attribute_stored = getattr(model, "attribute_stored", None)
     if attribute_stored is not None:
         made = attribute_stored(group.inputs, job, n_passes=sum(plan.passes.values()))
     else:
         made = _here(model, group.inputs, job)
     files = _files(plan, group, path)
-    for label, places in files.items():
-        for i, place in enumerate(places):
+    for label, of_cases in files.items():
+        for i, place in enumerate(of_cases):
             place.parent.mkdir(parents=True, exist_ok=True)
             write_map(made.maps[label][i], place)
     found = replace(made, maps={}, values=made.values | likenesses(plan.asked, made, len(group.cases)))
     atomic_write(path, _packed(found))  # last: where it lies, everything of the part does
-    return Part(cases=group.cases, found=found, files=files), False
+    return Part(cases=group.cases, found=found, files=files)
 
 
 def _files(plan: Plan, group: _Group, path: Path) -> dict[str, list[Path]]:

@@ -51,6 +51,7 @@ class Part:
     cases: tuple[Case, ...]
     found: Attributed
     files: dict[str, list[Path]]
+    resumed: bool = False
 
     def map_of(self, label: str, i: int) -> np.ndarray:
         return read_map(self.files[label][i])

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from evalsuite.protocol.schema import StudyProtocol
 
 MethodName = Literal[
-    "grad_cam", "integrated_gradients", "gradient_shap", "deep_lift", "guided_grad_cam", "occlusion",
-    "feature_ablation", "rise",
+    "grad_cam", "integrated_gradients", "gradient_shap", "deep_lift", "guided_grad_cam", "saliency",
+    "occlusion", "feature_ablation", "rise",
 ]  # fmt: skip
 Measure = Literal[
     "randomisation", "reproducibility", "infidelity", "sensitivity", "insertion", "deletion", "road"
 ]  # fmt: skip
 #: Methods that ask a network for its derivatives; the others need its answers alone.
-GRADIENTS = ("grad_cam", "integrated_gradients", "gradient_shap", "deep_lift", "guided_grad_cam")
+GRADIENTS = ("grad_cam", "integrated_gradients", "gradient_shap", "deep_lift", "guided_grad_cam", "saliency")
+#: Of those, the ones that say how fast the answer moves with a value, not what the value adds.
+SLOPES = ("saliency",)
 #: Maps that know nothing of the model, measured beside the others: the image itself, its edges, a blob at its centre.
 TRIVIAL = ("image", "edges", "centre")
 #: Where files of maps of a trivial baseline lie, and its name in tables of values.
@@ -38,7 +40,7 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 class Method(Block):
     """One way of making a map of what moved the answer to a case."""
 
-    method: MethodName = Field(description="grad_cam … guided_grad_cam need derivatives, which not every format gives")
+    method: MethodName = Field(description="grad_cam … saliency need derivatives, which not every format gives")
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,59}$")] | None = Field(
         default=None, description="what it is called in tables; the method's own name if not given"
     )

@@ -17,6 +17,28 @@ from evalsuite.models.torchscript import TorchScriptNetwork
 from evalsuite.protocol.interpretability import Interpretability
 
 VALUE = {"name": "y", "meaning": "value"}
+TWO = {"name": "y", "meaning": "logits", "classes": ["no", "yes"]}
+
+
+class Linear(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.arange(-4.0, 12.0).reshape(1, 1, 4, 4))
+
+    def forward(self, x):
+        return (x * self.w).flatten(1).sum(dim=1, keepdim=True)
+
+
+class Pooled(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 3, 3)
+        self.relu = torch.nn.ReLU()
+        self.fc = torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        a = self.conv(x)
+        return self.fc(a.mean(dim=(2, 3)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +50,9 @@ class Runtime:
 
     def run(self, inputs):
         return [self.call(*inputs)]
+
+    def with_threads(self, threads):
+        return self
 
 
 def packaged(network, *, shape=(1, None, None), output=None) -> PackagedModel:

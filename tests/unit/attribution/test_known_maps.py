@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from attribution_nets import Runtime, job, packaged, raw_map, scripted
+from attribution_nets import TWO, Linear, Pooled, Runtime, job, packaged, raw_map, scripted
 
 from evalsuite.attribution.maps import class_activation
 from evalsuite.attribution.run import scorer_of
@@ -13,15 +13,6 @@ from evalsuite.attribution.tap import tapped
 from evalsuite.errors import ContractError
 
 SIGNED = {"sign": "signed"}
-
-
-class Linear(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = torch.nn.Parameter(torch.arange(-4.0, 12.0).reshape(1, 1, 4, 4))
-
-    def forward(self, x):
-        return (x * self.w).flatten(1).sum(dim=1, keepdim=True)
 
 
 class Product(torch.nn.Module):
@@ -38,18 +29,6 @@ class Saturated(torch.nn.Module):
 
     def forward(self, x):
         return 1.0 - self.relu(1.0 - x[:, 0, 0, 0:1])
-
-
-class Pooled(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(1, 3, 3)
-        self.relu = torch.nn.ReLU()
-        self.fc = torch.nn.Linear(3, 2)
-
-    def forward(self, x):
-        a = self.conv(x)
-        return self.fc(a.mean(dim=(2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +81,6 @@ def _coarse(model, image, **settings):
     scorer.see()
     run = tapped(model.network, layer=None, last_is_output=False)
     return class_activation(run, scorer, torch.arange(len(image)))
-
-
-TWO = {"name": "y", "meaning": "logits", "classes": ["no", "yes"]}
 
 
 def test_grad_cam_with_mean_pooling_is_relu_of_the_weighted_activations_over_their_number():
