@@ -26,7 +26,7 @@ from evalsuite.inference.mask_store import read_masks
 from evalsuite.inference.masks import StoredMask, encode
 from evalsuite.inference.perturbed_names import mask_name, shown_as
 from evalsuite.inference.predictions import Predictions
-from evalsuite.protocol.robustness import BATCH, Condition, conditions_of, settings_of
+from evalsuite.protocol.robustness import BATCH, OWN, Condition, conditions_of, settings_of
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.segmentation import structures
 from evalsuite.stats.masks import CaseFigure
@@ -38,11 +38,13 @@ AGREEMENT = "agreement with the mask of the unchanged image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A row of a condition: its place in the table, its case, and what was done to the image."""
+    """A row of a condition: its place in the table, its case, what was done to the image, and whether it was run in
+    another setting."""
 
     place: int
     case: str
     condition: Condition | None
+    otherwise: bool = False
 
 
 def with_degraded_figures(
@@ -76,7 +78,8 @@ def with_degraded_figures(
     sample = {row.case for row in rows.values()} & set(cells)
     output = str(protocol.task.score)
     clean: dict[str, list[StoredMask]] = {}
-    for mask in read_masks(source.mask_files, case_ids=sample, outputs={output}):
+    unchanged = sample | {mask_name(case, OWN) for case in sample}
+    for mask in read_masks(source.mask_files, case_ids=unchanged, outputs={output}):
         clean.setdefault(mask.case_id, []).append(mask)
     last: tuple[str, Any] = ("", None)
     for name, masks in _by_name(source, output, set(rows)):
@@ -90,7 +93,8 @@ def with_degraded_figures(
         except ImageError as error:
             reasons[row.place] = error.message
             continue
-        agreement[row.place] = dict(_agreement(protocol, back, clean[row.case]))
+        own = clean.get(mask_name(row.case, OWN)) if row.otherwise else None
+        agreement[row.place] = dict(_agreement(protocol, back, own or clean[row.case]))
         if not cells[row.case].strip():
             continue
         if last[0] != row.case:
@@ -118,7 +122,7 @@ def _rows(protocol: StudyProtocol, table: pd.DataFrame) -> dict[str, _Row]:
     asked = protocol.analyses.robustness
     assert asked is not None, "called only where the block is there"
     shown = {c.name: c for c in conditions_of(asked)}
-    unchanged = {BATCH, *(s.name for s in settings_of(asked))}
+    settings = {s.name for s in settings_of(asked)}
     found: dict[str, _Row] = {}
     rows = zip(table["case_id"], table["condition"], table["status"], strict=True)
     for place, (case, name, status) in enumerate(rows):
@@ -128,8 +132,10 @@ def _rows(protocol: StudyProtocol, table: pd.DataFrame) -> dict[str, _Row]:
             found[shown_as(str(case), shown[name], protocol.seed)] = _Row(
                 place=place, case=str(case), condition=shown[name]
             )
-        elif name in unchanged:
-            found[mask_name(str(case), str(name))] = _Row(place=place, case=str(case), condition=None)
+        elif name in (BATCH, OWN) or name in settings:
+            found[mask_name(str(case), str(name))] = _Row(
+                place=place, case=str(case), condition=None, otherwise=name in settings
+            )
     return found
 
 

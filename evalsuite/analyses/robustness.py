@@ -18,6 +18,7 @@ from evalsuite.errors import InputError
 from evalsuite.protocol.robustness import (
     BATCH,
     IDENTITY,
+    OWN,
     Robustness,
     conditions_of,
     endpoints_of,
@@ -110,6 +111,7 @@ class _Whole:
         self._at = {case: i for i, case in enumerate(case_id)}
         self._rows = dict(tuple(conditions[conditions["rater"] == "device"].groupby("condition", sort=False)))
         wanted = names_of(asked)
+        self._settings = {s.name for s in settings_of(asked)}
         missing = [name for name in wanted if name not in self._rows]
         if missing:
             raise InputError(
@@ -122,18 +124,30 @@ class _Whole:
         return name in self._rows
 
     def parts(self, name: str) -> tuple[np.ndarray, dict[str, Any], pd.DataFrame, pd.DataFrame]:
-        """Rows of the sample, its cases and reference, and both tables of answers, all in lock order."""
-        table = self._rows[name]
-        found = sorted((self._at[str(c)], k) for k, c in enumerate(table["case_id"]) if str(c) in self._at)
-        rows = np.array([i for i, _ in found], dtype=np.int64)
-        worse = table.iloc[[k for _, k in found]].reset_index(drop=True)
-        worse["condition"] = None
+        """Rows of the sample, its cases and reference, and both tables of answers, all in lock order.
+
+        A setting of `precision` is compared with the same cases by themselves, run as the run was, where there are
+        such answers: in a run they stood in other company.
+        """
+        rows, worse = self._in_order(name)
         cases = {
             "case_id": tuple(self.case_id[i] for i in rows),
             "patient_id": tuple(self.patient_id[i] for i in rows),
             "frame": self.frame.iloc[rows].reset_index(drop=True),
         }
+        if name in self._settings and self.has(OWN):
+            found, own = self._in_order(OWN)
+            if np.array_equal(found, rows):
+                return rows, cases, worse, own
         return rows, cases, worse, self.predictions.iloc[rows].reset_index(drop=True)
+
+    def _in_order(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
+        """Places in the set and answers of a condition's cases, in lock order."""
+        table = self._rows[name]
+        found = sorted((self._at[str(c)], k) for k, c in enumerate(table["case_id"]) if str(c) in self._at)
+        answers = table.iloc[[k for _, k in found]].reset_index(drop=True)
+        answers["condition"] = None
+        return np.array([i for i, _ in found], dtype=np.int64), answers
 
     def pair(self, name: str) -> Pair:
         """Answers in a condition and without it."""

@@ -28,7 +28,16 @@ from evalsuite.inference.precision import predict_otherwise
 from evalsuite.inference.predictions import Predictions, make_predictions
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.models.folder_model import FolderModel
-from evalsuite.protocol.robustness import BATCH, Condition, Robustness, conditions_of, names_of, settings_of
+from evalsuite.protocol.robustness import (
+    BATCH,
+    OWN,
+    Condition,
+    Robustness,
+    Setting,
+    conditions_of,
+    names_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,8 +143,9 @@ def predict_perturbed(
     """`clean` with the answers of every condition added as rows of that `condition`; `record` gains `robustness`.
 
     The answers of recorded predictions are there already. The unchanged images are run again too, in other company, and
-    as condition "batch" some of them once more, the last first and in batches of another size; then in every setting
-    of `asked.precision`. Masks lie beside those of the unchanged images, under the names `shown_as` and `mask_name`.
+    as condition "batch" some of them once more, the last first and in batches of another size; then those of
+    `asked.precision` by themselves, as the run was ("own") and in every setting. Masks lie beside those of the
+    unchanged images, under the names `shown_as` and `mask_name`.
 
     Raises
     ------
@@ -181,7 +191,7 @@ def predict_perturbed(
     otherwise: dict[str, Any] = {}
     if asked.precision is not None:
         few = cases[: asked.precision.cases]
-        for setting in settings_of(asked):
+        for setting in (Setting(name=OWN, change={}), *settings_of(asked)):
             again = tuple(replace(c, case_id=mask_name(c.case_id, setting.name)) for c in few)
             ran = predict_otherwise(
                 model, replace(testset, cases=again), setting, settings=replace(once, batch_size=size),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Modality = Literal["xray", "ct", "mr", "ultrasound", "microscopy", "dermoscopy", "fundus"]
 Storage = Literal["axes", "units", "nifti", "dicom"]
 IDENTITY, BATCH = "identity", "batch"
+#: The cases of `precision` by themselves, run as the run was: what every setting is compared with.
+OWN = "own"
 #: Tasks whose operating points say which answers are calls.
 _CALLED = ("binary", "multilabel", "detection")
 

@@ -49,7 +49,7 @@ def robustness(material: Material) -> Section | None:
         return None
     blocks: list[Block] = [Prose(paragraphs=tuple(_words(m, asked, found)))]
     blocks += checks(m, asked, found)
-    for endpoint in endpoints_of(m.protocol):
+    for endpoint in endpoints_of(m.protocol) if kinds_of(asked) else ():
         blocks += _endpoint(m, asked, endpoint, found)
     blocks += _answers(m, asked, found)
     blocks += _masks(m, asked, found)
@@ -61,12 +61,16 @@ def robustness(material: Material) -> Section | None:
 def _words(m: Material, asked: Robustness, found: Found) -> Iterator[str]:
     shown = found.get((ANSWERS, "flip_rate", IDENTITY, CLEAN, ())) or next(iter(found.values()))
     n = shown[1].estimate.n
+    sample = f"{format_count(n)} cases, whole patients drawn by the protocol's seed while the reference was closed"
+    if asked.modality is None:
+        yield f"{sample}, were shown to the device again in ways that must not matter."
+        return
+    kinds, steps = len(kinds_of(asked)), len(set(asked.severities))
     yield (
-        f"{format_count(n)} cases, whole patients drawn by the protocol's seed while the reference was closed, were "
-        f"shown to the device again with their images made worse in {len(kinds_of(asked))} ways of "
-        f"{len(set(asked.severities))} severities each (ladders of {clean(asked.modality)} images). Every amount is "
-        "the one declared, in a unit that can be measured on the image. Changes are paired: the same cases, degraded "
-        "less unchanged."
+        f"{sample}, were shown to the device again with their images made worse in {kinds} "
+        f"{'way' if kinds == 1 else 'ways'}, each in {steps} {'severity' if steps == 1 else 'severities'} (ladders of "
+        f"{clean(asked.modality)} images). Every amount is the one declared, in a unit that can be measured on the "
+        "image. Changes are paired: the same cases, degraded less unchanged."
     )
     yield (
         "These images are computed, not acquired: they show how the device answers to a known change of the image, "

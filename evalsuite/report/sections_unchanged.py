@@ -166,7 +166,8 @@ def precision(m: Material) -> Section | None:
         "Same to the bit: cases with equal answers. Limits of agreement: mean ± 1.96 SD of the differences"
         + (", the widest of all labels." if many else "."),
         "Criteria changed: those whose bound lies on another side of the goal than with the run's own settings, on "
-        "these cases.",
+        "these cases. A repeat that is not the same to the bit is a network that draws numbers or adds in another "
+        "order each time.",
         m.set_note,
     ]
     shown = [x[1].estimate.n for (_, metric, *_), x in found.items() if metric == "same_answer" and x[1].estimate.n]
@@ -186,8 +187,8 @@ def precision(m: Material) -> Section | None:
         compact=True,
     )
     words = (
-        f"{format_count(max(shown))} cases at most were run again, each setting by itself, with everything else as in "
-        "the run. Nothing is judged by it: another number format or device is admitted for a run only by the "
+        f"{format_count(max(shown))} cases at most were run again by themselves: as in the run, and with one setting "
+        "changed. Nothing is judged by it: another number format or device is admitted for a run only by the "
         "comparison that precedes it."
         if shown
         else "No setting asked for is offered by this package on this machine."

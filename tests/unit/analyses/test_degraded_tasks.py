@@ -105,7 +105,9 @@ def test_two_runs_of_the_same_agree_within_limits_and_one_not_offered_says_so():
     frame = pd.DataFrame({"truth": [str(10 + i) for i in range(N)]})
     no = rows("precision=float16", status="failed", reason=f"{NOT_OFFERED}no such format", mm=np.nan)
     half = measured(4, "precision=bfloat16")
-    found = figures(p, frame, measured(0, None), measured(0, "identity"), measured(0, "repeat/1"), half, no)
+    # In the run, where they stood in other company, the cases had answers a little off from those by themselves.
+    clean = measured(1e-6, None)
+    found = figures(p, frame, clean, measured(0, "identity"), measured(0, "own"), measured(0, "repeat/1"), half, no)
     assert one(found, "answers", "same_answer", "repeat/1").value == 1.0
     assert one(found, "answers", "same_answer", "precision=bfloat16").numerator == N / 2
     # Differences 0 and 4 in turn: mean 2, SD (n - 1) 2 * sqrt(20 / 19).

@@ -196,7 +196,7 @@ def test_the_same_images_are_run_otherwise_and_what_is_not_offered_says_so(tmp_p
     model = There(contract=CONTRACT)
     _, found = run(tmp_path, PRECISE, model=model)
     before = answers(found, None)
-    for same in ("repeat/1", "batch_size=1", "threads=1"):
+    for same in ("own", "repeat/1", "batch_size=1", "threads=1"):
         assert answers(found, same) == {c: before[c] for c in answers(found, same)}
         assert len(answers(found, same)) == 4
     assert {c: v - before[c] for c, v in answers(found, "device=cuda:0").items()} == pytest.approx(
