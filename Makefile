@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test        style, types, layers and all tests"
 	@echo "make bench       speed and memory, beside peers (benchmarks/results/)"
 	@echo "make tamper      change a finished run in a hundred thousand ways; every one must be noticed (about ten minutes)"
+	@echo "make tamper-signed  2,000 random bits of a signed report flipped, and every cut at a signature (some minutes)"
 	@echo "make interrupted kill lock, freeze and run at 200 moments; resuming must give the same evidence (about 15 minutes)"
 	@echo "make race        two operators start on the last use of a set at once; exactly one must win (about three minutes)"
 	@echo "make bundle      wheels and a script that install it in a closed network (TORCH_INDEX=… for a CUDA build)"
@@ -103,6 +104,9 @@ bench: setup
 
 tamper: setup
 	$(PY) -m tests.campaigns.tamper --jobs 2
+
+tamper-signed: setup
+	$(PY) -m tests.campaigns.tamper --jobs 2 --signed 2000
 
 brain: setup
 	$(PY) -m tests.campaigns.brain

@@ -190,7 +190,8 @@ def _measured(found: Sequence[Finding], *, most: int) -> tuple[Measured, ...]:
         if f.stratum:
             label += f", {format_stratum(f.stratum)}"
         chosen.append(Measured(label=_clean(label), words=_clean(format_estimate(f.metric, f.estimate)), finding=f))
-    return tuple(chosen)
+    # Endpoints judged in different groups have the same figure of the whole set: it is told once.
+    return tuple({(one.label, one.words): one for one in reversed(chosen)}.values())[::-1]
 
 
 def _usefulness(m: Material) -> KeyMetric:

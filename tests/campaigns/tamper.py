@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from evalsuite.record.signing import Signer, load_public_key, load_signer, write
 from evalsuite.record.trust import NO_TRUST, Trust
 from evalsuite.report.pdf_signing import Signing, sign_report
 from evalsuite.spine.verification import verify
+from evalsuite.spine.verification_parts import Reader
+from evalsuite.spine.verification_signed import check_signed_run
 from tests.campaigns.study import SIGNERS, SmallStudy, carry_out, command, make_study
 from tests.people import make_ca, make_person
 
@@ -100,14 +103,27 @@ def _try(folder: Path, changes: Sequence[Change], check: Callable[[Path], bool])
     return missed
 
 
+def _signed_noticed(run: Path) -> bool:
+    """The same for the signed report alone, which the seal leaves out: its own checks, then all of `verify`."""
+    entries = [e for e in ledger.read(run / "ledger.jsonl") if e.action == "signed"]
+    return any(c.status == "broken" for c in check_signed_run(run, entries, Reader())) or not verify(run).intact
+
+
 def _broken_set(folder: Path) -> bool:
     """The same for a test set; its ledger, which has most bits, is the cheap part."""
     return any(check.status == "broken" for check in check_ledger(folder / "ledger.jsonl")) or not verify(folder).intact
 
 
-def campaign(folder: Path, groups: dict[str, list[Change]], *, jobs: int, test_set: bool = False) -> Iterator[Outcome]:
+def campaign(
+    folder: Path,
+    groups: dict[str, list[Change]],
+    *,
+    jobs: int,
+    test_set: bool = False,
+    check: Callable[[Path], bool] | None = None,
+) -> Iterator[Outcome]:
     """Try every change of every group, in chunks over `jobs` processes."""
-    check = _broken_set if test_set else noticed
+    check = check or (_broken_set if test_set else noticed)
     with ProcessPoolExecutor(jobs) as pool:
         for what, changes in groups.items():
             chunks = [changes[i : i + _CHUNK] for i in range(0, len(changes), _CHUNK)]
@@ -131,6 +147,21 @@ def run_groups(run: Path, *, spread: int) -> dict[str, list[Change]]:
         **{f"{n} cut after a signature": ends for n in signed},
         f"bits spread over {len(rest)} other files": spread_flips(run, rest, spread),
         "cut at a record boundary": [cut for n in names for cut in record_cuts(run, n)],
+    }
+
+
+def signed_groups(run: Path, *, flips: int, seed: int = 10) -> dict[str, list[Change]]:
+    """What is tried on the signed report alone: bits drawn at random, and cuts at and beside every signature's ends."""
+    data = (run / SIGNED_REPORT).read_bytes()
+    bits = np.random.default_rng(seed).choice(8 * len(data), size=flips, replace=False)
+    starts = [m.end() for m in re.finditer(rb"/Contents <", data)]
+    ends = [data.index(b">", start) for start in starts]
+    places = {p + d for p in (*starts, *ends, *signature_ends(run)) for d in (-1, 0, 1)}
+    return {
+        f"random bits of {SIGNED_REPORT}": [("flip", SIGNED_REPORT, int(bit)) for bit in bits],
+        f"{SIGNED_REPORT} cut at a signature's ends": [
+            ("cut", SIGNED_REPORT, p) for p in sorted(places) if p < len(data)
+        ],
     }
 
 
@@ -300,17 +331,22 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--spread", type=int, default=20_000, help="flips spread over the other files of the run")
+    parser.add_argument("--signed", type=int, metavar="FLIPS", help="try the signed report alone, with so many flips")
     options = parser.parse_args(None if arguments is None else list(arguments))
     with tempfile.TemporaryDirectory() as scratch:
         study = carry_out(make_study(Path(scratch) / "study"), signed=True)
         command(("verify", str(study.run)), check=(0,))
         outcomes: list[Outcome] = []
         print("| what was done | tried | detected |\n|---|---:|---:|", flush=True)
-        for source in (
+        everything = (
             try_deeds(study),
             campaign(study.run, run_groups(study.run, spread=options.spread), jobs=options.jobs),
             campaign(study.testset, set_groups(study.testset), jobs=options.jobs, test_set=True),
-        ):
+        )
+        if options.signed:
+            alone = signed_groups(study.run, flips=options.signed)
+            everything = (campaign(study.run, alone, jobs=options.jobs, check=_signed_noticed),)
+        for source in everything:
             for outcome in source:
                 outcomes.append(outcome)
                 print(f"| {outcome.what} | {outcome.tried:,} | {outcome.tried - len(outcome.missed):,} |", flush=True)

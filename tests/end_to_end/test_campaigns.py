@@ -24,6 +24,7 @@ def test_whatever_is_done_to_set_or_run_is_noticed(finished: SmallStudy) -> None
 def test_flipped_bits_and_cuts_are_noticed(finished: SmallStudy) -> None:
     for groups, test_set in (
         (tamper.run_groups(finished.run, spread=60), False),
+        (tamper.signed_groups(finished.run, flips=25), False),
         (tamper.set_groups(finished.testset), True),
     ):
         share = {what: changes[:: max(1, len(changes) // 25)] for what, changes in groups.items()}
