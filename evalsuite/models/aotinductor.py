@@ -14,6 +14,7 @@ import torch
 
 from evalsuite.errors import ModelLoadError, ModelRunError
 from evalsuite.models.base import tensors_of
+from evalsuite.models.glance import DAMAGED_ZIP
 from evalsuite.models.quiet import without_warnings
 
 CONTRACT_FILE = "extra/evalsuite_contract.json"
@@ -101,6 +102,6 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes | None]:
                     contract = archive.read(member)
                 elif inner.startswith("data/aotinductor/") and inner.endswith("_metadata.json"):
                     facts |= json.loads(archive.read(member))
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, TypeError):
+    except (*DAMAGED_ZIP, TypeError):  # TypeError: JSON that is no mapping
         raise ModelLoadError(f"{path.name} is damaged: its description cannot be read") from None
     return facts, contract

@@ -173,7 +173,6 @@ class PackagedModel:
             IndexError,
             KeyError,
             AttributeError,
-            NotImplementedError,
         ) as error:
             if _out_of_memory(error):
                 raise

@@ -23,6 +23,7 @@ from evalsuite.models.bundle_transforms import Translated, resolve, translate_po
 from evalsuite.models.bundle_volumes import mask_output, sliding_window
 from evalsuite.models.contract import Contract, build_contract
 from evalsuite.models.formats import Loaded
+from evalsuite.models.glance import DAMAGED_ZIP
 
 NETWORKS = ("models/model.ts", "models/model.pt2", "models/model.onnx")
 INFERENCE = ("inference.json", "inference.yaml", "inference.yml")
@@ -94,7 +95,7 @@ def _unpack(path: Path, target: Path) -> Path:
             if len(members) > _MOST_FILES or sum(m.file_size for m in members) > _MOST_BYTES:
                 raise ModelLoadError(f"{path.name} unpacks to more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GiB")
             archive.extractall(target)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_ZIP as error:
         raise ModelLoadError(f"{path.name} cannot be unpacked ({type(error).__name__}): damaged") from None
     return target / roots.pop()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,9 @@ from evalsuite.errors import InputError
 from evalsuite.models.contract import CONTRACT_NAMES
 
 _MOST = 2**20  # a contract is a page of text
+#: What zipfile raises on a damaged archive. RuntimeError is its word for a password; NotImplementedError, which is one
+#: too, for a version or compression it does not know.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ def look(path: Path) -> Glance:
     try:
         with zipfile.ZipFile(path) as archive:
             return Glance(path=path, head=head, names=tuple(archive.namelist()))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except DAMAGED_ZIP:
         return Glance(path=path, head=head, damaged=True)
 
 

@@ -72,7 +72,7 @@ def load(located: Located) -> Loaded:
     if weights is not None:
         _fill(made, weights)
     if isinstance(made, torch.nn.Module):
-        with contextlib.suppress(NotImplementedError):  # torch.export's modules are as they were exported
+        with contextlib.suppress(NotImplementedError):  # what torch.export's modules say to it: they stay as exported
             made.eval()
     elif not callable(made):
         raise ModelLoadError(f"{entry_point} returned a {type(made).__name__}, which cannot be called", hint=_HINT)

@@ -131,6 +131,7 @@ def unpack_zip(path: Path, into: Path) -> Path:
             tops = {e.filename.partition("/")[0] for e in entries}
             _require_plain(path, entries, tops)
             archive.extractall(into)
+    # NotImplementedError: zipfile's word for a version of the format it does not know
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
         raise IntegrityError(f"{path.name} is damaged ({type(error).__name__})") from error
     bag = into / next(iter(tops))

@@ -33,7 +33,10 @@ from tests.derm_formats import CLASSES, Packaged, container, every_format
 from tests.end_to_end.conftest import protocol_text
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "real"
-TOLERANCE = 5e-5  # of a probability, between the float32 kernels of torch and of other runtimes
+#: Of a probability. Torch runs the same kernels from every package it opens, so nothing but the last bit may differ;
+#: other runtimes and compilers add the same float32 numbers in another order: 1.6e-5 was seen, and no decision moved.
+SAME_RUNTIME, ANOTHER_RUNTIME = 1e-6, 5e-5
+_ANOTHER = ("ONNX", "command line", "AOTInductor", "Triton", "MLServer", "OCI container")
 FIRST = "TorchScript"
 
 
@@ -45,6 +48,7 @@ class Row:
     format: str
     sandbox: str
     off: float
+    tolerance: float
     flips: int
     auroc: str
     verdict: str
@@ -67,7 +71,7 @@ def main() -> int:
     print(text)
     if asked.out is not None:
         asked.out.write_text(text + "\n")
-    return int(any(r.off > TOLERANCE or r.flips or r.verdict != rows[0].verdict for r in rows))
+    return int(any(r.off > r.tolerance or r.flips or r.verdict != rows[0].verdict for r in rows))
 
 
 def compare(work: Path, limit: int | None) -> tuple[list[Row], dict[str, str], int]:
@@ -109,6 +113,7 @@ def compare(work: Path, limit: int | None) -> tuple[list[Row], dict[str, str], i
                 format=model.format,
                 sandbox=str(box["name"]) if not isinstance(box, str) else box.split(":")[0].split(",")[0],
                 off=float(np.abs(score - first[0]).max()),
+                tolerance=tolerance_of(name),
                 flips=int((_called(score) != _called(first[0])).sum()),
                 auroc=f"{auroc.value:.6f} ({auroc.low:.4f}–{auroc.high:.4f})",
                 verdict=es.judge(protocol, evidence).overall,
@@ -126,6 +131,11 @@ def compare(work: Path, limit: int | None) -> tuple[list[Row], dict[str, str], i
         with _on_path(runtimes):
             judge("OCI container", Packaged(path=path, said="a stand-in for podman"))
         return rows, found.absent, len(frame)
+
+
+def tolerance_of(name: str) -> float:
+    """Largest difference of a probability admitted for a format."""
+    return ANOTHER_RUNTIME if any(word in name for word in _ANOTHER) else SAME_RUNTIME
 
 
 def _called(score: np.ndarray) -> np.ndarray:
@@ -147,8 +157,8 @@ def table(rows: list[Row], absent: dict[str, str], n: int) -> str:
     """Markdown."""
     load, machine = os.getloadavg()[0], f"{platform.machine()}, {os.cpu_count()} cores"
     columns = (
-        "package", "format", "apart by", "largest Δp", "calls turned at 0.5", "AUROC (95 %)", "verdict", "images/s",
-        "opened in",
+        "package", "format", "apart by", "largest Δp", "admitted", "calls turned at 0.5", "AUROC (95 %)", "verdict",
+        "images/s", "opened in",
     )  # fmt: skip
     lines = [
         "# One classifier in every package format",
@@ -156,8 +166,9 @@ def table(rows: list[Row], absent: dict[str, str], n: int) -> str:
         f"`make formats`: the dermoscopy classifier on its {n} images (../shared/real/derm_ham10000), opened as the",
         "command line opens it (in the sandbox where code of the package runs here), batches of 16, one thread.",
         f"{machine}, load {load:.0f} while it ran: rates and times are those of a busy machine.",
-        f"Tolerance: |Δp| ≤ {TOLERANCE:g} from the first row (another runtime's float32; torch gives the same bits), "
-        f"over all {n} × {len(CLASSES)} probabilities.",
+        f"Admitted from the first row, over all {n} × {len(CLASSES)} probabilities: {SAME_RUNTIME:g} where torch runs "
+        f"its own kernels, {ANOTHER_RUNTIME:g} where another runtime or compiler adds the same float32 numbers in "
+        "another order.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
@@ -165,8 +176,8 @@ def table(rows: list[Row], absent: dict[str, str], n: int) -> str:
     for r in rows:
         off = "–" if r is rows[0] else f"{r.off:.1e}"
         lines.append(
-            f"| {r.name} | {r.format} | {r.sandbox} | {off} | {r.flips} | {r.auroc} | {r.verdict} | {r.rate:.0f} "
-            f"| {r.opened_s:.1f} s |"
+            f"| {r.name} | {r.format} | {r.sandbox} | {off} | {r.tolerance:g} | {r.flips} | {r.auroc} | {r.verdict} "
+            f"| {r.rate:.0f} | {r.opened_s:.1f} s |"
         )
     lines += ["", *(f"Not made here: {name}: {why}." for name, why in absent.items())]
     return "\n".join(lines).rstrip()

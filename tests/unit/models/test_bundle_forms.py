@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from evalsuite.errors import ModelLoadError
+from evalsuite.models.bundle import unpacked
 from evalsuite.models.bundle_metadata import metadata_faults
 from evalsuite.models.open import inspect_model, open_model
 
@@ -61,6 +62,26 @@ def test_a_damaged_member_is_a_load_error(packages, tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(ModelLoadError, match="cannot be unpacked"):
         open_model(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compressed_member_damaged_anywhere_is_a_load_error(tmp_path, method):
+    path = tmp_path / "tiny.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("tiny/configs/metadata.json", json.dumps({"channels": list(range(300))}))
+    sound = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        begin, size = archive.infolist()[0].header_offset + 30 + 26, archive.infolist()[0].compress_size
+    refused = []
+    for at in range(begin, begin + size, 3):
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 0x55]) + sound[at + 1 :])
+        try:
+            with unpacked(path):  # a bit of padding may change without changing what is unpacked
+                pass
+        except ModelLoadError as error:
+            refused.append(error.message)
+    assert len(refused) > size / 4
+    assert all("cannot be unpacked" in message for message in refused)
 
 
 def test_a_torchscript_file_with_both_configurations_prepares_as_the_bundle_does(packages, tmp_path):
