@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from evalsuite.analyses.planning_marks import marks_power, marks_row, marks_simulated
+from evalsuite.analyses.planning_readers import readers_curve, readers_power, readers_row, readers_simulated
 from evalsuite.analyses.planning_rows import (
     ABOVE,
     AREAS,
@@ -20,41 +21,36 @@ from evalsuite.analyses.planning_rows import (
     counts_of,
     goal_of,
     prevalence_of,
-    to_collect,
     with_cases,
     worth,
 )
 from evalsuite.protocol.comparisons import compared_metric, criteria
-from evalsuite.protocol.planning import OF_MARKS, Assumption, Plan, ReaderPilot, is_reader_gain
+from evalsuite.protocol.planning import OF_MARKS, Assumption, Plan, is_reader_gain
 from evalsuite.protocol.schema import Comparison, Criterion, Endpoint, StudyProtocol
 from evalsuite.stats.differences import tango_score
-from evalsuite.stats.obuchowski_rockette import VarianceParts
 from evalsuite.stats.planning import (
     Bound,
     auroc_power,
     cases_for_paired,
     cases_for_proportion,
-    cases_for_readers,
     half_width,
     paired_power,
     positives_for_auroc,
     proportion_power,
-    reader_power,
-    simulated_reader_power,
 )
 from evalsuite.stats.proportions import ProportionMethod, proportion_interval
 from evalsuite.stats.roc import auroc
 from evalsuite.types import Account, Estimate, Finding
 
 
-def study_plan(protocol: StudyProtocol) -> tuple[Planned, ...]:
+def study_plan(protocol: StudyProtocol, *, by_readers: bool = False) -> tuple[Planned, ...]:
     """One row per endpoint and comparison, in the protocol's order; one per group where a criterion is for each.
 
     Where several primary criteria share the error rate (any_primary, gatekeeping), each is planned at its share of it,
-    the most that any adjustment can cost.
+    the most that any adjustment can cost. `by_readers` adds the cases that other numbers of readers take.
     """
     level, note = planning_level(protocol)
-    rows = [row for endpoint in protocol.endpoints for row in _of_endpoint(protocol, endpoint, level)]
+    rows = [row for endpoint in protocol.endpoints for row in _of_endpoint(protocol, endpoint, level, by_readers)]
     rows += [_of_comparison(protocol, comparison, level) for comparison in protocol.comparisons]
     return tuple(replace(row, method=f"{row.method}{note}") if row.method else row for row in rows)
 
@@ -83,7 +79,7 @@ def joint_power(rows: tuple[Planned, ...], *, at: Literal["needed", "planned"], 
     return max(1.0 - missed, 0.0) if primary else None
 
 
-def _of_endpoint(protocol: StudyProtocol, endpoint: Endpoint, level: float) -> Iterator[Planned]:
+def _of_endpoint(protocol: StudyProtocol, endpoint: Endpoint, level: float, by_readers: bool) -> Iterator[Planned]:
     plan = protocol.plan or Plan()
     assumed = plan.assume.get(endpoint.name)
     groups: list[tuple[str, Plan]] = [("", plan)]
@@ -96,7 +92,7 @@ def _of_endpoint(protocol: StudyProtocol, endpoint: Endpoint, level: float) -> I
         groups = [(_named({endpoint.each: k}), _within(plan, n)) for k, n in known.items()]
         groups = groups or [(f"each {endpoint.each}", _within(plan, None))]
     for group, own in groups:
-        yield _endpoint_row(protocol, endpoint, assumed, group, own, level)
+        yield _endpoint_row(protocol, endpoint, assumed, group, own, level, by_readers)
 
 
 def _named(stratum: Mapping[str, str]) -> str:
@@ -108,8 +104,9 @@ def _within(plan: Plan, cases: int | None) -> Plan:
 
 
 def _endpoint_row(
-    protocol: StudyProtocol, endpoint: Endpoint, assumed: Assumption | None, group: str, plan: Plan, level: float
-) -> Planned:
+    protocol: StudyProtocol, endpoint: Endpoint, assumed: Assumption | None, group: str, plan: Plan, level: float,
+    by_readers: bool,
+) -> Planned:  # fmt: skip
     area = endpoint.metric in AREAS
     counted: Counted = "positives" if area else COUNTED.get(endpoint.metric, "cases")
     row = Planned(
@@ -118,7 +115,7 @@ def _endpoint_row(
         planned=counts_of(plan)[counted],
     )  # fmt: skip
     if is_reader_gain(endpoint.metric):
-        return _readers_row(protocol, row, endpoint.criterion, assumed, plan, level)
+        return readers_row(protocol, row, endpoint.criterion, assumed, plan, level, by_readers=by_readers)
     if endpoint.metric in OF_MARKS:
         return marks_row(row, endpoint, assumed, plan, level, _proportion_method(protocol, endpoint))
     if not area and endpoint.metric not in COUNTED:
@@ -170,44 +167,6 @@ def _area_row(row: Planned, criterion: Criterion | None, plan: Plan, value: floa
     return with_cases(row, needed, plan)
 
 
-_READERS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
-
-
-def _readers_row(
-    protocol: StudyProtocol, row: Planned, criterion: Criterion | None, assumed: Assumption | None, plan: Plan,
-    level: float,
-) -> Planned:  # fmt: skip
-    study = protocol.readers
-    if study is None or study.generalise != "readers_and_cases" or study.method != "obuchowski_rockette":
-        return replace(row, reason="planned for random readers and cases and the Obuchowski-Rockette analysis only")
-    if assumed is None or assumed.pilot is None or plan.readers is None:
-        return replace(row, reason="no gain, pilot study and number of readers are assumed: plan.assume, plan.readers")
-    if criterion is None or criterion.bound != "lower" or criterion.op not in ABOVE:
-        return replace(row, reason="no goal on the lower bound")
-    pilot, difference = _pilot(assumed.pilot), assumed.value - criterion.value
-    common: dict[str, Any] = {"pilot_cases": assumed.pilot.cases, "difference": difference, "level": level}
-    method = f"Hillis, Obuchowski & Berbaum (2011), {plan.readers} readers, cases of both classes as in the pilot"
-    row = replace(row, method=method)
-    if difference <= 0.0:
-        return with_cases(row, None, plan)
-    row = with_cases(row, cases_for_readers(pilot, readers=plan.readers, power=plan.power, **common), plan)
-    n = worth(row.planned, plan)
-    if n:
-        row = replace(row, power=reader_power(pilot, readers=plan.readers, cases=n, **common).power)
-    each = {k: cases_for_readers(pilot, readers=k, power=plan.power, **common) for k in {*_READERS, plan.readers}}
-    return replace(
-        row, by_readers=tuple((k, None if n is None else to_collect(n, plan)) for k, n in sorted(each.items()))
-    )
-
-
-def _pilot(pilot: ReaderPilot) -> VarianceParts:
-    between = pilot.cov2 - pilot.cov3
-    return VarianceParts(
-        ms_treatment=None, ms_reader=None, error=pilot.error, cov1=pilot.cov1, cov2=pilot.cov2, cov3=pilot.cov3,
-        ms_treatment_reader=pilot.treatment_reader + pilot.error - pilot.cov1 - between, n_treatments=2,
-    )  # fmt: skip
-
-
 def _of_comparison(protocol: StudyProtocol, comparison: Comparison, level: float) -> Planned:
     plan = protocol.plan or Plan()
     assumed = plan.assume.get(comparison.name)
@@ -245,11 +204,7 @@ def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
     assert row.assumed is not None
     effective = max(worth(n, plan) or 0, 1)
     if is_reader_gain(row.metric):
-        pilot, readers = _reader_assumptions(plan, row)
-        return reader_power(
-            _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=effective, difference=row.assumed - goal,
-            level=level,
-        ).power  # fmt: skip
+        return readers_power(protocol, row, effective, level)
     if row.metric in OF_MARKS:
         asked = next(e for e in protocol.endpoints if e.name == row.name)
         return marks_power(asked, plan.assume[row.name], plan, effective, level, method)
@@ -264,11 +219,12 @@ def power_of(protocol: StudyProtocol, row: Planned, n: int) -> float:
     return proportion_power(effective, row.assumed, goal, bound=bound, level=level, method=method)
 
 
-def _reader_assumptions(plan: Plan, row: Planned) -> tuple[ReaderPilot, int]:
-    pilot = plan.assume[row.name].pilot
-    assert pilot is not None, "a row that needs cases has one"
-    assert plan.readers is not None, "a row that needs cases has them"
-    return pilot, plan.readers
+def power_curve(protocol: StudyProtocol, row: Planned, counts: Sequence[int]) -> list[float]:
+    """Power of a planned row over numbers of collected cases of its kind."""
+    if not is_reader_gain(row.metric):
+        return [power_of(protocol, row, n) for n in counts]
+    plan = protocol.plan or Plan()
+    return readers_curve(protocol, row, [worth(n, plan) or 0 for n in counts], planning_level(protocol)[0])
 
 
 def _asked(protocol: StudyProtocol, row: Planned) -> tuple[str, float, Any]:
@@ -295,11 +251,7 @@ def simulate_row(protocol: StudyProtocol, row: Planned, studies: int, rng: np.ra
     level, (bound, goal, method) = planning_level(protocol)[0], _asked(protocol, row)
     n = max(worth(row.needed, plan) or 0, 2)
     if is_reader_gain(row.metric):
-        pilot, readers = _reader_assumptions(plan, row)
-        return simulated_reader_power(
-            _pilot(pilot), pilot_cases=pilot.cases, readers=readers, cases=n, difference=row.assumed - goal,
-            studies=studies, rng=rng, level=level,
-        )  # fmt: skip
+        return readers_simulated(protocol, row, n, studies, rng, level)
     if row.metric in OF_MARKS:
         asked = next(e for e in protocol.endpoints if e.name == row.name)
         return marks_simulated(protocol, asked, plan.assume[row.name], plan, n, studies, rng, level, method)

@@ -31,7 +31,9 @@ class Planned:
     `needed` cases of the kind `counted` reach the goal with the planned power, `cases` in all at the planned
     prevalence, with design effect and attrition. `power` and `half_width` are those of the planned counts, None where
     there are none. `reason` says why something is missing. `by_readers` pairs numbers of readers with the cases they
-    take, None where no number of cases is enough.
+    take, None where no number of cases is enough. A power that is simulated has a Monte Carlo standard error
+    `power_error`, beside `needed_power`, that of the cases needed, and what a formula gives instead: `formula_needed`
+    cases, and `formula_power` of the planned counts.
     """
 
     name: str
@@ -49,6 +51,10 @@ class Planned:
     method: str = ""
     reason: str = ""
     by_readers: tuple[tuple[int, int | None], ...] = ()
+    needed_power: float | None = None
+    power_error: float | None = None
+    formula_needed: int | None = None
+    formula_power: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {f: getattr(self, f) for f in self.__slots__}

@@ -13,6 +13,7 @@ from evalsuite.cli.console import emit_json, errors_as_exit_codes, stderr, stdou
 from evalsuite.cli.options import Json, Store
 
 if TYPE_CHECKING:
+    from evalsuite.analyses.planning_rows import Planned
     from evalsuite.spine.planning import StudyPlan
 
 
@@ -67,6 +68,8 @@ def _shown(made: StudyPlan) -> None:
         elif row.name in made.simulated:
             console.print(Text(f"  {row.name}: {made.simulated[row.name]:.1%} of the simulated studies", style="dim"))
     for row in made.rows:
+        if row.power_error is not None:
+            console.print(Text(f"  {row.name}: {_by_both(row)}", style="dim"))
         if row.by_readers:
             each = (f"{k} readers {'never' if n is None else f'{n:,}'}" for k, n in row.by_readers)
             console.print(Text(f"  {row.name}, cases it takes with: " + " · ".join(each), style="dim"))
@@ -74,3 +77,16 @@ def _shown(made: StudyPlan) -> None:
         console.print(f"  {line}")
     for warning in made.warnings:
         stderr().print(Text(f"Warning: {warning}", style="yellow"))
+
+
+def _by_both(row: Planned) -> str:
+    """What was simulated beside what the formula gives."""
+    said = []
+    if row.needed is not None and row.needed_power is not None:
+        said.append(f"{row.needed:,} cases simulated {row.needed_power:.1%}")
+    if row.formula_needed is not None:
+        said.append(f"by formula {row.formula_needed:,} cases")
+    if row.power is not None:
+        formula = "" if row.formula_power is None else f", by formula {row.formula_power:.1%}"
+        said.append(f"{row.planned:,} cases simulated {row.power:.1%}{formula}")
+    return "; ".join((*said, f"Monte Carlo standard error {row.power_error:.1%}"))

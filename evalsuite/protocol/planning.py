@@ -25,6 +25,15 @@ class ReaderPilot(Block):
     cov1: Annotated[float, Field(ge=0.0)] = Field(description="covariance: the same reader, two treatments")
     cov2: Annotated[float, Field(ge=0.0)] = Field(description="covariance: two readers, the same treatment")
     cov3: Annotated[float, Field(ge=0.0)] = Field(description="covariance: two readers, two treatments")
+    control: Share | None = Field(
+        default=None,
+        description="readers' mean figure (AUROC, sensitivity, …) with the control: with it and the share of positives "
+        "(`positives`, or `plan.prevalence`), power is simulated",
+    )
+    positives: Count | None = Field(default=None, description="cases of that study with the target condition")
+    reader: Annotated[float, Field(ge=0.0)] | None = Field(
+        default=None, description="variance of readers' figures over readers; that of treatment_reader if not given"
+    )
 
 
 class MarkingPilot(Block):
@@ -124,6 +133,11 @@ def plan_problems(
         elif assumed.marking is not None and metrics.get(name, "") not in OF_MARKS:
             hint = "take it out"
             yield Problem(f"marks belong to {' and '.join(OF_MARKS)}", f"{path}.marking", hint)
+        elif assumed.pilot is not None and (assumed.pilot.positives or 0) >= assumed.pilot.cases:
+            yield Problem("no case without the condition is left", f"{path}.pilot.positives", "fewer than its cases")
+        elif assumed.pilot is not None and assumed.pilot.control and not 0 < assumed.pilot.control + assumed.value < 1:
+            what = f"{assumed.pilot.control:g} and a gain of {assumed.value:g} make no share or area"
+            yield Problem(what, f"{path}.value", "together between 0 and 1")
         elif assumed.pilot is not None and assumed.pilot.error <= assumed.pilot.cov1:
             what = "the covariance of one reader's two figures is no smaller than their variance"
             yield Problem(what, f"{path}.pilot.cov1", "below error")

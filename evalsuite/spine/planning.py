@@ -71,7 +71,7 @@ def plan_study(
 
     loaded = load_protocol(protocol)
     plan = loaded.plan or Plan()
-    rows = study_plan(loaded)
+    rows = study_plan(loaded, by_readers=True)
     warnings = [
         f"{row.name}: {row.planned:,} {row.counted} are planned, {row.needed:,} are needed"
         for row in rows
@@ -161,7 +161,7 @@ def _level(protocol: StudyProtocol) -> float:
 
 def _curves(protocol: StudyProtocol, rows: tuple[Planned, ...]) -> dict[str, dict[str, Any]]:
     """Power over a grid of cases, from a quarter of what is needed to twice as many."""
-    from evalsuite.analyses.planning import power_of
+    from evalsuite.analyses.planning import power_curve
 
     power = (protocol.plan or Plan()).power
     curves: dict[str, dict[str, Any]] = {}
@@ -170,7 +170,7 @@ def _curves(protocol: StudyProtocol, rows: tuple[Planned, ...]) -> dict[str, dic
             continue
         top = 2 * max(row.needed, row.planned or 0)
         grid = sorted({max(2, math.ceil(top * k / _POINTS)) for k in range(1, _POINTS + 1)} | {row.needed})
-        values = [power_of(protocol, row, n) for n in grid]
+        values = power_curve(protocol, row, grid)
         curves[_key(row)] = {"counted": row.counted, "n": grid, "power": values, "goal": power}
     return curves
 

@@ -17,7 +17,8 @@ class Structure:
     """Variances of a rating by source, on the scale on which `case`, `treatment_case`, `reader_case`, `error` sum to 1.
 
     `reader` and `treatment_reader` are of the readers' means, each separately for positive and negative cases;
-    `separation` is the distance between the means of both.
+    `separation` is the distance between the means of both. What varies between positive cases is `positive_scale` times
+    as wide as between negative ones (Hillis, Academic Radiology 19:1518-1528 (2012), where it is 1 / b).
     """
 
     separation: float
@@ -27,11 +28,12 @@ class Structure:
     treatment_case: float
     reader_case: float
     error: float
+    positive_scale: float = 1.0
 
     def auroc(self, gain: float = 0.0) -> float:
         """AUROC in the population of readers and cases, with `gain` added to the positive cases' mean."""
         within = self.case + self.treatment_case + self.reader_case + self.error
-        spread = 2.0 * (within + self.reader + self.treatment_reader)
+        spread = (1.0 + self.positive_scale**2) * within + 2.0 * (self.reader + self.treatment_reader)
         return float(ndtr((self.separation + gain) / math.sqrt(spread)))
 
 
@@ -77,9 +79,11 @@ def simulate_readings(
     def normal(variance: float, *shape: int) -> np.ndarray:
         return rng.normal(0.0, math.sqrt(variance), shape)
 
-    x = np.zeros((2, readers, n)) + np.where(truth, structure.separation, 0.0)
+    x = np.zeros((2, readers, n))
     x += normal(structure.case, 1, 1, n) + normal(structure.treatment_case, 2, 1, n)
     x += normal(structure.reader_case, 1, readers, n) + normal(structure.error, 2, readers, n)
+    x *= np.where(truth, structure.positive_scale, 1.0)
+    x += np.where(truth, structure.separation, 0.0)
     for label in (True, False):
         of_readers = normal(structure.reader, 1, readers, 1) + normal(structure.treatment_reader, 2, readers, 1)
         x += np.where(truth == label, of_readers, 0.0)

@@ -135,8 +135,10 @@ def components(study: Readings, first: int, second: int, *, moments: Moments = "
     Samuelson & Wagner, Communications in Statistics 38:2586-2603 (2009).
     """
     exact = _sums(study, first, second, any_index=False)
-    unbiased = _parts(exact, exact.weight)
-    part = unbiased if moments == "unbiased" else _parts(_sums(study, first, second, any_index=True), exact.weight)
+    unbiased = _as_floats(_parts(exact, exact.weight))
+    part = unbiased
+    if moments != "unbiased":
+        part = _as_floats(_parts(_sums(study, first, second, any_index=True), exact.weight))
     return Components(
         part=part,
         unbiased=unbiased,
@@ -146,7 +148,12 @@ def components(study: Readings, first: int, second: int, *, moments: Moments = "
     )
 
 
-def _parts(sums: _Sums, weight: FloatArray) -> dict[str, float]:
+def _as_floats(parts: dict[str, FloatArray]) -> dict[str, float]:
+    return {k: float(v) for k, v in parts.items()}
+
+
+def _parts(sums: _Sums, weight: FloatArray) -> dict[str, FloatArray]:
+    """By letters; of many studies at once where the sums have a second axis."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(sums.count > 0, sums.product / sums.count, 0.0)
     c = weight
@@ -160,7 +167,32 @@ def _parts(sums: _Sums, weight: FloatArray) -> dict[str, float]:
         "R": m4 - m8, "D": m6 - m8, "N": m7 - m8, "DR": m2 - m4 - m6 + m8, "NR": m3 - m4 - m7 + m8,
         "ND": m5 - m6 - m7 + m8, "RND": m1 - m2 - m3 - m5 + m4 + m6 + m7 - m8,
     }  # fmt: skip
-    return {k: float(size[k] * shares[k]) for k in ("N", "D", "ND", "R", "NR", "DR", "RND")}
+    return {k: size[k] * shares[k] for k in ("N", "D", "ND", "R", "NR", "DR", "RND")}
+
+
+def crossed_variances(
+    same: FloatArray, every: FloatArray, *, n_readers: int, n_positive: int, n_negative: int
+) -> tuple[FloatArray, FloatArray]:
+    """Variance of the difference of two treatments in many crossed studies, and its degrees of freedom before rounding.
+
+    `same` and `every` `(studies, 3, 4)` are the sums over pairs of cases of `_reader_kernels.simulate_pairs`. Without
+    variance the degrees of freedom are 0.
+    """
+    k, p, r = n_negative, n_positive, n_readers
+    one = np.array([k * p, k * k * p, k * p * p, (k * p) ** 2], dtype=np.float64)
+    number = np.concatenate([_only(r * one), _only(r * (r - 1) * one)])[:, None]
+    total: dict[str, FloatArray] = {}
+    for row, sign in ((0, 1.0), (1, 1.0), (2, -2.0)):
+        here, all_readers = same[:, row].T, every[:, row].T
+        product = np.concatenate([_only(here), _only(all_readers - here)])
+        for name, value in _parts(_Sums(product, number, number / (r * k * p) ** 2), number / (r * k * p) ** 2).items():
+            total[name] = total.get(name, 0.0) + sign * value
+    variance = np.sum(list(total.values()), axis=0)
+    below = np.zeros_like(variance)
+    for n, letter in ((r, "R"), (p, "D"), (k, "N")):
+        below += np.sum([v for name, v in total.items() if letter in name], axis=0) ** 2 / (n - 1)
+    df = np.divide(variance**2, below, out=np.zeros_like(variance), where=(variance > 0) & (below > 0))
+    return variance, df
 
 
 def difference_components(study: Readings, first: int, second: int, *, moments: Moments = "unbiased") -> Components:

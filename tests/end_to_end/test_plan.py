@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import yaml
 
+from evalsuite.cli.plan import _by_both
 from evalsuite.report.format import format_count
 
 from .conftest import protocol_text
@@ -189,3 +191,38 @@ def test_detection_studies_and_readers_who_mark_are_planned(tmp_path, cli):
     done = cli("plan", path)
     assert done.code == 2
     assert "marks belong to" in done.err
+
+
+def test_power_of_readers_is_simulated_from_the_pilot(tmp_path, cli):
+    """Beside the formula's, with its Monte Carlo error; what is impossible is refused, what lacks is said."""
+    pilot = {**READERS["plan"]["assume"]["gain"]["pilot"], "treatment_reader": 0.0002, "reader": 0.0015}
+    gain = {"value": 0.08, "pilot": {**pilot, "control": 0.85, "positives": 45}}
+    changed = {**READERS, "plan": {"readers": 5, "cases": 90, "assume": {"gain": gain}}}
+    path = tmp_path / "protocol.yaml"
+    path.write_text(protocol_text(**changed))
+    done = cli("plan", path, "--json")
+    assert done.code == 0, done.err
+    row = next(r for r in done.json()["endpoints"] if r["name"] == "gain")
+    assert 0.8 <= row["needed_power"] < 0.83
+    assert 0.0 < row["power_error"] < 0.01
+    assert row["formula_power"] is not None
+    assert "Hillis" in row["method"]
+    assert abs(row["needed"] - row["formula_needed"]) < 0.4 * row["formula_needed"]
+    assert row["power"] > row["needed_power"] if row["needed"] < 85 else row["power"] < 0.95
+    by_readers = dict(row["by_readers"])
+    assert by_readers[5] == row["needed"]
+    assert by_readers[20] < by_readers[5] < by_readers[4]
+    curve = done.json()["curves"]["gain"]
+    at = min(range(len(curve["n"])), key=lambda i: abs(curve["n"][i] - row["needed"]))
+    assert abs(curve["power"][at] - 0.8) < 0.06
+    words = _by_both(SimpleNamespace(**row))
+    assert "Monte Carlo standard error" in words
+    assert f"by formula {row['formula_needed']} cases" in words
+    gain["pilot"]["positives"], gain["pilot"]["control"] = 114, 0.95
+    path.write_text(protocol_text(**changed))
+    refused = cli("plan", path)
+    assert refused.code == 2
+    assert "fewer than its cases" in refused.err
+    gain["pilot"]["positives"] = 45
+    path.write_text(protocol_text(**changed))
+    assert "together between 0 and 1" in cli("plan", path).err
