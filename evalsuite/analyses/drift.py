@@ -11,9 +11,19 @@ from evalsuite.analyses.common import Results
 from evalsuite.analyses.drift_charts import control_charts
 from evalsuite.analyses.drift_inputs import compare_inputs
 from evalsuite.analyses.drift_labels import label_indicators, late_cases
+from evalsuite.analyses.drift_log import change_log
 from evalsuite.analyses.drift_performance import differences, watch
-from evalsuite.analyses.drift_periods import EarlierAudit, Figure, Period, call_threshold, calls, chosen_for_labels
+from evalsuite.analyses.drift_periods import (
+    EarlierAudit,
+    Figure,
+    Former,
+    Period,
+    call_threshold,
+    calls,
+    chosen_for_labels,
+)
 from evalsuite.analyses.drift_unlabelled import carried_by, without_labels
+from evalsuite.analyses.drift_versions import versions
 from evalsuite.analyses.population import WEIGHT, Population
 from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.schema import StudyProtocol
@@ -30,6 +40,7 @@ def drift_analysis(
     window: Period,
     labelled: Period,
     earlier: Sequence[EarlierAudit] = (),
+    former: Former | None = None,
 ) -> Results:
     """Findings, curves and tests of one audit.
 
@@ -41,6 +52,8 @@ def drift_analysis(
         The window's cases that were chosen to be labelled, in the order in which labels arrived.
     earlier
         What the deployment's audits before this one left, in their order.
+    former
+        Outputs of the version that was replaced, on the cases of both periods: how much of a change is the model's.
 
     The table of limits is in the findings of metrics "indicator_…": the status is the condition, the limits are the
     method. Only detectors and tests of inputs and outputs spend the budget of false alarms.
@@ -82,12 +95,14 @@ def drift_analysis(
     return Results(
         findings=(
             *(line.finding() for line in lines),
+            *change_log(lines, earlier),
             *inputs.findings,
             *apart,
             *watched.findings,
             *chart_findings,
             *expected,
             *carried_by(protocol, baseline, labelled),
+            *(() if former is None else versions(protocol, baseline, labelled, former)),
         ),
         curves=(*watched.curves, *chart_curves),
         accounting=(),

@@ -21,9 +21,10 @@ from evalsuite.analyses.drift_periods import (
     call_threshold,
     plain,
 )
+from evalsuite.analyses.drift_shares import share_of
 from evalsuite.analyses.drift_weighted import weighted_answer
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
-from evalsuite.analyses.population import Bools, Floats, Ints, OutputPolicy, Population, ReferencePolicy, scenario
+from evalsuite.analyses.population import Floats, Ints, OutputPolicy, Population, ReferencePolicy, scenario
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.comparisons import SUFFIX
 from evalsuite.protocol.drift import Drift, Monitor
@@ -307,17 +308,6 @@ def _patients(protocol: StudyProtocol, endpoint: Endpoint, population: Populatio
     weight = None if view.weight is None else view.weight[among]
     good, total, weights = by_patient(success[among], population.patient_index[among], weight)
     return Arrived(good=good, total=total, weight=weights)
-
-
-def share_of(metric: str, positive: Bools, call: Bools) -> tuple[Bools, Bools]:
-    """Which cases count as right, and among which cases, for a share of cases. KeyError for any other metric."""
-    return {
-        "sensitivity": (call, positive),
-        "specificity": (~call, ~positive),
-        "ppv": (positive, call),
-        "npv": (~positive, ~call),
-        "accuracy": (call == positive, np.ones(len(call), dtype=bool)),
-    }[metric]
 
 
 def _curves(

@@ -71,7 +71,8 @@ class Figure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierAudit:
     """What an audit left to those after it: figures for control charts, states of detectors, those that alarmed; keys
-    of the cases it saw first, of those whose labels it counted, and of those whose labels are to come."""
+    of the cases it saw first, of those whose labels it counted, and of those whose labels are to come; its time, and
+    what it noted for the change log."""
 
     figures: Mapping[str, Figure] = field(default_factory=dict)
     detectors: Mapping[str, DetectorState] = field(default_factory=dict)
@@ -79,6 +80,8 @@ class EarlierAudit:
     cases: frozenset[str] = frozenset()
     counted: frozenset[str] = frozenset()
     awaited: frozenset[str] = frozenset()
+    utc: str = ""
+    noted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

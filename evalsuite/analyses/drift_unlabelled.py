@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from evalsuite.analyses.binary_questions import Threshold
-from evalsuite.analyses.drift_performance import share_of
 from evalsuite.analyses.drift_periods import BASELINE, Period, call_threshold, calls, plain
+from evalsuite.analyses.drift_shares import share_of
 from evalsuite.analyses.metrics import COMPUTABLE
 from evalsuite.analyses.population import Bools, Population, scenario
 from evalsuite.protocol.comparisons import SUFFIX

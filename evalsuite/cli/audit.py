@@ -36,6 +36,14 @@ def audit(
         Path | None, typer.Option("--model", help="the deployed model; else the window's table is its prediction log")
     ] = None,
     contract: Annotated[Path | None, typer.Option("--contract", help="contract of a model without one")] = None,
+    former: Annotated[
+        Path | None,
+        typer.Option("--former", help="run of the replaced version on the baseline's set; needs --former-outputs"),
+    ] = None,
+    former_outputs: Annotated[
+        Path | None,
+        typer.Option("--former-outputs", help="table of the replaced version's outputs on the window's cases"),
+    ] = None,
     history: Annotated[
         str | None,
         typer.Option(
@@ -68,10 +76,13 @@ def audit(
                 "An audit needs a protocol, a window, a baseline and a folder.",
                 hint="evalsuite audit PROTOCOL --window CASES --baseline RUN --out RUN, or --check --history H",
             )
+        if (former is None) != (former_outputs is None):
+            raise InputError("--former and --former-outputs belong together: its run, and its outputs on the window.")
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
         from evalsuite.sandbox.policy import Sandbox
         from evalsuite.spine import audit as audit_window
         from evalsuite.spine.audit_history import write_prometheus
+        from evalsuite.spine.audit_versions import FormerVersion
 
         with stages() as on_stage:
             made = audit_window(
@@ -82,6 +93,7 @@ def audit(
                 who=acting.who(reason),
                 model=model,
                 contract=contract,
+                former=None if former is None else FormerVersion(run=former, outputs=former_outputs or former),
                 history=history,
                 deployment=deployment,
                 store=acting.store,

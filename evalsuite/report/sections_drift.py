@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evalsuite.protocol.drift import Drift
 from evalsuite.report.figures_drift import audits_in_a_row, detector_path, limits_while_labels_arrive
 from evalsuite.report.format import format_count, format_number, format_percent
 from evalsuite.report.material import Material, anchor, drawn_from, metric_title
+from evalsuite.report.sections_drift_change import change_log, first_seen, marks, model_or_data, periodic_annex
 from evalsuite.report.sections_sources import row, table_of
 from evalsuite.report.text import clean, short_digest
 from evalsuite.report.view import (
@@ -69,10 +70,13 @@ def drift(material: Material) -> Section | None:
         *_paths(material, asked),
         *_without_labels(material, found),
         *_carried(material, found),
+        *model_or_data(material, found),
         Heading(text="Inputs and outputs", id="drift-inputs"),
         *_shifts(material, found),
-        *_charts(material),
+        *change_log(found),
+        *_charts(material, marks(found)),
         *_next(lines),
+        *periodic_annex(material, asked, found, [f for _, f in lines]),
     ]
     return Section(id="monitoring", number="", title="Drift and monitoring", code="R24", blocks=tuple(blocks))
 
@@ -84,7 +88,12 @@ def _summary(material: Material, found: _Found, lines: Sequence[Finding]) -> lis
     """What changed, how sure, and what to do; a notice where somebody has to act."""
     said = [_verdict_words(material)]
     said += [w for f in lines if _kind(f) == "performance" and (w := _performance_words(f, found))]
-    changed = [_short(f.endpoint) for f in lines if f.condition == "action" and _kind(f) in ("input", "output")]
+    since = first_seen(found)
+    changed = [
+        _short(f.endpoint) + since.get(f.endpoint, "")
+        for f in lines
+        if f.condition == "action" and _kind(f) in ("input", "output")
+    ]
     if changed:
         said.append(
             f"Changed by more than chance explains: {_listed(changed)}. That alone does not say that the device is "
@@ -335,12 +344,11 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
     return [table_of(material, "How far inputs and outputs lie from the validation", rows, shown, notes=(note,))]
 
 
-def _charts(material: Material) -> list[Block]:
+def _charts(material: Material, changes: Mapping[int, str]) -> list[Block]:
     series = [c for c in material.evidence.curves if c.kind == "audit_series" and len(c.x) > 1]
     if not series:
         return []  # one audit is no row of audits
     blocks: list[Block] = [Heading(text="All audits of this calendar", id="drift-charts")]
-    changes = {int(c.x[-1]): "this audit" for c in series[:1]}
     for c in series:
         title = clean(c.metric, longest=60).capitalize()
         first = format_percent((c.low or c.y)[0])

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalsuite.errors import InputError, IntegrityError
+from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import canonical_json, read_json
-from evalsuite.record.digest import digest_json, sha256_bytes
+from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
 from evalsuite.record.files import atomic_write
+from evalsuite.spine import history
 from evalsuite.spine.audit_images import image_numbers
 from evalsuite.spine.folder import RunFolder, require_intact
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from evalsuite.analyses.drift_periods import AuditInputs, EarlierAudit
+    from evalsuite.record.ledger import Entry
+    from evalsuite.spine.running_context import Who
+    from evalsuite.testset import LockedTestSet
 
 EARLIER_SCHEMA = "evalsuite/drift-earlier/1"
 _OUTPUT, _CELL = "output:", "cell:"
@@ -66,13 +71,25 @@ def _digest(table: bytes, earlier: bytes, images: bytes | None, former: bytes | 
     return digest_json({"baseline": sha256_bytes(table), "earlier": sha256_bytes(earlier), **given})
 
 
+#: Ledger entry of a set whose reference standard was read for an audit; no run, and no use of its cases.
+READ = "reference_read"
+
+
 def open_audit(
-    protocol: StudyProtocol, baseline: Path, earlier: Sequence[Mapping[str, Any]], *, cache: Path | None = None
+    protocol: StudyProtocol,
+    baseline: Path,
+    earlier: Sequence[Mapping[str, Any]],
+    *,
+    window: Path,
+    who: Who,
+    cache: Path | None = None,
+    store: str | None = None,
 ) -> AuditOf:
     """Read the baseline run's sealed predictions and the columns of its set that the protocol looks at.
 
     `earlier` are the audits before this one, as the deployment's history has them; `cache` keeps the numbers of the
-    baseline's images from one audit to the next.
+    baseline's images from one audit to the next. Before the baseline's reference standard is read, the ledger of its
+    set is told who reads it for the audit of which window; once, however often the audit is begun.
 
     Raises
     ------
@@ -80,6 +97,8 @@ def open_audit(
         If `baseline` is no scored run, its set is not where it was, or it does not say which model made its outputs.
     CaseTableError
         If its set does not have what the protocol names.
+    OutputError
+        If the ledger of its set cannot be written.
     IntegrityError
         If run or set are not as they were sealed.
     """
@@ -104,6 +123,7 @@ def open_audit(
         raise IntegrityError("Another test set is now where the baseline's was.", hint="Restore the baseline's set.")
     require_columns(_of_baseline(protocol), testset)
     predictions = read_predictions(folder.predictions)
+    _enter_reading(protocol, testset, record, window, who, store)
     case_id, patient_id, frame, device = cases_of(protocol, testset, predictions, open_reference(testset))
     table = {"case_id": list(case_id), "patient_id": list(patient_id), "status": [str(s) for s in device["status"]]}
     columns: dict[str, Any] = dict(table)
@@ -123,6 +143,32 @@ def open_audit(
         cases=frozenset(case_id),
         files=frozenset(str(f["sha256"]) for f in testset.lock.get("files", []) if "sha256" in f),
     )
+
+
+def _enter_reading(
+    protocol: StudyProtocol,
+    testset: LockedTestSet,
+    record: Mapping[str, Any],
+    window: Path,
+    who: Who,
+    store: str | None,
+) -> None:
+    try:
+        of_window = sha256_file(window)
+    except OSError as error:
+        raise InputError(f"The window {window} cannot be read: {error.strerror}.") from error
+    objects = {
+        "protocol": protocol_digest(protocol),
+        "protocol_id": protocol.id,
+        "baseline_run": str(record["run"]["id"]),
+        "window": of_window,
+    }
+
+    def entered(found: tuple[Entry, ...]) -> bool:
+        return not any(e.action == READ and objects.items() <= e.objects.items() for e in found)
+
+    kept = history.open_ledger(testset.path, store)
+    history.add(kept, READ, who, objects, reason="baseline of a drift audit", decide=entered)
 
 
 def _of_baseline(protocol: StudyProtocol) -> StudyProtocol:
@@ -252,4 +298,6 @@ def earlier_audit(left: Mapping[str, Any]) -> EarlierAudit:
         },
         alarmed=tuple(str(a) for a in left["alarmed"]),
         **{name: keys_in(str(text)) for name, text in left.get("labels", {}).items()},
+        utc=str(left.get("utc", "")),
+        noted=tuple(str(name) for name in left.get("noted", ())),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,15 @@ from evalsuite.spine import audit_history, prepare
 from evalsuite.spine.audit_images import CACHE_NAME, image_numbers
 from evalsuite.spine.audit_inputs import AuditOf, open_audit
 from evalsuite.spine.audit_labels import window_labels
+from evalsuite.spine.audit_versions import FormerVersion, former_outputs
 from evalsuite.spine.folder import RunFolder, claimed
 from evalsuite.spine.running import run
 from evalsuite.spine.running_context import OnStage, RunResult, Who, nobody_watches
 from evalsuite.spine.scoring import require_audit, require_supported
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from evalsuite.record.store import LedgerStore
     from evalsuite.testset import LockedTestSet
 
@@ -75,6 +78,7 @@ def audit(
     who: Who,
     model: Path | None = None,
     contract: Path | None = None,
+    former: FormerVersion | None = None,
     history: str | None = None,
     deployment: str = "default",
     overrides: Mapping[str, Any] | None = None,
@@ -90,6 +94,9 @@ def audit(
 
     Parameters
     ----------
+    former
+        The version that the baseline's model replaced, and what it says of the window: how much of a change is the
+        model's and how much the data's.
     history
         SQLite file or database URL; by default `drift-history.sqlite` beside `out`.
     deployment
@@ -118,7 +125,8 @@ def audit(
     own = str(read_json(folder.record)["run"]["id"]) if folder.seal.exists() else None
     before = audit_history.before(found, protocol, digest, run=own)
     cache = beside.with_name(CACHE_NAME)
-    inputs = open_audit(protocol, baseline, [a.to_json() for a in before], cache=cache)
+    earlier = [a.to_json() for a in before]
+    inputs = open_audit(protocol, baseline, earlier, window=window, who=who, cache=cache, store=store)
     asked = protocol.analyses.drift
     assert asked is not None, "the protocol's checks require it"
     with claimed(RunFolder(place.path)):
@@ -128,6 +136,10 @@ def audit(
         if asked.of_images:
             numbers = image_numbers(testset, asked.of_images, whose="window")
             inputs = inputs.with_images(numbers, [c.case_id for c in testset.cases])
+        if former is not None:
+            cases = [c.case_id for c in testset.cases]
+            sealed = former_outputs(protocol, former, baseline=baseline, device=inputs.device, window=cases)
+            inputs = replace(inputs, former=sealed)
         device = _device(place, window, protocol, model, inputs)
         if not (place.frozen / "freeze.json").exists():
             prepare.freeze(
@@ -218,6 +230,7 @@ def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: P
     digests = {str(d).strip() for d in table["model_digest"]}
     if digests != {inputs.device}:
         raise _other_model(sorted(digests - {inputs.device})[0], inputs.device)
+    _require_recorded(table, outputs, protocol.unit.case)
     kept = [protocol.unit.case, *outputs, *(c for c in ("status", "reason") if c in table.columns), "model_digest"]
     buffer = io.StringIO()
     table[kept].rename(columns={protocol.unit.case: "case_id"}).to_csv(buffer, index=False, lineterminator="\n")
@@ -225,6 +238,20 @@ def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: P
     if not place.log.exists():
         atomic_write(place.log, data)
     return place.log
+
+
+def _require_recorded(table: pd.DataFrame, outputs: Sequence[str], case: str) -> None:
+    """InputError where a row has neither an output nor a status: a label of a case that the device never saw."""
+    silent = (table[list(outputs)].map(lambda cell: not str(cell).strip())).all(axis=1)
+    if "status" in table.columns:
+        silent &= table["status"].map(lambda cell: str(cell).strip() in ("", "ok"))
+    unknown = [str(c) for c in table[case][silent]]
+    if unknown:
+        raise InputError(
+            f"The prediction log knows nothing of {len(unknown)} cases of the window.",
+            problems=[Problem("neither an output nor a status", f"case {c}") for c in unknown[:_SHOWN]],
+            hint="Take cases out that the device never saw; one that it failed on says so in `status`.",
+        )
 
 
 def _other_model(found: str, wanted: str) -> InputError:
@@ -265,7 +292,7 @@ def _recorded(
         overall=result.verdict.overall,
         next_due=audit_history.due(now, asked.calendar.every_days),
         indicators=tuple(indicators),
-        left={**left, "labels": dict(labels)},
+        left={**left, "labels": dict(labels), "utc": now},
     )
     found = audit_history.append(kept, made, who, after=before)
     entered = next(a for a in found if a.run == made.run)
@@ -274,6 +301,8 @@ def _recorded(
 
 def left_behind(evidence: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the next audits go on from, and the table of limits; `last` is what the audit before left."""
+    from evalsuite.analyses.drift_log import noted
+
     findings = [f for f in evidence["findings"] if f["analysis"] == "drift"]
     figures = {
         f["endpoint"]: {"value": f["estimate"]["value"], "n": f["estimate"]["n"]}
@@ -301,4 +330,5 @@ def left_behind(evidence: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[d
     }
     alarmed = sorted({*last.get("alarmed", ()), *rose})
     detectors = {**last.get("detectors", {}), **detectors}
-    return {"figures": figures, "detectors": detectors, "alarmed": alarmed}, indicators
+    log = list(noted((str(i["name"]), str(i["kind"]), str(i["status"])) for i in indicators))
+    return {"figures": figures, "detectors": detectors, "alarmed": alarmed, "noted": log}, indicators

@@ -380,7 +380,12 @@ def evaluate_cases(
         split = by_use(protocol, **cases, predictions=device, used_before=used_before, evaluate=evaluate_task)
     if window is not None and audit is not None:
         audited = drift_analysis(
-            protocol, baseline=audit.baseline, window=window, labelled=labelled, earlier=audit.earlier
+            protocol,
+            baseline=audit.baseline,
+            window=window,
+            labelled=labelled,
+            earlier=audit.earlier,
+            former=audit.former,
         )
         results = with_audit(results, audited)
     notes = list(results.notes)

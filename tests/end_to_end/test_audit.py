@@ -15,13 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 from evalsuite.cli.app import app
-from evalsuite.errors import CaseTableError, InputError, ProtocolError
+from evalsuite.errors import InputError, ProtocolError
 from evalsuite.record.canonical import read_json
 from evalsuite.spine import Who, audit, freeze, lock, run, score_stage, verify
 from evalsuite.spine import audit_history as histories
 from evalsuite.spine import running as spine_running
 from evalsuite.spine.auditing import AuditResult
 from evalsuite.spine.folder import RunFolder
+from evalsuite.spine.history import open_ledger
+from evalsuite.spine.running_score import remembered_set
 from evalsuite.types import Verdict
 
 
@@ -81,7 +83,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Deplo
     sim.write(path / "outputs.csv", rows, ("case_id", "p_malignant", "status", "model_digest"))
     who = Who(actor="lab", now=lambda: "2026-01-10T10:00:00.000Z")
     lock(path / "val.csv", out=path / "val", who=who, reference=list(inputs[2:]))
-    study = checkout / "examples" / "drift_audit" / "validation.yaml"
+    study = checkout / "examples" / "drift_audit" / "log_validation.yaml"
     freeze(study, testset_path=path / "val", model_path=path / "outputs.csv", out=path / "frozen", who=who)
     run(path / "frozen", testset_path=path / "val", model_path=path / "outputs.csv", out=path / "base", who=who)
     shipped = (checkout / "protocols" / "drift_audit.yaml").read_text(encoding="utf-8")
@@ -90,6 +92,10 @@ def validated(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Deplo
     few = few.replace("\nstrata:", "\nconfidence: {bootstrap: {replicates: 100, interval: percentile}}\nstrata:")
     protocol.write_text(few, encoding="utf-8")
     return Deployment(path=path, protocol=protocol, sim=sim)
+
+
+def made_by(run_folder: Path) -> str:
+    return str(read_json(run_folder / "record.json")["run"]["id"])
 
 
 @pytest.fixture
@@ -110,6 +116,13 @@ def test_audits_follow_each_other_and_a_loss_of_sensitivity_is_found(deployment:
     assert status["Performance: sensitivity"] == "action"
     assert status["Input: scanner"] == "normal"
     assert worse.standing.last.left["alarmed"] == ["sensitivity"]
+    # The baseline's reference standard was read for each of them, and its set's ledger says so; not as a use of it.
+    baseline = deployment.path / "base"
+    kept = open_ledger(remembered_set(read_json(baseline / "record.json")))
+    read = [e for e in kept.append(lambda _: None) if e.action == "reference_read"]
+    assert [(e.actor, e.objects["baseline_run"]) for e in read[-2:]] == [("qa", made_by(baseline))] * 2
+    assert len({e.objects["window"] for e in read}) == len(read)
+    assert verify(baseline).intact
     earlier = read_json(deployment.path / "a2" / "drift_earlier.json")
     assert [a["run"] for a in earlier["audits"]] == [deployment.audits[0].run]
     # Everything that evidence needs is sealed in the run: scored again without the baseline it comes out the same.
@@ -167,35 +180,42 @@ def test_two_audits_at_once_and_a_clock_that_goes_back_leave_the_history_as_it_i
 
 
 def test_what_is_no_window_of_this_deployment_is_refused(deployment: Deployment) -> None:
+    """By the command, as a cron job meets it: exit code 2, the words, and a history that stays as it was."""
     window = deployment.month("jan", 40)
     text = window.read_text(encoding="utf-8")
+    history, runner = deployment.path / "history.sqlite", CliRunner()
 
-    def changed(name: str, new: str) -> Path:
+    def refused(name: str, new: str | None, *, baseline: Path | None = None, more: tuple[str, ...] = ()) -> str:
         path = deployment.path / f"{name}.csv"
-        path.write_text(new, encoding="utf-8")
-        return path
+        if new is not None:
+            path.write_text(new, encoding="utf-8")
+        held = str(baseline or deployment.path / "base")
+        out = str(deployment.path / name)
+        command = ["audit", str(deployment.protocol), "--window", str(path), "--baseline", held, "--out", out]
+        done = runner.invoke(app, [*command, "--history", str(history), *more])
+        assert done.exit_code == 2, done.output
+        return " ".join(done.output.split())
 
-    with pytest.raises(InputError, match="shares 1 cases with the baseline") as caught:
-        deployment.audit("o", changed("o", text.replace("jan-00003,", "val-00003,")))
-    assert "val-00003" in str(caught.value)
-    with pytest.raises(InputError, match="not those of the model"):
-        deployment.audit("d", changed("d", text.replace("5e5e\n", "aaaa\n", 1)))
-    with pytest.raises(CaseTableError, match="does not have the deployment's outputs"):
-        deployment.audit("p", changed("p", text.replace("p_malignant", "probability")))
-    with pytest.raises(CaseTableError, match="problem"):
-        deployment.audit("c", changed("c", text.replace("scanner", "machine")))
-    with pytest.raises(InputError, match="cannot be read"):
-        deployment.audit("n", deployment.path / "nothing.csv")
-    with pytest.raises(InputError, match="not a finished run"):
-        audit(
-            deployment.protocol,
-            window=window,
-            baseline=deployment.path,
-            out=deployment.path / "b",
-            who=Who(actor="qa", now=lambda: "2026-03-01T10:00:00.000Z"),
-            history=str(deployment.path / "history.sqlite"),
-        )
+    overlapping = refused("o", text.replace("jan-00003,", "val-00003,"))
+    assert "shares 1 cases with the baseline" in overlapping
+    assert "val-00003" in overlapping
+    assert "not those of the model" in refused("d", text.replace("5e5e\n", "aaaa\n", 1))
+    assert "does not have the deployment's outputs" in refused("p", text.replace("p_malignant", "probability"))
+    assert "problem" in refused("c", text.replace("scanner", "machine"))
+    assert "cannot be read" in refused("nothing", None)
+    assert "not a finished run" in refused("b", text, baseline=deployment.path)
+    unknown = text + f"unseen,unseen-p,1,Alpha 1,male,50,,,{deployment.sim.DEVICE}\n"  # a label, and no output
+    never = refused("u", unknown)
+    assert "knows nothing of 1 cases" in never
+    assert "case unseen" in never
+    assert "belong together" in refused("f", text, more=("--former", str(deployment.path / "base")))
+    same = ("--former", str(deployment.path / "base"), "--former-outputs", str(window))
+    assert "is the model of the baseline" in refused("s", text, more=same)
     assert deployment.audits == ()
+    deployment.audit("a1", window, utc="2999-01-01T00:00:00.000Z")
+    assert "counted in an earlier audit" in refused("t", text)
+    assert "The clock says" in refused("k", deployment.month("feb", 40).read_text(encoding="utf-8"))
+    assert len(deployment.audits) == 1
 
 
 def test_limits_stay_for_a_calendar_and_a_calendar_ends(deployment: Deployment, checkout: Path) -> None:
@@ -213,7 +233,7 @@ def test_limits_stay_for_a_calendar_and_a_calendar_ends(deployment: Deployment, 
     short.audit("a4", short.month("apr", 60))
     assert [a.protocol_version for a in short.audits] == ["1.0.0", "1.1.0"]
     with pytest.raises(ProtocolError, match="is no drift audit"):
-        replace(deployment, protocol=checkout / "examples" / "drift_audit" / "validation.yaml").audit("x", own)
+        replace(deployment, protocol=checkout / "examples" / "drift_audit" / "log_validation.yaml").audit("x", own)
     with pytest.raises(ProtocolError, match="is a drift audit, which needs a window"):
         run(
             deployment.protocol,

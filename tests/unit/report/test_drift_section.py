@@ -153,7 +153,7 @@ def test_what_a_detector_did_is_drawn_and_said(protocol: StudyProtocol) -> None:
 
 
 def test_another_study_has_no_such_section(checkout: Path) -> None:
-    other = load_protocol(checkout / "examples" / "drift_audit" / "validation.yaml")
+    other = load_protocol(checkout / "examples" / "drift_audit" / "log_validation.yaml")
     material = Material(
         protocol=other,
         evidence=Evidence(protocol={}, testset={}, model={}, predictions={}, software={}, findings=()),
