@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
 	@echo "make demo-readers  ten simulated readers with and without a device, to verdict and PDF (half a minute)"
-	@echo "make demo-drift    twelve simulated months of a deployment, audited one by one (two minutes)"
+	@echo "make demo-drift    twelve months of a deployment on phantoms, audited one by one (some minutes)"
 	@echo "make demo-detection     the same for marks of a nodule detector on CT series of two scanners (some minutes)"
 	@echo "make demo-segmentation  the same for organs outlined by a 3-D segmenter (some minutes)"
 	@echo "make test        style, types, layers and all tests"
