@@ -56,6 +56,8 @@ KINDS = {
     "site_acceptance": "Site acceptance",
 }
 _MOST_CRITERIA, _FEWEST_CRITERIA = 9, 2
+#: Characters from which a note is not printed twice in a section.
+_LONG_NOTE = 160
 #: Heights in CSS pixels: what rows and facts may take of the summary's page, beside everything that is always there.
 _SUMMARY_ROOM = 560.0
 _WIDTHS = (160.0, 135.0, 85.0, 100.0)
@@ -392,8 +394,23 @@ def _labelled(sections: tuple[Section, ...]) -> tuple[Section, ...]:
                     blocks.append(Pair(left=left, right=replace(block.right, label=f"Table {tables}")))
             else:
                 blocks.append(block)
-        done.append(replace(section, blocks=tuple(blocks)))
+        done.append(replace(section, blocks=_explained_once(blocks)))
     return tuple(done)
+
+
+def _explained_once(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Long notes that stand word for word under an earlier table of the section refer to it."""
+    said: dict[str, str] = {}
+    made: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            again = {note: said[note] for note in block.notes if note in said}
+            kept = [note for note in block.notes if note not in again]
+            said |= {note: block.label for note in kept if len(note) > _LONG_NOTE}
+            refer = [f"Read as {label}." for label in dict.fromkeys(again.values())]
+            block = replace(block, notes=(*refer, *kept))
+        made.append(block)
+    return tuple(made)
 
 
 __all__ = ["Dossier", "build_dossier", "short_digest"]
