@@ -8,18 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalsuite.stats.distribution_shift import CERTAIN, ENOUGH_EXCEEDED
+
 Singles = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 #: Rows of the kernel that are held at once: memory grows with cases, not with their square.
 _ROWS = 1024
 #: Cases of which the median distance is taken.
 _SAMPLE = 1000
+#: Columns of memberships that one product has: memory grows by a byte a case and permutation.
+_COLUMNS = 512
+#: Permutations after which it is asked whether more are needed.
+STAGES = (200, 2000)
 #: Cases of either side that are compared at most; the kernel costs their square.
 MOST_CASES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """Unbiased squared maximum mean discrepancy, and its permutation p-value (b + 1) / (B + 1).
+    """Unbiased squared maximum mean discrepancy, and its permutation p-value (b + 1) / (B + 1), or b / made where it
+    stopped early. `permutations` is how many were made.
 
     Negative values are possible and mean that the two sides are as alike as two halves of one. `bandwidth` is the σ of
     the Gaussian kernel exp(−d² / 2σ²).
@@ -70,8 +78,11 @@ def mmd_test(
     baseline_patients, window_patients
         Whose cases they are: patients are permuted with all their cases. Absent, every case is a patient.
 
-    The kernel is computed once, in blocks of rows, and all permutations are one matrix product with it. Single
-    precision: about 1e-7 of the kernel's mean. Source: Gretton et al., A kernel two-sample test (2012).
+    The kernel is computed in blocks of rows, and many permutations are one matrix product with it. Single precision:
+    about 1e-7 of the kernel's mean. After 200 and after 2,000 permutations no more are made where `ENOUGH_EXCEEDED` of
+    them were as extreme (Besag and Clifford 1991), or where chance shows such a discrepancy less than once in 10⁹
+    windows (then the p-value is the smallest that all of them could give). Source: Gretton et al., A kernel two-sample
+    test, JMLR 13:723-773 (2012).
 
     Raises
     ------
@@ -87,41 +98,27 @@ def mmd_test(
     if not bandwidth > 0 or permutations < 1:
         raise ValueError("the bandwidth is positive, and there is at least one permutation")
     pooled = np.concatenate([x, y])
-    member = _memberships(n, m, baseline_patients, window_patients, permutations, seed)
-    centre = _centre(pooled, bandwidth)
-    within = np.zeros(permutations + 1)
-    cross = np.zeros(permutations + 1)
-    total = 0.0
-    rows = np.empty(n + m)
-    norms = np.einsum("ij,ij->i", pooled, pooled)
-    for start in range(0, n + m, _ROWS):
-        part = slice(start, min(start + _ROWS, n + m))
-        kernel = norms[part, None] + norms[None, :] - 2.0 * (pooled[part] @ pooled.T)
-        np.maximum(kernel, 0.0, out=kernel)
-        kernel *= np.float32(-0.5 / bandwidth**2)
-        np.exp(kernel, out=kernel)
-        # The discrepancy does not change when a constant is taken from all pairs, and single precision keeps more
-        # digits.
-        kernel -= np.float32(centre)
-        at = np.arange(part.start, part.stop)
-        kernel[at - part.start, at] = 0.0
-        product = kernel @ member
-        within += np.einsum("ij,ij->j", member[part], product, dtype=np.float64)
-        rows[part] = kernel.sum(axis=1, dtype=np.float64)
-        total += float(rows[part].sum())
-    cross = rows @ member.astype(np.float64) - within
-    size = member.sum(axis=0, dtype=np.float64)
-    rest = n + m - size
-    values = (
-        within / (size * (size - 1)) + (total - within - 2 * cross) / (rest * (rest - 1)) - 2 * cross / (size * rest)
-    )
-    observed = float(values[0])
-    tolerance = 1e-6 * (1.0 - centre)
-    exceeded = int((values[1:] >= observed - tolerance).sum())
+    drawn = _Memberships(n, m, baseline_patients, window_patients, seed)
+    kernel = _Kernel(pooled, bandwidth)
+    values = np.zeros(0)
+    made = 0
+    for stage in (*(s for s in STAGES if s < permutations), permutations):
+        member = drawn.next(stage - made, first=made == 0)
+        values = np.append(values, kernel.discrepancies(member))
+        made = stage
+        if int((values[1:] >= values[0] - kernel.tolerance).sum()) >= ENOUGH_EXCEEDED:
+            break
+        if drawn.each_alone and kernel.tail_bound(float(values[0]), n, m) <= CERTAIN:
+            break
+    beyond = np.flatnonzero(values[1:] >= values[0] - kernel.tolerance)
+    stopped = made < permutations and beyond.size >= ENOUGH_EXCEEDED
+    # Stopped at the twentieth permutation as extreme as what was seen; what its stage made beyond that is not used.
+    made = int(beyond[ENOUGH_EXCEEDED - 1]) + 1 if stopped else made
+    exceeded = ENOUGH_EXCEEDED if stopped else int(beyond.size)
     return Discrepancy(
-        mmd2=observed,
-        p_value=(exceeded + 1) / (permutations + 1),
-        permutations=permutations,
+        mmd2=float(values[0]),
+        p_value=exceeded / made if stopped else (exceeded + 1) / (permutations + 1),
+        permutations=made,
         exceeded=exceeded,
         bandwidth=bandwidth,
         n_baseline=n,
@@ -129,25 +126,86 @@ def mmd_test(
     )
 
 
-def _memberships(
-    n: int,
-    m: int,
-    baseline_patients: Sequence[str] | None,
-    window_patients: Sequence[str] | None,
-    permutations: int,
-    seed: int,
-) -> Singles:
-    """1 for a case of the window, shape (cases, 1 + permutations); the first column is as it was."""
-    first = _codes(baseline_patients, n)
-    second = _codes(window_patients, m) + int(first.max()) + 1
-    patient = np.concatenate([first, second])
-    is_window = (np.arange(int(second.max()) + 1) > int(first.max())).astype(np.float32)
-    out = np.empty((n + m, permutations + 1), dtype=np.float32)
-    out[:, 0] = is_window[patient]
-    rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
-    for b in range(1, permutations + 1):
-        out[:, b] = rng.permutation(is_window)[patient]
-    return out
+class _Kernel:
+    """The Gaussian kernel of all pairs, made anew in blocks of rows whenever it is asked: its square is never held."""
+
+    def __init__(self, pooled: Singles, bandwidth: float) -> None:
+        self._pooled = pooled
+        self._scale = np.float32(-0.5 / bandwidth**2)
+        self._centre = _centre(pooled, bandwidth)
+        self._norms = np.einsum("ij,ij->i", pooled, pooled)
+        self.tolerance = 1e-6 * (1.0 - self._centre)
+
+    def discrepancies(self, member: Flags) -> NDArray[np.float64]:
+        """Unbiased squared discrepancy of every column of memberships, shape (cases, columns)."""
+        n_all, columns = member.shape
+        within = np.zeros(columns)
+        rows = np.empty(n_all)
+        total = 0.0
+        for start in range(0, n_all, _ROWS):
+            part = slice(start, min(start + _ROWS, n_all))
+            kernel = self._norms[part, None] + self._norms[None, :] - 2.0 * (self._pooled[part] @ self._pooled.T)
+            np.maximum(kernel, 0.0, out=kernel)
+            kernel *= self._scale
+            np.exp(kernel, out=kernel)
+            # The discrepancy does not change when a constant is taken from all pairs, and single precision keeps more
+            # digits.
+            kernel -= np.float32(self._centre)
+            at = np.arange(part.start, part.stop)
+            kernel[at - part.start, at] = 0.0
+            for block in range(0, columns, _COLUMNS):
+                here = slice(block, block + _COLUMNS)
+                these = member[:, here].astype(np.float32)
+                within[here] += np.einsum("ij,ij->j", these[part], kernel @ these, dtype=np.float64)
+            rows[part] = kernel.sum(axis=1, dtype=np.float64)
+            total += float(rows[part].sum())
+        summed = [rows @ member[:, b : b + _COLUMNS].astype(np.float64) for b in range(0, columns, _COLUMNS)]
+        cross = np.concatenate(summed) - within
+        size = member.sum(axis=0, dtype=np.float64)
+        rest = n_all - size
+        found: NDArray[np.float64] = (
+            within / (size * (size - 1))
+            + (total - within - 2 * cross) / (rest * (rest - 1))
+            - 2 * cross / (size * rest)
+        )
+        return found
+
+    def tail_bound(self, mmd2: float, n: int, m: int) -> float:
+        """No smaller than the chance of such a discrepancy between independent cases of one distribution.
+
+        Gretton et al. (2012), theorem 7, for kernels between 0 and 1. It is of the biased discrepancy, which is never
+        below sqrt(mmd2): the unbiased square is the smaller one.
+        """
+        beyond = float(np.sqrt(max(0.0, mmd2))) - 2.0 * (1.0 / np.sqrt(n) + 1.0 / np.sqrt(m))
+        return 1.0 if beyond <= 0.0 else min(1.0, 2.0 * float(np.exp(-(beyond**2) * n * m / (2.0 * (n + m)))))
+
+
+class _Memberships:
+    """1 for a case of the window: as it was, and with patients permuted, in one order whatever the stages."""
+
+    def __init__(
+        self,
+        n: int,
+        m: int,
+        baseline_patients: Sequence[str] | None,
+        window_patients: Sequence[str] | None,
+        seed: int,
+    ) -> None:
+        first = _codes(baseline_patients, n)
+        second = _codes(window_patients, m) + int(first.max()) + 1
+        self._patient = np.concatenate([first, second])
+        self._is_window = np.arange(int(second.max()) + 1) > int(first.max())
+        self._rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
+        self.each_alone = self._is_window.size == self._patient.size
+
+    def next(self, count: int, *, first: bool) -> Flags:
+        """`count` more permutations, shape (cases, count); with the cases as they were in front of the first."""
+        out = np.empty((self._patient.size, count + first), dtype=np.bool_)
+        if first:
+            out[:, 0] = self._is_window[self._patient]
+        for b in range(int(first), count + first):
+            out[:, b] = self._rng.permutation(self._is_window)[self._patient]
+        return out
 
 
 def _codes(patients: Sequence[str] | None, cases: int) -> NDArray[np.intp]:
