@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 from evalsuite.stats.control_charts import (
+    cusum,
     cusum_limit,
     cusum_run_length,
     cusum_with_estimated_baseline,
@@ -158,3 +159,23 @@ def test_expected_performance_follows_a_public_stream(shared_golden: Path) -> No
         assert found["accuracy"] == pytest.approx(real_accuracy, abs=0.0115)
         estimated.append(found["auroc"])
     assert min(estimated[:5]) > 0.97 > 0.963 > max(estimated[5:])
+
+
+def test_a_published_series_alarms_soon_after_its_change_and_not_before(shared_golden: Path) -> None:
+    """Specificity on 60 days before and 60 after a change, from AIM-CU (FDA's regulatory science tool for monitoring).
+
+    Its chart is the same sum in the figure's own units: reference value and limit of 0.5 and 4 standard deviations of
+    the first 60 days, written out here from its documentation.
+    """
+    with (shared_golden / "aimcu_spec-60-60.csv").open(encoding="utf-8") as lines:
+        series = np.array([float(row["y"]) for row in csv.DictReader(lines)])
+    assert series.size == 120
+    mean, deviation = series[:60].mean(), series[:60].std(ddof=1)
+    falls = [0.0]
+    for value in series:
+        falls.append(max(0.0, falls[-1] + (mean - 0.5 * deviation) - value))
+    first = next(i for i, total in enumerate(falls[1:]) if total > 4.0 * deviation)
+    chart = cusum((series - mean) / deviation, reference=0.5, limit=4.0)
+    assert chart.lower * deviation == pytest.approx(falls[1:], abs=1e-12)
+    assert chart.alarm == first == 63
+    assert not (chart.upper > 4.0).any()

@@ -1,0 +1,186 @@
+"""A real model as two builds and as a damaged copy, and a real stream of months, by another camera later on."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import evalsuite as es
+from evalsuite.imaging.quality import quality
+from evalsuite.inference.engine import predict
+from evalsuite.inference.predictions import Predictions
+from evalsuite.inference.settings import InferenceSettings
+from evalsuite.models.open import open_model
+from evalsuite.protocol.load import load_protocol
+from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.spine import Who, lock
+from evalsuite.stats.distribution_shift import Covariate, shifts, smallest_shuffles
+from evalsuite.stats.multiplicity import adjust_p
+from evalsuite.testset import open_testset
+from tests.derm_formats import CONTRACT
+
+SETTINGS = InferenceSettings(device="cpu", batch_size=20, threads=1, decoders=1, repeat=False)
+MALIGNANT = "p_mel + p_bcc + p_akiec"
+EACH = 30
+BEFORE, MONTH = 160, 40
+
+
+def _images(shared_real: Path, folder: Path, chosen: pd.DataFrame) -> Path:
+    """A case table of the chosen lesions, and their images."""
+    rows = chosen.copy()
+    folder.mkdir()
+    for i, name in enumerate(chosen["image"]):
+        path = folder / f"{chosen['image_id'].iloc[i]}.png"
+        with Image.open(shared_real / "derm_ham10000" / name) as image:
+            # Small, as the model sees them: 1,000 full images would take the test's whole time to read.
+            image.convert("RGB").resize((224, 224)).save(path, compress_level=1)
+        rows.iloc[i, rows.columns.get_loc("image")] = str(path)
+    rows.rename(columns={"image_id": "case_id", "lesion_id": "patient_id"}).to_csv(folder / "cases.csv", index=False)
+    return folder / "cases.csv"
+
+
+def _labels(shared_real: Path) -> pd.DataFrame:
+    return pd.read_csv(shared_real / "derm_ham10000" / "labels.csv", dtype=str, keep_default_na=False)
+
+
+def _study(**more: Any) -> StudyProtocol:
+    asked = {"at": "primary", "role": "primary", "hypothesis": "equivalence", "margin": 0.15}
+    return StudyProtocol.model_validate(
+        {
+            "schema": "evalsuite/protocol/1",
+            "id": "builds",
+            "version": "1",
+            "title": "Two builds of one model",
+            "kind": "comparison",
+            "intended_use": {},
+            "task": {"kind": "binary", "reference": "malignant", "positive": 1, "score": MALIGNANT},
+            "unit": {"case": "case_id", "cluster": "patient_id"},
+            "operating_points": [{"name": "primary", "threshold": 0.5}],
+            "endpoints": [{"name": "area", "metric": "auroc"}],
+            "comparisons": [
+                {"name": "sensitivity alike", "metric": "sensitivity", **asked},
+                {"name": "specificity alike", "metric": "specificity", **asked},
+                {
+                    "name": "area alike",
+                    "metric": "auroc",
+                    "role": "primary",
+                    "hypothesis": "equivalence",
+                    "margin": 0.02,
+                },
+            ],
+            "confidence": {"bootstrap": {"replicates": 100}},
+            "seed": 1,
+            **more,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def builds(shared_real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Predictions]]:
+    """Sixty lesions, half of them malignant, by the ONNX build, the TorchScript build and a copy with noisy weights."""
+    import torch
+
+    folder, models = tmp_path_factory.mktemp("builds"), shared_real / "models" / "derm_mnv2_7class"
+    frame = _labels(shared_real).drop_duplicates("lesion_id")
+    chosen = pd.concat([group.head(EACH) for _, group in frame.groupby("malignant")]).sort_index()
+    cases = _images(shared_real, folder / "images", chosen)
+    who = Who(actor="lab", now=lambda: "2026-01-10T10:00:00.000Z")
+    lock(cases, out=folder / "set", who=who, reference=["malignant"])
+    testset = open_testset(folder / "set")
+    (folder / "contract.json").write_text(json.dumps(CONTRACT))
+    script = models / "bundle" / "models" / "model.ts"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        damaged = torch.jit.load(str(script), map_location="cpu")
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in damaged.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.35 * weight.std())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(damaged, str(folder / "damaged.ts"))
+    paths = {"onnx": models / "model.onnx", "torchscript": script, "damaged": folder / "damaged.ts"}
+    made = {
+        name: predict(
+            open_model(path, contract=folder / "contract.json"), testset, settings=SETTINGS, work=folder / name
+        )
+        for name, path in paths.items()
+    }
+    return testset, made
+
+
+def test_the_onnx_and_the_torchscript_build_are_equivalent(builds: tuple[Any, dict[str, Predictions]]) -> None:
+    testset, made = builds
+    evidence = es.evaluate(_study(), testset, made["onnx"], baseline=made["torchscript"])
+    verdict = es.judge(_study(), evidence)
+    assert verdict.overall == "met", verdict.reason
+    changed = {f.metric: f.estimate.numerator for f in evidence.findings if f.analysis == "flips" and not f.condition}
+    assert changed["fixed_rate"] == changed["broken_rate"] == 0
+    area = next(f.estimate for f in evidence.findings if f.metric == "auroc_difference")
+    assert area.value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_damaged_copy_is_not_equivalent_and_its_broken_cases_are_counted(
+    builds: tuple[Any, dict[str, Predictions]],
+) -> None:
+    testset, made = builds
+    evidence = es.evaluate(_study(), testset, made["damaged"], baseline=made["torchscript"])
+    verdict = es.judge(_study(), evidence)
+    assert verdict.overall == "not_met", verdict.reason
+    area = next(f.estimate for f in evidence.findings if f.metric == "auroc_difference" and not f.stratum)
+    assert area.high is not None
+    assert area.high < 0
+    right = {name: (p.table[["p_mel", "p_bcc", "p_akiec"]].sum(axis=1).to_numpy() >= 0.5) for name, p in made.items()}
+    labels = pd.read_csv(testset.path.parent / "images" / "cases.csv", dtype=str).set_index("case_id")["malignant"]
+    truth = (labels.loc[made["damaged"].table["case_id"]] == "1").to_numpy()
+    broken = int(((right["torchscript"] == truth) & (right["damaged"] != truth)).sum())
+    counted = {
+        f.metric: f.estimate.numerator
+        for f in evidence.findings
+        if f.analysis == "flips" and not f.stratum and not f.condition
+    }
+    assert counted["broken_rate"] == broken > 0
+
+
+def test_months_of_the_open_set_alarm_when_the_camera_changes_and_not_before(shared_real: Path) -> None:
+    """Lesions in random order, a baseline of 160 and four months of 40; from the third on, as if by another camera with
+    half the contrast and a warmer white balance. Judged as the shipped calendar does: Holm within a month."""
+    frame = _labels(shared_real).drop_duplicates("lesion_id").sample(frac=1.0, random_state=4)[: BEFORE + 4 * MONTH]
+    asked = load_protocol("drift_audit").analyses.drift
+    assert asked is not None
+
+    def figures(rows: pd.DataFrame, *, other_camera: bool) -> dict[str, np.ndarray]:
+        found = []
+        for name in rows["image"]:
+            with Image.open(shared_real / "derm_ham10000" / name) as image:
+                image.draft("RGB", (150, 112))
+                pixels = np.asarray(image.convert("RGB").resize((150, 112)), dtype=np.float64)
+            if other_camera:
+                warmer = (pixels - 128.0) * 0.5 + 128.0 + np.array([12.0, 0.0, -14.0])
+                pixels = np.clip(np.round(warmer), 0.0, 255.0)
+            found.append(quality(pixels.mean(axis=2)))
+        images = {name: np.array([f[name] for f in found]) for name in ("contrast", "mean", "noise")}
+        return {**images, "age": pd.to_numeric(rows["age"], errors="coerce").to_numpy(dtype=float)}
+
+    before = figures(frame[:BEFORE], other_camera=False)
+    level = asked.alpha_shifts
+    alarmed = []
+    for month in range(4):
+        rows = frame[BEFORE + month * MONTH : BEFORE + (month + 1) * MONTH]
+        now = figures(rows, other_camera=month >= 2)
+        covariates = [Covariate(name=k, kind="numeric", baseline=before[k], window=now[k]) for k in before]
+        patients = [f"b{i}" for i in range(BEFORE)], [f"m{i}" for i in range(MONTH)]
+        found = shifts(covariates, *patients, shuffles=smallest_shuffles(level / len(covariates)), seed=month)
+        adjusted = adjust_p([s.p_value for s in found if s.p_value is not None], "holm")
+        alarmed.append({s.name for s, p in zip(found, adjusted, strict=True) if p <= level})
+    assert alarmed[:2] == [set(), set()]
+    assert "contrast" in alarmed[2]
+    assert "contrast" in alarmed[3]
+    assert "age" not in alarmed[2] | alarmed[3], "the patients did not change"
