@@ -205,15 +205,14 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
     said = Cell(text=_setting_words(setting))
     if same is not None and same[1].estimate.value is None:
         text = clean(str(same[1].estimate.undefined), longest=200)
-        none = (Cell(text="–", kind="number") for _ in range(4))
-        return Row(cells=(said, Cell(text=text, kind="muted", anchor=anchor(same[0])), *none))
+        return Row(cells=(said, Cell(text=text, kind="muted", span=5)), anchor=anchor(same[0]))
     criteria = found.get((ANSWERS, "criteria_changed", name, CLEAN, ()))
     changed = "–" if criteria is None else f"{criteria[1].estimate.value:g}/{criteria[1].estimate.n}"
     return Row(
         cells=(
             said,
             _number(_extreme(found, name)),
-            _limits(found, name),
+            _limits(found, name, same),
             share(same),
             share(found.get((ANSWERS, "flip_rate", name, CLEAN, ()))),
             Cell(text=changed, kind="number", of=() if criteria is None else (anchor(criteria[0]),)),
@@ -221,8 +220,10 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
     )
 
 
-def _limits(found: Found, name: str) -> Cell:
+def _limits(found: Found, name: str, same: Indexed | None) -> Cell:
     """The limits of agreement, of several labels the widest."""
+    if same is not None and same[1].estimate.value == 1.0:
+        return Cell(text="no difference", kind="number")
     pairs = []
     for target in (None, *targets_of(found, "agreement_lower")):
         two = [found.get((of_target(target), f"agreement_{side}", name, CLEAN, ())) for side in ("lower", "upper")]
