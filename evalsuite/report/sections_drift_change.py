@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from evalsuite.protocol.drift import Drift
-from evalsuite.report.format import format_count, format_number, format_percent
+from evalsuite.report.format import format_count, format_percent
 from evalsuite.report.material import Material, anchor
 from evalsuite.report.sections_sources import row, table_of
 from evalsuite.report.text import clean
@@ -121,7 +121,7 @@ def periodic_annex(material: Material, asked: Drift, found: _Found, lines: Seque
         ("Performance", "; ".join(figures) or "not known in this window"),
         ("Verdict", material.verdict.overall.replace("_", " ")),
         ("Action limits passed", ", ".join(passed) or "none"),
-        ("Changes since the calendar began", format_number(float(len(first_seen(found))), 3)),
+        ("Changes since the calendar began", format_count(len(first_seen(found)))),
         ("Units sold, users, complaints and incidents of the period", "______"),
         ("Conclusion on benefit and risk, and measures taken", "______"),
     )

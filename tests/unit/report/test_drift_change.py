@@ -61,6 +61,7 @@ def test_the_report_says_since_when_and_who_changed() -> None:
     assert isinstance(annex, Facts)
     items = {i.name: i.value for i in annex.items}
     assert items["Action limits passed"] == "Input: scanner"
+    assert items["Changes since the calendar began"] == "1"
     assert items["Performance"] == "sensitivity 81.0 % (action limit 70.0 %)"
     part = finding("sensitivity", "sensitivity_difference", estimate(-0.2, -0.3, -0.1), condition="model_changed")
     table = _headed(section(protocol, [*lines, part]), "drift-versions")
