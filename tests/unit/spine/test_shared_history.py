@@ -77,7 +77,7 @@ def test_of_two_audits_at_once_one_is_entered_and_the_chain_holds(place: str, de
     assert said[1] == "entered"
     assert "while this one was under way" in said[0]
     known = audits(open_history(place, deployment))
-    assert [a.run for a in known][0] == "r1"
+    assert known[0].run == "r1"
     assert len(known) == 2
     again = append(open_history(place, deployment), known[1], WHO, after=(FIRST,))
     assert len(again) == 2, "the same audit twice is one"
