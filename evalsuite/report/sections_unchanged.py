@@ -205,7 +205,7 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
     said = Cell(text=_setting_words(setting))
     if same is not None and same[1].estimate.value is None:
         text = clean(str(same[1].estimate.undefined), longest=200)
-        return Row(cells=(said, Cell(text=text, kind="muted", span=5)), anchor=anchor(same[0]))
+        return Row(cells=(said, Cell(text=text, kind="muted", span=5, anchor=anchor(same[0]))))
     criteria = found.get((ANSWERS, "criteria_changed", name, CLEAN, ()))
     changed = "–" if criteria is None else f"{criteria[1].estimate.value:g}/{criteria[1].estimate.n}"
     return Row(
@@ -222,8 +222,6 @@ def _setting(m: Material, setting: Setting, found: Found) -> Row:
 
 def _limits(found: Found, name: str, same: Indexed | None) -> Cell:
     """The limits of agreement, of several labels the widest."""
-    if same is not None and same[1].estimate.value == 1.0:
-        return Cell(text="no difference", kind="number")
     pairs = []
     for target in (None, *targets_of(found, "agreement_lower")):
         two = [found.get((of_target(target), f"agreement_{side}", name, CLEAN, ())) for side in ("lower", "upper")]
@@ -239,6 +237,8 @@ def _limits(found: Found, name: str, same: Indexed | None) -> Cell:
         return Cell(text=f"{lowest:.2g} to {highest:.2g}".replace("-", "−"), kind="number", of=of)
     if pairs:
         first = pairs[0][0]
+        if same is not None and same[1].estimate.value == 1.0:
+            return Cell(text="no difference", kind="number", of=tuple(anchor(x[0]) for x in pairs[0]))
         return Cell(text=not_estimable(first[1].estimate), kind="muted", anchor=anchor(first[0]))
     return Cell(text="–", kind="number")
 
