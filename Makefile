@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve object-store clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -26,6 +26,7 @@ help:
 	@echo "make ray-campaign kill workers, a node and the driver of a Ray cluster; the evidence must be the same (needs Ray)"
 	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
+	@echo "make object-store  a study whose images lie behind an S3 interface: same bytes, a changed object is named (two minutes)"
 	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
 	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
 	@echo "make bias-simulations  gaps between groups in 10,000 simulated studies per design: coverage, outcomes (a minute)"
@@ -146,6 +147,13 @@ formats: setup
 kserve: setup
 	bash tests/servers/setup
 	$(PY) -m pytest -q tests/servers
+
+object-store: setup
+	@test -x .s3-env/bin/moto_server || ($(PY) -m venv --clear .s3-env && \
+	  $(abspath $(PY)) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(echo .s3-env/lib/python3*/site-packages)/suite.pth" && \
+	  .s3-env/bin/pip install --quiet --disable-pip-version-check s3fs && \
+	  .s3-env/bin/pip install --quiet --disable-pip-version-check 'moto[server]')
+	.s3-env/bin/python -m tests.campaigns.object_store
 
 JOBS ?= $(shell nproc)
 coverage-study: setup

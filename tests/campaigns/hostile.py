@@ -207,6 +207,11 @@ def left(package: Path) -> list[int]:
     return found
 
 
+_HOW = """\
+`make hostile`. Every package is run by `evalsuite predict` on one locked set; *reached or harmed* looks at the user's
+files, a listening port, the package, the set, the ledger's entry and what still runs."""
+
+
 def main(arguments: Iterable[str] | None = None) -> int:
     """Print the table; 0 where every package was stopped as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,10 +223,11 @@ def main(arguments: Iterable[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for t in campaign(Path(scratch)):
             wrong += bool(t.faults)
-            lines.append(f"| {t.does} | {t.code} | {t.failure} | {t.said} | {'; '.join(t.faults) or 'nothing'} |")
+            line = f"| {t.does} | {t.code} | {t.failure} | {t.said} | {'; '.join(t.faults) or 'nothing'} |"
+            lines.append(line.replace(scratch, "…"))
             print(lines[-1], flush=True)
     if options.out is not None:
-        options.out.write_text("# Hostile packages\n\n`make hostile`\n\n" + "\n".join(lines) + "\n")
+        options.out.write_text(f"# Hostile packages\n\n{_HOW}\n\n" + "\n".join(lines) + "\n")
     return int(wrong > 0)
 
 
