@@ -116,7 +116,7 @@ def readers_row(
         there = asked.simulated(readers, n)
         by_formula = asked.by_formula(readers, n) if usual else None
         row = replace(row, power=there.power, power_error=there.standard_error, formula_power=by_formula)
-    return _with_table(row, asked, plan) if by_readers else row
+    return _with_table(row, asked, plan) if by_readers and usual else row
 
 
 def _formula_words(formula: int | None, plan: Plan) -> str:
@@ -166,12 +166,21 @@ def _parts(pilot: ReaderPilot) -> VarianceParts:
 
 
 def _with_table(row: Planned, asked: _Asked, plan: Plan) -> Planned:
-    """Cases by number of readers: of the row itself as found, of others by formula, corrected by simulated studies."""
+    """Cases by number of readers: of the row itself as found, of others by formula, corrected by simulated studies.
+
+    A reader more never takes more cases: of figures that say so by chance the larger stands.
+    """
     assert plan.readers is not None
-    each = {k: _cases_of(asked, k) for k in {*_READERS, plan.readers}}
-    sizes = {k: None if n is None else to_collect(n, plan) for k, n in each.items()}
-    sizes[plan.readers] = row.needed
-    return replace(row, by_readers=tuple(sorted(sizes.items(), key=lambda item: item[0])))
+    sizes: list[tuple[int, int | None]] = []
+    least = 0
+    for k in sorted({*_READERS, plan.readers}, reverse=True):
+        n = None if k == plan.readers else _cases_of(asked, k)
+        size = row.needed if k == plan.readers else None if n is None else max(to_collect(n, plan), least)
+        if k > plan.readers and size is not None and row.needed is not None:
+            size = min(size, row.needed)
+        least = max(least, size or 0)
+        sizes.append((k, size))
+    return replace(row, by_readers=tuple(reversed(sizes)))
 
 
 def _cases_of(asked: _Asked, readers: int) -> int | None:
