@@ -74,13 +74,13 @@ def images_of(testset: LockedTestSet) -> ReadMaps:
     return read
 
 
-def stored_maps(arrays: Path, testset: LockedTestSet, contract: Contract, asked: Localisation) -> ReadMaps:
+def stored_maps(arrays: Path, testset: LockedTestSet, contract: Contract, *, baselines: bool) -> ReadMaps:
     """The maps a run stored, brought from the model's grid back to that of the image as stored (nearest pixel)."""
     index = read_index(arrays)
     places: dict[str, dict[str, str]] = {}
     if index is not None:
         for case, label, file in zip(index["case_id"], index["method"], index["file"], strict=True):
-            if asked.baselines or not str(label).startswith(TRIVIAL_PREFIX):
+            if baselines or not str(label).startswith(TRIVIAL_PREFIX):
                 places.setdefault(str(case), {})[str(label)] = str(file)
     cases = {c.case_id: c for c in testset.cases}
     binding = bind_inputs(contract, testset.cases) if places else {}

@@ -27,6 +27,19 @@ def colour_png(plane: NDArray[np.uint8]) -> bytes:
     return _png(plane)
 
 
+#: Colours from the smallest to the largest value of a map: even in lightness, told apart by colour-blind eyes and in
+#: grey (five stops of viridis; van der Walt & Smith, 2015).
+MAP_COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+
+
+def coloured(share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Shares (rows, columns) from 0 to 1 as (rows, columns, 3) in `MAP_COLOURS`, linear between the stops."""
+    stops = np.linspace(0.0, 1.0, len(MAP_COLOURS))
+    held = np.clip(np.nan_to_num(share), 0.0, 1.0)
+    mixed = np.stack([np.interp(held, stops, [c[k] for c in MAP_COLOURS]) for k in range(3)], axis=-1)
+    return mixed.round().astype(np.uint8)
+
+
 def _png(plane: NDArray[np.uint8]) -> bytes:
     """(rows, columns, 1) in grey or (rows, columns, 3) in colour."""
     rows, columns, channels = plane.shape

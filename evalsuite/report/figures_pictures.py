@@ -6,6 +6,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
+from evalsuite.imaging.picture import coloured
 from evalsuite.report import svg
 from evalsuite.report.svg import BLUE, HAIR, INK, MUTED, RULE, SMALL, TINT, n
 from evalsuite.report.text import clean
@@ -50,6 +53,35 @@ def gallery(pictures: Sequence[Picture], *, alt: str, across: int = 3) -> str:
         parts.append(svg.text(left + 25, y + 12.4, word, size=SMALL, fill="#ffffff"))
         left += 37 + svg.text_width(word, SMALL)
     return svg.drawing(FULL, y + 20, parts, title=alt)
+
+
+def colour_bar(y: float) -> list[str]:
+    """The colours of maps from their smallest to their largest value, with words at both ends."""
+    parts = [svg.text(0, y + 9, "smallest value of the map", size=SMALL)]
+    left, width = 132.0, 220.0
+    for k in range(64):
+        red, green, blue = (int(v) for v in coloured(np.array([[k / 63]]))[0, 0])
+        fill = f"#{red:02x}{green:02x}{blue:02x}"
+        parts.append(svg.rect(left + k * width / 64, y, width / 64 + 0.3, 11, fill=fill))
+    parts.append(
+        svg.text(left + width + 8, y + 9, "largest value; the ends of each map are given below it", size=SMALL)
+    )
+    return parts
+
+
+def map_gallery(pictures: Sequence[Picture], *, alt: str, across: int) -> str:
+    """Rows of an image and its maps, with two lines of text below each picture, and the bar of colours at the end."""
+    parts: list[str] = []
+    edge = min(EDGE, (FULL - GAP * (across - 1)) / across)
+    for i, picture in enumerate(pictures):
+        x, y = (i % across) * (edge + GAP), (i // across) * (edge + 34.0)
+        title = clean(picture.title, longest=60).replace("_", " ")
+        below = picture.note or clean(picture.case_id, longest=60)
+        parts += _panel(picture, x, y, edge)
+        parts.append(svg.text(x, y + edge + 13, svg.fit(title, edge, SMALL, bold=True), size=SMALL, bold=True))
+        parts.append(svg.text(x, y + edge + 25, svg.fit(below, edge, SMALL), size=SMALL, fill=MUTED))
+    y = -(-len(pictures) // across) * (edge + 34.0) + 4
+    return svg.drawing(FULL, y + 16, [*parts, *colour_bar(y)], title=alt)
 
 
 def _panel(picture: Picture, x: float, y: float, edge: float) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from evalsuite.protocol.interpretability import TRIVIAL_PREFIX
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.figures_cases import ForestRow, forest
+from evalsuite.report.figures_pictures import map_gallery
 from evalsuite.report.format import format_count, format_estimate, format_interval, format_value, not_estimable
 from evalsuite.report.material import Material, anchor
-from evalsuite.report.sections_localisation import is_localisation, localisation_blocks, map_name
+from evalsuite.report.sections_localisation import KNOWS_NOTHING, is_localisation, localisation_blocks, map_name
 from evalsuite.report.sections_shortcuts import ANALYSIS, shortcut_blocks
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Facts, Figure, Heading, Item, Prose, Row, Section, Table
-from evalsuite.types import Finding
+from evalsuite.types import Finding, Picture
 
 _NAMES = {
     "randomisation": "Likeness to the map of the network with shuffled parameters",
@@ -52,6 +54,7 @@ def interpretability(material: Material) -> Section | None:
     maps = [(i, f) for i, f in found if f.condition is None and not is_localisation(f)]
     blocks: list[Block] = [Prose(paragraphs=(_LIMITS,)), *shortcut_blocks(m)]
     blocks += _how(m)
+    blocks += _gallery(m)
     blocks += _measures(m, maps)
     blocks += localisation_blocks(m)
     return Section(id="interpretability", number="", title="What answers depend on", code="R21", blocks=tuple(blocks))
@@ -73,6 +76,64 @@ def _how(m: Material) -> Iterator[Block]:
     ]
     if items:
         yield Facts(items=tuple(items))
+    methods = [x for x in recorded.get("methods", ()) if isinstance(x, dict)]
+    if methods:
+        yield Table(
+            label="",
+            caption="How each map was made",
+            columns=(Column(title="Map", width=30), Column(title="Settings")),
+            rows=tuple(Row(cells=(Cell(text=map_name(str(x.get("name")))), Cell(text=_settings(x)))) for x in methods),
+            notes=(_FORMATS,),
+            compact=True,
+        )
+    refused = recorded.get("refused")
+    if isinstance(refused, dict) and refused:
+        said = "; ".join(f"{map_name(str(k))}: {clean(v, longest=200)}" for k, v in refused.items())
+        yield Prose(paragraphs=(f"Not made of this package: {said}.",))
+
+
+_FORMATS = (
+    "Methods of gradients (integrated gradients, GradientSHAP, DeepLift, Grad-CAM) need a format that gives them; of "
+    "others (ONNX, programs elsewhere) only maps of answers to changed images are made (occlusion, ablation, RISE)."
+)
+
+
+def _settings(method: dict[str, Any]) -> str:
+    """ "method occlusion, window 32, stride 16, baseline zero, sign positive": what is recorded and not empty."""
+    told = [
+        f"{key} {clean(value, longest=80)}" for key, value in method.items()
+        if key != "name" and isinstance(value, (str, int, float)) and value not in (None, "")
+    ]  # fmt: skip
+    return ", ".join(told)
+
+
+def of_a_map(picture: Picture) -> bool:
+    """Whether a picture is of a map, or of the image beside it."""
+    return picture.group.startswith("map of ")
+
+
+def _gallery(m: Material) -> Iterator[Block]:
+    """Each shown case in a row: its image, then its maps."""
+    shown = [p for p in m.exhibits.pictures if of_a_map(p)]
+    groups = list(dict.fromkeys(p.group for p in shown))
+    if not groups:
+        return
+    across = min(5, max(sum(p.group == g for p in shown) for g in groups))
+    fitting = [p for g in groups for p in [q for q in shown if q.group == g][:across]]
+    if any(sum(p.group == g for p in fitting) != across for g in groups):
+        return
+    alt = f"Images of {len(groups)} cases, each with its maps beside it."
+    yield Figure(
+        label="",
+        caption="Maps beside their images",
+        alt=alt,
+        notes=(
+            "The first cases of the sample in the order of the test set. An illustration: nothing follows from it. "
+            "A map's colours run from its own smallest to its own largest value, so that they cannot be compared "
+            "between maps.",
+        ),
+        svg=map_gallery(fitting, alt=alt, across=across),
+    )
 
 
 def _said(value: object) -> str:
@@ -118,7 +179,7 @@ def _figure(metric: str, rows: list[tuple[int, Finding]]) -> Iterator[Block]:
         label="",
         caption=_title(metric),
         alt=f"{alt}.",
-        notes=("Open circles: maps that know nothing of the model.",),
+        notes=(f"Open circles: {KNOWS_NOTHING}.",),
         svg=forest(
             shown, axis_title=metric.replace("_", " "), goal=None, goal_text="", reference=None, bounds=bounds,
             counts_title="Cases", alt=f"{alt}.", of="Map",
@@ -158,7 +219,7 @@ def _table(
             Column(title="Finding", align="right"),
         ),
         rows=tuple(made),
-        notes=(*direction, m.method_note(f.estimate for f in shown), m.set_note),
+        notes=(*direction, f"† {KNOWS_NOTHING}.", m.method_note(f.estimate for f in shown), m.set_note),
         compact=True,
     )
 

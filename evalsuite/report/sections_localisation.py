@@ -15,6 +15,7 @@ ANALYSIS = "interpretability"
 #: Metrics in the order of the table's columns.
 METRICS_SHOWN = ("localisation_hit_rate", "localisation_iou", "localisation_iou_true_positive")
 CHANCE = "localisation_chance"
+KNOWS_NOTHING = "maps that know nothing of the model"
 _SHARE = "prevalence"
 
 
@@ -52,8 +53,9 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
     rows: list[Row] = []
     shown: list[Finding] = []
     for stratum in dict.fromkeys(key[2] for key in found):
-        if stratum and not rows:
-            continue
+        rate = [found[k][1].estimate for k in found if k[1] == METRICS_SHOWN[0] and k[2] == stratum]
+        if stratum and all(e.value is None for e in rate):
+            continue  # nothing but "not assessable": in the evidence
         if stratum:
             rows.append(
                 Row(cells=(Cell(text=", ".join(f"{k} = {clean(v, longest=60)}" for k, v in stratum)),), group=True)
@@ -84,17 +86,19 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
             Column(title="Finding", align="right"),
         ),
         rows=tuple(rows),
-        notes=(m.method_note(f.estimate for f in shown), m.set_note),
+        notes=(f"† {KNOWS_NOTHING}.", m.method_note(f.estimate for f in shown), m.set_note),
         compact=True,
     )
 
 
 def map_name(label: str) -> str:
-    """A map's name in words: "grad cam", "image itself (knows nothing of the model)"."""
+    """A map's name in words: "grad cam", "the image itself †"."""
     if label.startswith(TRIVIAL_PREFIX):
         trivial = {"image": "the image itself", "edges": "edges of the image", "centre": "a blob at the centre"}
         rest = label.removeprefix(TRIVIAL_PREFIX)
-        return f"{trivial.get(rest, clean(rest, longest=60))} (knows nothing of the model)"
+        return f"{trivial.get(rest, clean(rest, longest=60))} †"
+    if label == "random":
+        return "pixels in random order †"
     return clean(label, longest=60).replace("_", " ")
 
 

@@ -10,6 +10,7 @@ from evalsuite.report.format import format_count
 from evalsuite.report.material import Material
 from evalsuite.report.sections_changes import FLIPS, of_a_flip
 from evalsuite.report.sections_failures import KINDS, failures, in_kinds
+from evalsuite.report.sections_interpretability import of_a_map
 from evalsuite.report.sections_slices import slices
 from evalsuite.report.sections_what_if import what_if
 from evalsuite.report.text import clean
@@ -39,7 +40,7 @@ def cases_shown(material: Material) -> tuple[Section, ...]:
     shown = replace(
         material.exhibits,
         listings=tuple(x for x in material.exhibits.listings if x.name != FLIPS),
-        pictures=tuple(p for p in material.exhibits.pictures if not of_a_flip(p)),
+        pictures=tuple(p for p in material.exhibits.pictures if not of_a_flip(p) and not of_a_map(p)),
     )
     cases, groups = failures(material)
     searches = [*groups, *slices(material), *what_if(material)]

@@ -22,7 +22,7 @@ from evalsuite.spine.draft import draft_record
 from evalsuite.spine.exhibits import write_exhibits
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.running_context import RunContext
-from evalsuite.spine.scoring import StoredMaps, evaluate_cases, exhibits_of
+from evalsuite.spine.scoring import StoredMaps, evaluate_cases, exhibits_of, pictures_of_maps
 from evalsuite.types import Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
     )
     evidence = scored.evidence
     verdict = judge(protocol, evidence, not_evidence_because=tuple(record["evidence_status"]["reasons"]))
-    write_exhibits(folder, exhibits_of(protocol, testset, predictions, scored))
+    shown = exhibits_of(protocol, testset, predictions, scored)
+    pictures = (*shown.pictures, *pictures_of_maps(protocol, testset, _stored_maps(folder)))
+    write_exhibits(folder, replace(shown, pictures=pictures))
     write_json(folder.evidence, evidence.to_json())
     write_json(folder.verdict, verdict.to_json())
     entries = history.step(

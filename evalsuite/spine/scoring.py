@@ -12,7 +12,7 @@ from evalsuite.protocol.comparisons import BASELINE, ORIGINAL, compared_with
 from evalsuite.protocol.load import protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.protocol.support import unsupported
-from evalsuite.types import Evidence, Exhibits, Finding, Listing
+from evalsuite.types import Evidence, Exhibits, Finding, Listing, Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,6 +184,19 @@ def exhibits_of(protocol: StudyProtocol, testset: LockedTestSet, predictions: Pr
     made = _exhibits_of_one(protocol, testset, predictions, own)
     pictures = flip_pictures(protocol, scored.listings, testset, scored.outlines) if changed else ()
     return Exhibits(listings=(*made.listings, *changed), pictures=(*made.pictures, *pictures))
+
+
+def pictures_of_maps(protocol: StudyProtocol, testset: LockedTestSet, stored: StoredMaps | None) -> tuple[Picture, ...]:
+    """Pictures of the first maps of a run, each beside its image; none where the run made no maps.
+
+    Raises LockError where a file shown is not the one that was locked.
+    """
+    if stored is None:
+        return ()
+    from evalsuite.analyses.lesion_maps import stored_maps
+    from evalsuite.analyses.map_pictures import map_pictures
+
+    return map_pictures(protocol, testset, stored_maps(stored.arrays, testset, stored.contract, baselines=False))
 
 
 def _exhibits_of_one(
@@ -443,7 +456,7 @@ def _beside_lesions(
     if asked.maps is not None:
         read = given_maps(asked, cases["case_id"], cases["frame"], files, images_of(testset))
     elif stored is not None:
-        read = stored_maps(stored.arrays, testset, stored.contract, asked)
+        read = stored_maps(stored.arrays, testset, stored.contract, baselines=asked.baselines)
     else:
         note = "The protocol asks for maps beside lesions, and this evaluation was given none."
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=(note,))

@@ -116,7 +116,7 @@ def test_measures_stand_beside_maps_that_know_nothing():
     tables = [b for b in made.blocks if isinstance(b, Table)]
     assert [t.caption.split(":")[0] for t in tables if "Deletion" in t.caption] == ["Deletion"]
     shown = cells(made)
-    assert "the image itself (knows nothing of the model)" in shown
+    assert "the image itself †" in shown
     assert "another patient's map" in shown
     assert any("Lower is better" in n for t in tables for n in t.notes)
     assert len([b for b in made.blocks if isinstance(b, Figure)]) == 2
@@ -136,5 +136,5 @@ def test_maps_beside_lesions_have_chance_beside_them():
     shown = cells(made)
     assert "50.0\u00a0%" in shown
     assert "0.040" in shown
-    assert "a blob at the centre (knows nothing of the model)" in shown
+    assert "a blob at the centre †" in shown
     assert "the brightest 0.05 of the map's pixels" in words(made)
