@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve object-store clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train demo-train-clean samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve object-store clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -34,6 +34,7 @@ help:
 	@echo "make validation  write the requirement-to-test matrix again (docs/validation/matrix.md)"
 	@echo "make samples     pictures of the demo's report for the README"
 	@echo "make accessibility  the HTML report in headless Chromium with axe-core (installs both: 300 MB)"
+	@echo "make demo-train-clean  train a classifier that no marker sways, without markers (a quarter of an hour)"
 	@echo "make demo-train  train the demonstration model again and package it (examples/chest_phantom)"
 
 setup:
@@ -82,6 +83,12 @@ layers:
 
 demo-train: setup
 	$(PY) examples/chest_phantom/train.py
+	$(PY) examples/chest_phantom/package.py
+
+demo-train-clean: setup
+	$(PY) examples/chest_phantom/train.py --profile train-clean --out examples/chest_phantom/training/no_markers
+	$(PY) examples/chest_phantom/train.py --profile train-clean --erase --patients 800 --tuning-patients 200 --epochs 4 \
+	  --start examples/chest_phantom/training/no_markers/weights.npz --out examples/chest_phantom/training/clean
 	$(PY) examples/chest_phantom/package.py
 
 samples: setup

@@ -21,7 +21,7 @@ def write_exhibits(folder: RunFolder, exhibits: Exhibits) -> None:
     """
     for path in (*folder.arrays.glob("*.csv"), folder.pictures):
         path.unlink(missing_ok=True)
-    if not exhibits.listings:
+    if not exhibits.listings and not exhibits.pictures:
         return
     try:
         folder.arrays.mkdir(exist_ok=True)

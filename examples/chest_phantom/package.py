@@ -1,4 +1,5 @@
-"""Package the trained classifier four times: TorchScript, torch.export, ONNX, MONAI bundle, each with its contract.
+"""Package the trained classifier four times: TorchScript, torch.export, ONNX, MONAI bundle, each with its contract; and
+the one that was trained without markers as TorchScript.
 
     python examples/chest_phantom/package.py
 
@@ -165,9 +166,17 @@ def _save_script(module: Packaged, path: Path, extra: dict[str, str]) -> None:
                 new.writestr(zipfile.ZipInfo(name.replace("archive/", "model/", 1)), old.read(name))
 
 
-def torchscript(module: Packaged, path: Path) -> None:
+def torchscript(module: Packaged, path: Path, contract: dict[str, Any] = CONTRACT) -> None:
     """TorchScript with the contract inside."""
-    _save_script(module, path, {"evalsuite_contract.json": json.dumps(CONTRACT)})
+    _save_script(module, path, {"evalsuite_contract.json": json.dumps(contract)})
+
+
+def clean(weights: Path, out: Path) -> None:
+    """The classifier that was trained without markers, as TorchScript alone."""
+    shutil.rmtree(out, ignore_errors=True)
+    with torch.inference_mode(False), torch.no_grad():
+        module = Packaged(load_network(weights)).eval()
+        torchscript(module, out / "model.ts", {**CONTRACT, "name": f"{NAME}-clean"})
 
 
 def exported(module: Packaged, path: Path) -> None:
@@ -242,6 +251,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=_HERE / "models")
     args = parser.parse_args(argv)
     package(args.weights, args.out)
+    clean(args.weights.parent / "clean" / "weights.npz", args.out / "clean")
     return 0
 
 

@@ -20,6 +20,7 @@ if str(_HERE) not in sys.path:
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from package import load_network  # noqa: E402
 from phantom.dataset import Images, draw  # noqa: E402
 from phantom.network import NoduleNet  # noqa: E402
 from scipy.stats import rankdata  # noqa: E402
@@ -52,11 +53,29 @@ def _augment(batch: Tensor, place: Tensor, rng: np.random.Generator) -> tuple[Te
     return moved, torch.roll(place, shift, dims=(2, 3))
 
 
-def fit(images: Images, *, epochs: int, seed: int, verbose: bool) -> NoduleNet:
-    """Train a network: binary cross-entropy on the image, and on the places of the nodules as a side task."""
+def _erased(batch: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blocks of random grey values anywhere in two of three images: foreign things that say nothing of disease."""
+    batch = batch.clone()
+    for image in batch[:, 0]:
+        for _ in range(int(rng.integers(0, 3))):
+            height, width = (int(s) for s in rng.integers((3, 6), (14, 40)))
+            row, col = int(rng.integers(0, 128 - height)), int(rng.integers(0, 128 - width))
+            ground, grey = (float(v) for v in (rng.uniform(0.0, 1.0, size=2) - 0.45) * 4.0)
+            dots = torch.from_numpy(rng.random((height, width)) < rng.uniform(0.1, 0.9))
+            image[row : row + height, col : col + width] = torch.where(dots, grey, ground)
+    return batch
+
+
+def fit(
+    images: Images, *, epochs: int, seed: int, verbose: bool, erase: bool = False, start: Path | None = None
+) -> NoduleNet:
+    """Train a network: binary cross-entropy on the image, and on the places of the nodules as a side task.
+
+    `erase` puts blocks of random values into the images it learns from; `start` are weights to go on from.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = NoduleNet()
+    network = NoduleNet() if start is None else load_network(start)
     small = (torch.from_numpy(images.image)[:, None] - 0.45) * 4.0
     target = torch.from_numpy(images.target.astype(np.float32))[:, None]
     place = torch.from_numpy(images.place.astype(np.float32))[:, None]
@@ -71,7 +90,7 @@ def fit(images: Images, *, epochs: int, seed: int, verbose: bool) -> NoduleNet:
         for start in range(0, len(small) - size + 1, size):
             index = torch.from_numpy(order[start : start + size])
             batch, where = _augment(small[index], place[index], rng)
-            logit, local = network.evidence(batch)
+            logit, local = network.evidence(_erased(batch, rng) if erase else batch)
             loss = functional.binary_cross_entropy_with_logits(logit, target[index])
             loss = loss + 2.0 * functional.binary_cross_entropy_with_logits(local, where, pos_weight=weight)
             optimiser.zero_grad()
@@ -128,6 +147,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--tuning-patients", type=int, default=350)
     parser.add_argument("--profile", choices=("train", "train-clean"), default="train")
+    parser.add_argument("--erase", action="store_true", help="put blocks of random values into training images")
+    parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -139,12 +160,16 @@ def main(argv: list[str] | None = None) -> int:
     training = draw(args.patients, seed=TRAIN_SEED, profile=args.profile, workers=args.threads)
     tuning = draw(args.tuning_patients, seed=TUNE_SEED, profile=args.profile, workers=args.threads)
     drawn = time.monotonic()
-    network = fit(training, epochs=args.epochs, seed=args.seed, verbose=args.verbose)
+    network = fit(
+        training, epochs=args.epochs, seed=args.seed, verbose=args.verbose, erase=args.erase, start=args.start
+    )
     scores = score(network, tuning)
     threshold = threshold_at(tuning.target, scores, TARGET_SENSITIVITY)
     record = {
         "seed": args.seed,
         "profile": args.profile,
+        "erase": args.erase,
+        "start": None if args.start is None else args.start.name,
         "training": {"seed": TRAIN_SEED, "patients": args.patients, "images": len(training.target)},
         "epochs": args.epochs,
         "parameters": sum(p.numel() for p in network.parameters()),
