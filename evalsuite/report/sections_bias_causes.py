@@ -163,7 +163,7 @@ def _imbalance(material: Material, title: str, mine: Sequence[Numbered]) -> list
     for index, f in apart[:MOST_IMBALANCES]:
         e = f.estimate
         shares = ["–" if share is None else f"{format_percent(share)}\u00a0%" for share in (e.numerator, e.denominator)]
-        said = str(f.condition).removeprefix("imbalance in ")
+        said = str(f.condition).removeprefix("imbalance in ").replace(">=", "≥").replace("-<", " to <")
         cells = (
             Cell(text=f"{group_name(f)} against {other_name(f)}"),
             Cell(text=clean(said, longest=90)),
