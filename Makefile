@@ -109,6 +109,7 @@ bench: setup
 	$(PY) -P benchmarks/segmentation.py --out benchmarks/results/segmentation.md
 	$(PY) -P benchmarks/detection.py --out benchmarks/results/detection.md
 	$(PY) -P benchmarks/bias.py --out benchmarks/results/bias.md
+	$(PY) -P benchmarks/attribution.py --out benchmarks/results/attribution.md
 
 tamper: setup
 	$(PY) -m tests.campaigns.tamper --jobs 2

@@ -2,9 +2,10 @@
 
     python -P benchmarks/attribution.py [--images 16] [--jobs N] [--batch 8] [--out FILE]
 
-Grad-CAM, integrated gradients of 50 steps, occlusion of 32 × 32 windows every 16 pixels and infidelity of 32 squares, on
-images of 224 × 224 by MONAI's DenseNet121. *captum*: one image after the other with default settings, torch's own
-threads, in an environment where nothing is set. *evalsuite*: the code of a run, `--jobs` processes of one thread as with `run --workers N`. *floor*: the image
+Grad-CAM, integrated gradients of 50 steps, occlusion of 32 × 32 windows every 16 pixels and infidelity of 32 squares,
+on images of 224 × 224 by MONAI's DenseNet121. *captum*: one image after the other with default settings, torch's own
+threads, in an environment where nothing is set. *evalsuite*: the code of a run,
+`--jobs` processes of one thread as with `run --workers N`. *floor*: the image
 passes that the methods need at least, at the pace of plain forward passes (and forward and backward ones) in batches of
 the same size by the same processes. Both must give the same maps. Nothing about time is asserted.
 """
@@ -209,8 +210,8 @@ def table(
         f"| evalsuite | {our_s:.1f} | 1 |",
         f"| floor: as many plain passes | {floor_s:.1f} | {floor_s / our_s:.2f} |",
         "",
-        f"evalsuite takes {our_s / floor_s:.2f} times the floor. Largest difference of maps and of infidelity, as a share "
-        f"of the largest value: {apart}.",
+        f"evalsuite takes {our_s / floor_s:.2f} times the floor."
+        f" Largest difference of maps and of infidelity, as a share of the largest value: {apart}.",
         "",
     ]
     return "\n".join(rows)
