@@ -27,10 +27,12 @@ _CHUNK = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
-    """Right calls and cases of each patient, shape (patients,), of one version on one period's cases."""
+    """Right calls and cases of each patient, shape (patients,), of one version on one period's cases; how many these
+    are, unweighted."""
 
     good: Floats
     total: Floats
+    cases: int
 
 
 def versions(protocol: StudyProtocol, baseline: Period, labelled: Period, former: Former) -> list[Finding]:
@@ -48,13 +50,13 @@ def versions(protocol: StudyProtocol, baseline: Period, labelled: Period, former
         if endpoint.prevalence is not None:
             continue
         cells: dict[str, Floats | None] = {}
-        n = 0
+        n: dict[str, int] = {}
         for period, rows, name in ((baseline, former.baseline, "baseline"), (labelled, former.window, "window")):
             replaced = replace(period, predictions=_aligned(rows, period))
             pair = [_counted(protocol, endpoint, p) for p in (replaced, period)]
             drawn = _figures(pair, replicates=protocol.confidence.bootstrap.replicates, seed=[protocol.seed, len(name)])
             cells |= {f"former_{name}": drawn[0], f"current_{name}": drawn[1]}
-            n += int(pair[1].total.sum())
+            n |= dict.fromkeys((f"former_{name}", f"current_{name}"), pair[1].cases)
         out += _findings(protocol, endpoint, cells, n)
     return out
 
@@ -80,7 +82,11 @@ def _counted(protocol: StudyProtocol, endpoint: Endpoint, period: Period) -> _Co
     counts = (among & view.include).astype(np.float64) * (1.0 if view.weight is None else view.weight)
     size = population.n_patients
     good, total = (np.bincount(population.patient_index, weights=w, minlength=size) for w in (counts * success, counts))
-    return _Counted(good=np.asarray(good, dtype=np.float64), total=np.asarray(total, dtype=np.float64))
+    return _Counted(
+        good=np.asarray(good, dtype=np.float64),
+        total=np.asarray(total, dtype=np.float64),
+        cases=int((among & view.include).sum()),
+    )
 
 
 def _figures(pair: list[_Counted], *, replicates: int, seed: list[int]) -> list[Floats | None]:
@@ -104,7 +110,9 @@ def _figures(pair: list[_Counted], *, replicates: int, seed: list[int]) -> list[
     return shares
 
 
-def _findings(protocol: StudyProtocol, endpoint: Endpoint, cells: Mapping[str, Floats | None], n: int) -> list[Finding]:
+def _findings(
+    protocol: StudyProtocol, endpoint: Endpoint, cells: Mapping[str, Floats | None], n: Mapping[str, int]
+) -> list[Finding]:
     level = two_sided_level(protocol.confidence)
     made: dict[tuple[str, str], Floats | None] = {(endpoint.metric, name): cells[name] for name in CELLS}
     difference = f"{endpoint.metric}{SUFFIX}"
@@ -121,7 +129,7 @@ def _findings(protocol: StudyProtocol, endpoint: Endpoint, cells: Mapping[str, F
         plain(
             endpoint.name,
             metric,
-            _estimate(values, n=n, level=level),
+            _estimate(values, n=n.get(name, n["current_baseline"] + n["current_window"]), level=level),
             condition=name,
             operating_point=endpoint.at,
         )

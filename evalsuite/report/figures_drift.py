@@ -61,10 +61,14 @@ def audits_in_a_row(series: Curve, *, changes: Mapping[int, str], alt: str) -> s
         x_ticks=[float(t) for t in range(1, int(last) + 1, max(1, math.ceil(last / 14)))],
         y_ticks=svg.nice_ticks(*frame.y_range, about=4),
     )
-    for number, what in changes.items():
-        at = frame.x(float(number))
+    for place, (number, what) in enumerate(sorted(changes.items())):
+        at, y = frame.x(float(number)), frame.top + 11 + 10 * (place % 3)
         parts.append(svg.line(at, frame.top, at, frame.bottom, stroke=ORANGE, dash="2 3"))
-        parts.append(svg.text(at + 3, frame.top + 11, svg.fit(what, 110, SMALL), size=SMALL, fill=ORANGE, halo=True))
+        # Within the frame: to the right of its line in the left half, to the left of it in the right half.
+        left = at < frame.left + 0.5 * frame.width
+        x, end = (at + 3, "start") if left else (at - 3, "end")
+        words = svg.fit(what, 130, SMALL)
+        parts.append(svg.text(x, y, words, size=SMALL, fill=ORANGE, anchor=end, halo=True))
     parts.append(_level(frame, base, "baseline", stroke=MUTED))
     points = _points(frame, series.x, series.y)
     parts.append(svg.path(points, stroke=BLUE, width=STRONG))

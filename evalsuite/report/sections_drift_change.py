@@ -45,7 +45,8 @@ def marks(found: _Found) -> dict[int, str]:
 
 
 def _short(name: str) -> str:
-    return clean(name.removeprefix("Unseen groups of ").partition(": ")[2] or name.partition(" of ")[2] or name)
+    said = name.partition(": ")[2] or name.partition(" of ")[2] or name
+    return clean(said.removeprefix("dicom:"))
 
 
 def change_log(found: _Found) -> list[Block]:

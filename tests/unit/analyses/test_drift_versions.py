@@ -68,6 +68,7 @@ def test_by_hand_and_whatever_the_order_of_rows() -> None:
     parts = _parts(b, w, Former(baseline=rows(b, [0.9] * 4), window=rows(w, [0.9, 0.9, 0.1, 0.1])))
     assert [parts[c].value for c in CELLS] == [1.0, 0.75, 0.5, 0.25]
     assert (parts[MODEL].value, parts[DATA].value, parts[BOTH].value) == (-0.25, -0.5, -0.75)
+    assert [parts[c].n for c in (*CELLS, MODEL)] == [4, 4, 4, 4, 8]
     nobody = Period(
         case_id=w.case_id, patient_id=w.patient_id, frame=w.frame.assign(truth=""), predictions=w.predictions
     )
