@@ -112,10 +112,15 @@ def per_axis(value: int | list[int] | None, spatial: Sequence[int], default: Seq
     return tuple(min(c, s) for c, s in zip(chosen, spatial, strict=True))
 
 
+def window_of(method: Method, spatial: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sides of the occluding window, and how far it moves along each axis."""
+    sides = per_axis(method.window, spatial, [max(1, math.ceil(s / 7)) for s in spatial])
+    return sides, per_axis(method.stride, spatial, [max(1, side // 2) for side in sides])
+
+
 def windows(method: Method, spatial: Sequence[int]) -> list[tuple[slice, ...]]:
     """Every place of the occluding window, the last of each axis cut at the border."""
-    sides = per_axis(method.window, spatial, [max(1, math.ceil(s / 7)) for s in spatial])
-    steps = per_axis(method.stride, spatial, [max(1, side // 2) for side in sides])
+    sides, steps = window_of(method, spatial)
     starts = [
         [k * step for k in range(math.ceil(max(0, s - side) / step) + 1)]
         for s, side, step in zip(spatial, sides, steps, strict=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps
+from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps, window_of
 from evalsuite.attribution.scorer import Resolved, resolve
 from evalsuite.errors import ContractError, ImageError, Interrupted
 from evalsuite.inference import device as devices
@@ -28,7 +28,7 @@ from evalsuite.inference.perturbed import sampled
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.staff import hire, places
 from evalsuite.models.folder_model import FolderModel
-from evalsuite.protocol.interpretability import GRADIENTS, Interpretability
+from evalsuite.protocol.interpretability import GRADIENTS, SETTINGS_OF, Interpretability
 from evalsuite.record.digest import digest_json
 from evalsuite.record.files import atomic_write
 
@@ -183,7 +183,7 @@ def attribute_sample(
         "batch_size": batch,
         "version": VERSION,
         "refused": dict(plan.refused),
-        "methods": _facts(plan.asked, made),
+        "methods": _facts(plan, made),
         "workers": len(where),
         "notes": [*notes, *remarks],
     }
@@ -418,14 +418,18 @@ def _read_part(path: Path) -> Attributed | None:
         return None
 
 
-def _facts(asked: Interpretability, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """For the record: each method with everything that decides its maps."""
-    return [
-        {
-            "name": m.label,
-            **m.model_dump(mode="json", exclude={"name"}),
-            "normalisation": "none: in units of the target",
-            "found": sorted({part.found.notes.get(m.label, "") for part in parts} - {""}),
-        }
-        for m in asked.methods
-    ]
+def _facts(plan: Plan, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """For the record: each method with everything that decides its maps, as it was used, and nothing that does not."""
+    rows = []
+    for m in plan.asked.methods:
+        used = {k: v for k, v in m.model_dump(mode="json").items() if k in SETTINGS_OF and m.method in SETTINGS_OF[k]}
+        used |= {"samples": m.draws} if "samples" in used else {}
+        if m.method == "occlusion":
+            sides, steps = window_of(m, plan.spatial)
+            used |= {"window": " × ".join(map(str, sides)), "stride": " × ".join(map(str, steps))}
+        found = sorted({part.found.notes.get(m.label, "") for part in parts} - {""})
+        if "layer" in used:
+            used["layer"] = "; ".join(found).removeprefix("layer ")
+        sign = "positive" if m.method == "grad_cam" else m.sign
+        rows.append({"name": m.label, "method": m.method, **used, "sign": sign, "normalisation": "none"})
+    return rows

@@ -31,8 +31,16 @@ SLOPES = ("saliency",)
 TRIVIAL = ("image", "edges", "centre")
 #: Where files of maps of a trivial baseline lie, and its name in tables of values.
 TRIVIAL_PREFIX = "baseline_"
-_OF_WINDOW, _OF_CELLS = ("occlusion",), ("feature_ablation", "rise")
-_OF_BASELINE = ("integrated_gradients", "gradient_shap", "deep_lift", "occlusion", "feature_ablation", "rise")
+#: Which methods each setting is one of.
+SETTINGS_OF: dict[str, tuple[str, ...]] = {
+    "layer": ("grad_cam", "guided_grad_cam"),
+    "steps": ("integrated_gradients",),
+    "samples": ("gradient_shap", "rise"),
+    "window": ("occlusion",),
+    "stride": ("occlusion",),
+    "cells": ("feature_ablation", "rise"),
+    "baseline": ("integrated_gradients", "gradient_shap", "deep_lift", "occlusion", "feature_ablation", "rise"),
+}
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -85,17 +93,8 @@ class Method(Block):
 
     @model_validator(mode="after")
     def _consistent(self) -> Method:
-        of = {
-            "layer": ("grad_cam", "guided_grad_cam"),
-            "steps": ("integrated_gradients",),
-            "samples": ("gradient_shap", "rise"),
-            "window": _OF_WINDOW,
-            "stride": _OF_WINDOW,
-            "cells": _OF_CELLS,
-            "baseline": _OF_BASELINE,
-        }
         fields = type(self).model_fields
-        wrong = [k for k, ms in of.items() if self.method not in ms and getattr(self, k) != fields[k].default]
+        wrong = [k for k, ms in SETTINGS_OF.items() if self.method not in ms and getattr(self, k) != fields[k].default]
         if wrong:
             raise ValueError(f"{', '.join(wrong)} is no setting of {self.method}")
         if self.label.startswith(TRIVIAL_PREFIX):

@@ -101,7 +101,9 @@ def test_whole_patients_are_drawn_and_every_map_and_value_lies_in_the_run(packag
     assert told[0] == (0, told[0][1])
     assert told[-1] == (told[0][1], told[0][1])
     assert found.record["passes"] == {k: 6 * v for k, v in per_case.items()}
-    assert found.record["methods"][0]["found"] == ["layer 0"]
+    cam, occlusion = found.record["methods"]
+    assert cam == {"name": "grad_cam", "method": "grad_cam", "layer": "0", "sign": "positive", "normalisation": "none"}
+    assert (occlusion["window"], occlusion["stride"], occlusion["baseline"]) == ("4 × 4", "2 × 2", "zero")
     known = values.set_index(["case_id", "method", "measure", "variant"])["value"]
     measures = {(m, v) for _, _, m, v in known.index}
     assert {
@@ -209,7 +211,10 @@ def test_figures_are_means_with_intervals_beside_trivial_maps_and_by_stratum():
     n = 40
     asked = {"methods": [{"method": "grad_cam"}], "measures": ["deletion", "randomisation"]}
     study = protocol(
-        goal(SENSITIVITY, 0.7), analyses={"interpretability": asked}, strata=[{"name": "site", "column": "site"}]
+        goal(SENSITIVITY, 0.7),
+        analyses={"interpretability": asked},
+        strata=[{"name": "site", "column": "site"}],
+        confidence={"bootstrap": {"replicates": 200}},
     )
     ids = tuple(f"c{i}" for i in range(n))
     frame = pd.DataFrame({"truth": ["1", "0"] * (n // 2), "site": ["a"] * 25 + ["b"] * 15})
