@@ -3,7 +3,7 @@ SHELL := bash
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations bias-simulations slice-simulations test lint types layers demo-train demo-train-clean samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve object-store clean
+.PHONY: help setup demo demo-drift campaign-drift demo-detection demo-segmentation demo-readers reader-simulations planning-simulations bias-simulations slice-simulations test lint types layers demo-train demo-train-clean samples accessibility bench coverage-study tamper tamper-signed interrupted race brain outlines ray-campaign fuzz hostile bundle bundle-check formats kserve object-store clean
 
 help:
 	@echo "make demo        phantoms, locked test set, frozen protocol, verdict and PDF (about two minutes after set-up)"
@@ -27,7 +27,8 @@ help:
 	@echo "make formats     one real classifier in every package format: same scores, same verdict (needs ../shared/real)"
 	@echo "make kserve      install Triton and MLServer into .kserve-env and test served models against them (600 MB)"
 	@echo "make object-store  a study whose images lie behind an S3 interface: same bytes, a changed object is named (two minutes)"
-	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (half an hour)"
+	@echo "make reader-simulations  error and power of reader-study methods in 10,000 simulated studies each (ten minutes)"
+	@echo "make planning-simulations  power that plans promise beside simulated studies of the size they ask for (a minute)"
 	@echo "make slice-simulations  false discoveries and power of the search for slices in 2,000 sets per design (minutes)"
 	@echo "make bias-simulations  gaps between groups in 10,000 simulated studies per design: coverage, outcomes (a minute)"
 	@echo "make coverage-study  simulated coverage of every interval (hours; goes on where it stopped; JOBS=4)"
@@ -55,6 +56,9 @@ demo-readers: setup
 reader-simulations: setup
 	$(PY) -m benchmarks.reader_simulations --jobs $(JOBS) --out benchmarks/results/reader_simulations.md
 	$(PY) -m benchmarks.reader_designs --jobs $(JOBS) --out benchmarks/results/reader_designs.md
+
+planning-simulations: setup
+	$(PY) -m benchmarks.planning_power --out benchmarks/results/planning_power.md
 
 slice-simulations: setup
 	$(PY) -m benchmarks.slice_simulations --out benchmarks/results/slices.md
