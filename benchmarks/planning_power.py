@@ -98,7 +98,8 @@ def table(studies: int) -> str:
         "# Plans: power and precision promised, and found in simulated studies", "",
         f"{studies:,} studies of the size each plan asks for, judged by the suite's own intervals; Monte Carlo",
         f"standard error {100 * math.sqrt(0.16 / studies):.2f} points at 80 %. Cases are of the kind the goal counts.",
-        "Gains of readers: [reader_simulations.md](reader_simulations.md); marks: [planning](../../docs/planning.md).", "",
+        "Gains of readers: [reader_simulations.md](reader_simulations.md); marks: [planning](../../docs/planning.md).",
+        "",
         "| goal | cases | planned | found | points |", "|---|---|---|---|---|", *lines, "",
         "| precision | cases | mean of the studies |", "|---|---|---|", *widths,
     ]) + "\n"  # fmt: skip
