@@ -141,8 +141,6 @@ def _predict_and_seal(
     other: Baseline | None,
     study: Mapping[str, Any] | None,
 ) -> Predictions:
-    from evalsuite.inference.attributed import attribute_sample, require_attributable
-    from evalsuite.inference.attribution_store import write_attributions
     from evalsuite.inference.engine import predict as engine_predict
     from evalsuite.inference.mask_store import copy_masks
     from evalsuite.inference.perturbed import predict_perturbed, require_perturbable
@@ -158,7 +156,10 @@ def _predict_and_seal(
     explained = protocol.analyses.interpretability
     shortcuts = () if explained is None else explained.shortcuts
     require_changeable(shortcuts, model)
-    if explained is not None:
+    if explained is not None and explained.methods:
+        from evalsuite.inference.attributed import attribute_sample, require_attributable  # loads torch
+        from evalsuite.inference.attribution_store import write_attributions
+
         require_attributable(explained, model, score=protocol.task.score)
     plan = begin_or_resume(run, ask, protocol, testset, model, other)
     settings = _settings(protocol, ask.overrides)
