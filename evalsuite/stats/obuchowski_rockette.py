@@ -22,7 +22,7 @@ Generalise = Literal["readers_and_cases", "cases", "readers"]
 #: Distribution of a contrast over random readers and cases. `hillis`: t with Hillis' degrees of freedom;
 #: `behrens_fisher`: a normal and a t part, each its own; `by_readers`: the latter below `FEW_READERS`, else Hillis'.
 Distribution = Literal["by_readers", "hillis", "behrens_fisher"]
-#: With fewer readers Hillis' test errs in 6 to 12 % of the studies simulated at 5 % (benchmarks/results).
+#: With fewer readers Hillis' 5 % test errs in up to 12 % of simulated studies (docs/decisions/0038).
 FEW_READERS: Final = 4
 _NAMES = {
     "readers_and_cases": "random readers and cases",
