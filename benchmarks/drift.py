@@ -82,14 +82,25 @@ def table(path: Path, n: int, prefix: str, seed: int, *, moved: bool, outputs: P
 
 
 def protocols() -> tuple[str, str]:
-    """The validation's and the audit's protocol, from those that ship with the example and with the suite."""
+    """The validation's and the audit's protocol, from the one that ships."""
     import yaml
 
     from evalsuite.protocol.load import load_protocol
 
-    root = Path(__file__).resolve().parents[1]
-    study = yaml.safe_load((root / "examples" / "drift_audit" / "validation.yaml").read_text())
     body = load_protocol("drift_audit").model_dump(mode="json", by_alias=True)
+    study = {k: v for k, v in body.items() if k not in ("analyses", "endpoints")} | {
+        "id": "drift-benchmark-validation",
+        "kind": "standalone",
+        "endpoints": [
+            {
+                "name": "sensitivity",
+                "metric": "sensitivity",
+                "at": body["operating_points"][0]["name"],
+                "role": "primary",
+                "criterion": {"bound": "lower", "op": ">", "value": 0.5},
+            }
+        ],
+    }
     drift = body["analyses"]["drift"]
     drift["covariates"] = [
         {"column": f"x{j}", "kind": "numeric"} if j % 3 else f"x{j}" for j in range(COVARIATES)

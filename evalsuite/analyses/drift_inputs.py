@@ -107,7 +107,7 @@ def _covariate(asked: DriftCovariate, baseline: Period, window: Period) -> Covar
 
 
 def _numbers(period: Period, column: str, whose: str) -> Floats:
-    cells = [str(c).strip() for c in period.frame[column]]
+    cells = [str(c).strip() for c in period.frame[column].tolist()]
     values = [number(c) for c in cells]
     wrong = sum(v is None and c.lower() not in _ABSENT for v, c in zip(values, cells, strict=True))
     if wrong:

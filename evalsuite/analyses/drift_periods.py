@@ -232,5 +232,5 @@ def plain(
 
 def cells_of_column(period: Period, column: str) -> Iterator[str]:
     """The column's cells, empty ones as "missing"."""
-    for cell in period.frame[column]:
+    for cell in period.frame[column].tolist():  # one cell after another of a column of texts is slow
         yield str(cell).strip() or "missing"
