@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from evalsuite.protocol.interpretability import TRIVIAL_PREFIX
 from evalsuite.protocol.metrics import METRICS
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.figures_pictures import map_gallery
@@ -36,6 +35,15 @@ _BETTER = {
     "deletion": "lower",
     "road": "lower",
 }
+#: What a reader needs of the run record; the rest of it is attached.
+_RECORDED = {
+    "target": "Maps of",
+    "n_cases": "Cases",
+    "n_patients": "Patients",
+    "planned_passes": "Image passes",
+}
+#: Variants of a measure in words; an area and a mean are in the measure's name.
+_VARIANTS = {"ssim": " (SSIM)", "spearman": " (rank correlation)", "auc": "", "max": "", "mean": "", "unexplained": ""}
 _LIMITS = (
     "A map shows what the score is sensitive to, not why, and not that a finding caused the answer. A map that looks "
     "right may come from a network whose parameters were shuffled, from the image's own edges, or from the middle of "
@@ -69,11 +77,7 @@ def _how(m: Material) -> Iterator[Block]:
     if not isinstance(recorded, dict):
         return
     yield Heading(text="Maps of what moves the answer", id="attribution")
-    items = [
-        Item(name=clean(key.replace("_", " "), longest=40).capitalize(), value=_said(value))
-        for key, value in recorded.items()
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    ]
+    items = [Item(name=name, value=_said(recorded[key])) for key, name in _RECORDED.items() if key in recorded]
     if items:
         yield Facts(items=tuple(items))
     methods = [x for x in recorded.get("methods", ()) if isinstance(x, dict)]
@@ -84,6 +88,7 @@ def _how(m: Material) -> Iterator[Block]:
             columns=(Column(title="Map", width=30), Column(title="Settings")),
             rows=tuple(Row(cells=(Cell(text=map_name(str(x.get("name")))), Cell(text=_settings(x)))) for x in methods),
             notes=(_FORMATS,),
+            source="record.json#/interpretability",
             compact=True,
         )
     refused = recorded.get("refused")
@@ -132,6 +137,7 @@ def _gallery(m: Material) -> Iterator[Block]:
             "A map's colours run from its own smallest to its own largest value, so that they cannot be compared "
             "between maps.",
         ),
+        source="arrays/attribution",
         svg=map_gallery(fitting, alt=alt, across=across),
     )
 
@@ -160,16 +166,18 @@ def _measures(m: Material, maps: list[tuple[int, Finding]]) -> Iterator[Block]:
 
 def _title(metric: str) -> str:
     measure, _, variant = metric.partition("_")
-    return f"{_NAMES.get(measure, measure)} ({clean(variant, longest=40).replace('_', ' ')})"
+    said = f" ({clean(variant, longest=40).replace('_', ' ')})" if variant else ""
+    return f"{_NAMES.get(measure, measure)}{_VARIANTS.get(variant, said)}"
 
 
 def _figure(metric: str, rows: list[tuple[int, Finding]]) -> Iterator[Block]:
     shown = [
         ForestRow(
             label=map_name(f.endpoint), counts=format_count(f.estimate.n), value=f.estimate.value, low=f.estimate.low,
-            high=f.estimate.high, text=format_estimate(metric, f.estimate), small=f.endpoint.startswith(TRIVIAL_PREFIX),
+            high=f.estimate.high, text=format_estimate(metric, f.estimate), small="†" in map_name(f.endpoint),
+            of=anchor(i),
         )
-        for _, f in rows
+        for i, f in rows
     ]  # fmt: skip
     if not any(r.value is not None for r in shown):
         return
@@ -179,7 +187,8 @@ def _figure(metric: str, rows: list[tuple[int, Finding]]) -> Iterator[Block]:
         label="",
         caption=_title(metric),
         alt=f"{alt}.",
-        notes=(f"Open circles: {KNOWS_NOTHING}.",),
+        notes=(f"Open circles: {KNOWS_NOTHING}.",) if any(r.small for r in shown) else (),
+        of=tuple(r.of for r in shown),
         svg=forest(
             shown, axis_title=metric.replace("_", " "), goal=None, goal_text="", reference=None, bounds=bounds,
             counts_title="Cases", alt=f"{alt}.", of="Map",
@@ -195,39 +204,40 @@ def _table(
     for i, f in rows:
         others = [(group, x) for (endpoint, group), x in against.items() if endpoint == f.endpoint]
         shown += [f, *(x[1] for _, x in others)]
-        first = Cell(text=map_name(f.endpoint))
+        n = f.estimate.n
+        first = Cell(text=map_name(f.endpoint), sub=f"{format_count(n)} {'case' if n == 1 else 'cases'}")
         if not others:
-            made.append(Row(cells=(first, _cell(f), Cell(text="–"), Cell(text=""), _mark(i)), anchor=anchor(i)))
+            made.append(Row(cells=(first, _cell(i, f), Cell(text="–"), Cell(text=""), _mark(i))))
         for k, (group, x) in enumerate(others):
-            lead = (first, _cell(f)) if k == 0 else (Cell(text=""), Cell(text=""))
-            made.append(
-                Row(
-                    cells=(*lead, Cell(text=map_name(group)), _cell(x[1]), _mark(i if k == 0 else x[0])),
-                    anchor=anchor(i) if k == 0 else None,
-                )
-            )
+            lead = (first, _cell(i, f)) if k == 0 else (Cell(text=""), Cell(text=""))
+            made.append(Row(cells=(*lead, Cell(text=map_name(group)), _cell(*x), _mark(i if k == 0 else x[0]))))
     better = _BETTER.get(metric.partition("_")[0])
-    direction = (f"{better.capitalize()} is better.",) if better else ()
+    direction = [f"{better.capitalize()} is better."] if better else []
+    if against:
+        direction.append("Differences are paired: of the cases in which both could be measured.")
+    if any("†" in c.text for row in made for c in row.cells):
+        direction.append(f"†: {KNOWS_NOTHING}.")
     return Table(
         label="",
         caption=f"{_title(metric)}, map by map",
         columns=(
-            Column(title="Map", width=30),
+            Column(title="Map", width=27),
             Column(title=f"Mean, {m.interval_title}", align="right", width=20),
-            Column(title="Compared with", width=22),
-            Column(title="Difference", align="right", width=20),
+            Column(title="Compared with", width=26),
+            Column(title="Difference", align="right", width=19),
             Column(title="Finding", align="right"),
         ),
         rows=tuple(made),
-        notes=(*direction, f"† {KNOWS_NOTHING}.", m.method_note(f.estimate for f in shown), m.set_note),
+        notes=(*direction, m.method_note(f.estimate for f in shown), m.set_note),
         compact=True,
     )
 
 
-def _cell(f: Finding) -> Cell:
+def _cell(index: int, f: Finding) -> Cell:
     if f.estimate.value is None:
-        return Cell(text=not_estimable(f.estimate), kind="muted")
-    return Cell(text=format_value(f.metric, f.estimate), sub=format_interval(f.metric, f.estimate), kind="number")
+        return Cell(text=not_estimable(f.estimate), kind="muted", anchor=anchor(index))
+    text, sub = format_value(f.metric, f.estimate), format_interval(f.metric, f.estimate)
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(index))
 
 
 def _mark(index: int) -> Cell:

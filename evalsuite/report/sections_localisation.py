@@ -71,7 +71,6 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
                         *(_cell(x) for x in cells),
                         Cell(text=anchor(first[0]), kind="muted"),
                     ),
-                    anchor=anchor(first[0]),
                 )
             )
     yield Table(
@@ -86,7 +85,7 @@ def localisation_blocks(m: Material) -> Iterator[Block]:
             Column(title="Finding", align="right"),
         ),
         rows=tuple(rows),
-        notes=(f"† {KNOWS_NOTHING}.", m.method_note(f.estimate for f in shown), m.set_note),
+        notes=(f"†: {KNOWS_NOTHING}.", m.method_note(f.estimate for f in shown), m.set_note),
         compact=True,
     )
 
@@ -105,9 +104,10 @@ def map_name(label: str) -> str:
 def _cell(found: tuple[int, Finding] | None) -> Cell:
     if found is None:
         return Cell(text="–", kind="number")
-    _, f = found
+    index, f = found
     if f.estimate.value is None:
-        return Cell(text=not_estimable(f.estimate), kind="muted")
+        return Cell(text=not_estimable(f.estimate), kind="muted", anchor=anchor(index))
     counted = f.estimate.numerator is not None and float(f.estimate.numerator).is_integer()
     metric = _SHARE if counted else f.metric
-    return Cell(text=format_value(metric, f.estimate), sub=format_interval(metric, f.estimate), kind="number")
+    text, sub = format_value(metric, f.estimate), format_interval(metric, f.estimate)
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(index))

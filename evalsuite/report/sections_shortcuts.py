@@ -17,7 +17,7 @@ from evalsuite.report.format import (
     format_value,
     not_estimable,
 )
-from evalsuite.report.material import Material, anchor, metric_title
+from evalsuite.report.material import Material, anchor, metric_title, places
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Figure, Heading, Prose, Row, Table, Tone
 from evalsuite.types import Estimate, Finding
@@ -133,20 +133,19 @@ def _tables(m: Material, asked: Shortcut, found: Found) -> Iterator[Block]:
                     _cell(change),
                     _cell(control),
                     _cell(beyond),
-                    Cell(text="–", kind="muted") if verdict is None else _verdict_cell(verdict[1].estimate),
+                    Cell(text="–", kind="muted") if verdict is None else _verdict_cell(verdict),
                     Cell(text=anchor(change[0]), kind="muted"),
                 ),
-                anchor=anchor(change[0]),
             )
         )
-    _, overall = found[asked.condition, OVERALL, "shortcut_verdict", None, ()]
+    overall = found[asked.condition, OVERALL, "shortcut_verdict", None, ()]
     rows.append(
         Row(
             cells=(
                 Cell(text="All margins", kind="head"),
                 *(Cell(text="") for _ in range(3)),
-                _verdict_cell(overall.estimate),
-                Cell(text=anchor(found[asked.condition, OVERALL, "shortcut_verdict", None, ()][0]), kind="muted"),
+                _verdict_cell(overall),
+                Cell(text=anchor(overall[0]), kind="muted"),
             )
         )
     )
@@ -208,24 +207,26 @@ def what_was_done(asked: Shortcut) -> str:
     return f"{region} replaced by {'what is ' if asked.fill == 'surroundings' else ''}{filled}"
 
 
-def _verdict_cell(estimate: Estimate) -> Cell:
-    text, tone = _WORDS[verdict_words(estimate)[0]]
-    return Cell(text=text, kind="verdict", tone=tone)
+def _verdict_cell(found: Indexed) -> Cell:
+    text, tone = _WORDS[verdict_words(found[1].estimate)[0]]
+    return Cell(text=text, kind="verdict", tone=tone, anchor=anchor(found[0]))
 
 
 def _cell(found: Indexed | None) -> Cell:
     if found is None:
         return Cell(text="–", kind="number")
-    _, f = found
+    index, f = found
     metric = _SHARE if f.metric == "flip_rate" and f.estimate.numerator is not None else f.metric
     if f.estimate.value is None:
-        return Cell(text=not_estimable(f.estimate), kind="muted")
-    return Cell(text=format_value(metric, f.estimate), sub=format_interval(metric, f.estimate), kind="number")
+        return Cell(text=not_estimable(f.estimate), kind="muted", anchor=anchor(index))
+    text, sub = format_value(metric, f.estimate), format_interval(metric, f.estimate)
+    return Cell(text=text, sub=sub, kind="number", anchor=anchor(index))
 
 
 def _figure(m: Material, tests: list[Shortcut], found: Found) -> Iterator[Block]:
     """Change of the score with the region and at another place, against the margin."""
     rows: list[GapRow] = []
+    drawn: list[Finding] = []
     for s in tests:
         change = found.get((s.condition, ANSWERS, "score_change", UNCHANGED, ()))
         if change is None or change[1].estimate.value is None:
@@ -235,6 +236,7 @@ def _figure(m: Material, tests: list[Shortcut], found: Found) -> Iterator[Block]
         rows.append(GapRow(label=clean(s.name, longest=60), group=True))
         rows.append(_bar("the region itself", change[1].estimate, s.margins.get(SCORE), word))
         control = found.get((s.control, ANSWERS, "score_change", UNCHANGED, ()))
+        drawn += [x[1] for x in (change, control, verdict) if x is not None]
         if control is not None:
             rows.append(_bar("another place of equal size", control[1].estimate, s.margins.get(SCORE), "control"))
     if not rows:
@@ -247,6 +249,7 @@ def _figure(m: Material, tests: list[Shortcut], found: Found) -> Iterator[Block]
         caption="Change of the score by the region, and by the same treatment of another place",
         alt=f"{alt}.",
         notes=(f"Bars: {m.interval_title}, patients resampled.",),
+        of=places(m, drawn),
         svg=gap_plot(rows, alt=f"{alt}.", of="Changed", axis_title="Mean change of the score; 0 is none"),
     )
 
@@ -274,7 +277,8 @@ def _groups(m: Material, tests: list[Shortcut], found: Found) -> Iterator[Block]
                             Cell(text=format_count(x[1].estimate.n), kind="number"),
                             _cell(x),
                             Cell(text=anchor(x[0]), kind="muted"),
-                        )
+                        ),
+                        of=(anchor(x[0]),),
                     )
                     for stratum, x in made
                 ]

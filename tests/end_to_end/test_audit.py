@@ -16,7 +16,11 @@ from typer.testing import CliRunner
 
 from evalsuite.cli.app import app
 from evalsuite.errors import InputError, ProtocolError
+from evalsuite.protocol.load import load_protocol
 from evalsuite.record.canonical import read_json
+from evalsuite.report import build_dossier
+from evalsuite.report.anchors import untraced
+from evalsuite.report.view import Section
 from evalsuite.spine import Who, audit, freeze, lock, run, score_stage, verify
 from evalsuite.spine import audit_history as histories
 from evalsuite.spine import running as spine_running
@@ -24,7 +28,7 @@ from evalsuite.spine.auditing import AuditResult
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.history import open_ledger
 from evalsuite.spine.running_score import remembered_set
-from evalsuite.types import Verdict
+from evalsuite.types import Evidence, Verdict
 
 
 def _simulation(checkout: Path) -> ModuleType:
@@ -98,6 +102,13 @@ def made_by(run_folder: Path) -> str:
     return str(read_json(run_folder / "record.json")["run"]["id"])
 
 
+def dossier_of(folder: RunFolder) -> tuple[Section, ...]:
+    """What the report of a run says; its layout has tests of its own."""
+    evidence = Evidence.from_json(read_json(folder.evidence))
+    verdict = Verdict.from_json(read_json(folder.verdict))
+    return build_dossier(load_protocol(folder.protocol), evidence, verdict, read_json(folder.record)).sections
+
+
 @pytest.fixture
 def deployment(validated: Deployment, tmp_path: Path) -> Deployment:
     (tmp_path / "base").symlink_to(validated.path / "base", target_is_directory=True)
@@ -116,6 +127,7 @@ def test_audits_follow_each_other_and_a_loss_of_sensitivity_is_found(deployment:
     assert status["Performance: sensitivity"] == "action"
     assert status["Input: scanner"] == "normal"
     assert worse.standing.last.left["alarmed"] == ["sensitivity"]
+    assert untraced(dossier_of(RunFolder(deployment.path / "a2"))) == []
     # The baseline's reference standard was read for each of them, and its set's ledger says so; not as a use of it.
     baseline = deployment.path / "base"
     kept = open_ledger(remembered_set(read_json(baseline / "record.json")))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.conftest import protocol_text
 
+pytestmark = pytest.mark.traced
 N = 400
 SITES = ("north", "south", "east", "west")
 

@@ -13,6 +13,7 @@ from evalsuite.protocol.load import load_protocol
 from .conftest import protocol_text
 from .test_real_data import DERM
 
+pytestmark = pytest.mark.traced
 ASKED = {
     "cases": 3,
     "methods": [{"method": "grad_cam"}, {"method": "deep_lift"}],

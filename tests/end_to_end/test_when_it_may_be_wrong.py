@@ -6,9 +6,11 @@ import csv
 import json
 
 import numpy as np
+import pytest
 
 from tests.end_to_end.conftest import N, protocol_text
 
+pytestmark = pytest.mark.traced
 BLOCKS = {
     "uncertainty": {
         "selective": {"coverages": [0.8, 1.0]},

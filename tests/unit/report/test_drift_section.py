@@ -9,6 +9,7 @@ import pytest
 
 from evalsuite.protocol.load import load_protocol
 from evalsuite.protocol.schema import StudyProtocol
+from evalsuite.report.anchors import untraced
 from evalsuite.report.material import Material
 from evalsuite.report.sections_drift import drift
 from evalsuite.report.view import Figure, Notice, Prose, Section, Table
@@ -72,6 +73,7 @@ def section(
     )
     made = drift(Material(protocol=protocol, evidence=evidence, verdict=verdict, record={}))
     assert made is not None
+    assert untraced([made]) == []
     return made
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from evalsuite.report.anchors import untraced
 from evalsuite.report.material import Material
 from evalsuite.report.sections_interpretability import interpretability, map_name
 from evalsuite.report.sections_shortcuts import verdict_words
@@ -13,6 +14,7 @@ from evalsuite.report.view import Figure, Prose, Table
 from evalsuite.types import Estimate, Finding
 from tests.golden.factory import study
 
+RECORDED = {"methods": [{"name": "grad_cam", "layer": "features", "noise": 0.1}], "refused": {"deep_lift": "no tree"}}
 TAG = {"name": "tag", "region": {"text": True}, "change": "remove", "margins": {"score": 0.05}}
 CONVICTED = Estimate(value=1.0, method="m", n=60, interval_undefined="a verdict has no interval")
 ACQUITTED = replace(CONVICTED, value=0.0)
@@ -36,7 +38,10 @@ def section(findings, block=None):
     asked = {"interpretability": block or {"shortcuts": [TAG]}}
     protocol = base.protocol.model_copy(update={"analyses": type(base.protocol.analyses).model_validate(asked)})
     evidence = replace(base.evidence, findings=(*base.evidence.findings, *findings))
-    return interpretability(Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=base.record))
+    record = {**base.record, "interpretability": RECORDED}
+    made = interpretability(Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=record))
+    assert made is None or untraced([made]) == []
+    return made
 
 
 def shortcut(change: float, verdict: Estimate, control: float = 0.01):

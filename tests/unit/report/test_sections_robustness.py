@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evalsuite.protocol.robustness import Robustness
+from evalsuite.report.anchors import untraced
 from evalsuite.report.material import Material
 from evalsuite.report.sections_robustness import robustness
 from evalsuite.report.sections_unchanged import check_words, precision
@@ -64,6 +65,7 @@ def section(lost: dict[str, Estimate]):
     evidence = replace(base.evidence, findings=(*base.evidence.findings, *findings))
     made = robustness(Material(protocol=protocol, evidence=evidence, verdict=base.verdict, record=base.record))
     assert made is not None
+    assert untraced([made]) == []
     return made
 
 
@@ -130,6 +132,7 @@ def of(target: str, metric: str, estimate: Estimate, condition: str) -> Finding:
 
 
 def rows_of(made, caption: str) -> list[list[str]]:
+    assert untraced([made]) == []
     table = next(b for b in made.blocks if isinstance(b, Table) and b.caption == caption)
     return [[c.text for c in row.cells] for row in table.rows]
 
