@@ -156,9 +156,10 @@ def refusals(methods: Sequence[Method], model: Any) -> list[str | None]:
 
     Known before any image is shown.
     """
-    parameters = any(p.numel() > 1 for p in parameters_of(model.network))
+    network = getattr(model, "network", None)  # a program that is given files has none
+    parameters = any(p.numel() > 1 for p in parameters_of(network))
     of_test = None if parameters else "this format holds its parameters where they cannot be shuffled"
-    return [*(_refusal(m, model.network) for m in methods), of_test]
+    return [*(_refusal(m, network) for m in methods), of_test]
 
 
 def _refusal(method: Method, network: Any) -> str | None:

@@ -21,6 +21,7 @@ from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps, wind
 from evalsuite.attribution.scorer import Resolved, resolve
 from evalsuite.errors import ContractError, ImageError, Interrupted
 from evalsuite.inference import device as devices
+from evalsuite.inference.attribution_files import answers_by_files
 from evalsuite.inference.attribution_likeness import likenesses, random_pairs
 from evalsuite.inference.attribution_store import Attributions, Part, map_name, write_map
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
@@ -82,10 +83,6 @@ def require_attributable(asked: Interpretability, model: Any, *, score: str | Se
             "recorded predictions are answers alone: no changed image can be shown to what gave them",
             hint=f"{hint}, or run the package itself.",
         )
-    if isinstance(model, FolderModel):
-        raise ContractError(
-            f"{model.name} reads the image files itself, so that they cannot be changed on the way", hint=f"{hint}."
-        )
     if model.contract.tiled is not None:
         raise ContractError("a slide is read tile by tile, and no map is made of its tiles", hint=f"{hint}.")
     resolve(asked.target, model.contract, score)
@@ -125,6 +122,9 @@ def attribute_sample(
     """
     cases = sampled(testset.cases[:limit], asked, seed, purpose="maps")
     hooks = default_hooks(model, bind_inputs(model.contract, testset.cases[:limit]))
+    if isinstance(model, FolderModel):
+        settings = replace(settings, device="cpu", workers=None)
+        model, hooks = answers_by_files(model, cases, bind_inputs(model.contract, testset.cases[:limit]), hooks)
     where, remarks = places(model, devices.choose_devices(settings.device), settings)
     model, notes = devices.place(model, where[0], settings)
     on_cpu = not str(model.device).startswith("cuda")
@@ -132,7 +132,7 @@ def attribute_sample(
         where = ["cpu"] * (settings.workers or 1)
     threads, _ = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=len(where))
     model = model.with_threads(threads)
-    batch = settings.first_batch(model.contract, on_cpu=on_cpu)
+    batch = getattr(model, "per_call", None) or settings.first_batch(model.contract, on_cpu=on_cpu)
     made: list[Part] = []
     plan: Plan | None = None
     failed: Counter[str] = Counter()
@@ -185,7 +185,7 @@ def attribute_sample(
         "refused": dict(plan.refused),
         "methods": _facts(plan, made),
         "workers": len(where),
-        "notes": [*notes, *remarks],
+        "notes": [*notes, *remarks, *getattr(model, "remarks", ())],
     }
     maps = {n: {c.case_id: part.files[n][i] for part in made for i, c in enumerate(part.cases)} for n in made[0].files}
     return Attributions(maps=maps, values=tuple(values), asked=plan.asked, target=plan.target.words, record=record)

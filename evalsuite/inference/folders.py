@@ -73,7 +73,7 @@ def predict_folders(
     started = time.perf_counter()
     sample = [cases[i] for i in probed(model.contract, cases, default_hooks(model, binding))]
     if sample:
-        tried = _call(model, sample, binding)
+        tried = call_on(model, sample, binding)
         check_outputs(model.contract, _usable(tried), name=model.name)
     probe_s = time.perf_counter() - started
     size = model.contract.cases_per_call or CASES_PER_CALL
@@ -142,7 +142,7 @@ def _run_plan(
                     f"stopped; {done} of {total} cases are stored", hint="The same command goes on where it stopped."
                 )
             started = time.perf_counter()
-            shard = _call(model, cases, binding)
+            shard = call_on(model, cases, binding)
             seconds.append(np.full(len(cases), (time.perf_counter() - started) / len(cases)))
             write_shard(folder, key, shard)
         else:
@@ -154,8 +154,8 @@ def _run_plan(
     return shards, resumed, seconds
 
 
-def _call(model: FolderModel, cases: Sequence[Case], binding: Mapping[str, str]) -> Shard:
-    """One call of the program on some cases, in two folders that exist for its duration."""
+def call_on(model: FolderModel, cases: Sequence[Case], binding: Mapping[str, str]) -> Shard:
+    """The answers of one call of the program on some cases, in two folders that exist for its duration."""
     with tempfile.TemporaryDirectory(prefix="evalsuite-cases-") as scratch:
         inside, outside = Path(scratch) / "input", Path(scratch) / "output"
         inside.mkdir()
@@ -307,7 +307,7 @@ def _again(
 ) -> dict[str, Any]:  # fmt: skip
     """One call, drawn by the seed, made a second time: how far its outputs are from the first time."""
     i = int(np.random.default_rng(settings.seed).integers(len(shards)))
-    first, second = shards[i], _call(model, plan.shards[i], binding)
+    first, second = shards[i], call_on(model, plan.shards[i], binding)
     ok = np.array([a is None and b is None for a, b in zip(first.reasons, second.reasons, strict=True)])
     apart = [float(np.abs(first.outputs[n][ok] - second.outputs[n][ok]).max()) for n in first.outputs if ok.any()]
     same = all(np.array_equal(first.outputs[n], second.outputs[n], equal_nan=True) for n in first.outputs)
