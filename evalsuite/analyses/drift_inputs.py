@@ -21,6 +21,7 @@ from evalsuite.analyses.drift_periods import (
     disclosed,
     plain,
 )
+from evalsuite.analyses.embedding import embedding_columns
 from evalsuite.analyses.population import Population
 from evalsuite.errors import InputError
 from evalsuite.protocol.drift import Drift, DriftCovariate
@@ -145,7 +146,9 @@ def _outcomes(p: Population) -> NDArray[np.str_]:
 def _embeddings(
     protocol: StudyProtocol, asked: Drift, baseline: Period, window: Period
 ) -> tuple[TestOutcome, list[Finding], str]:
-    absent = [c for c in asked.embeddings if c not in baseline.predictions or c not in window.predictions]
+    columns, absent = embedding_columns(asked.embeddings, [str(c) for c in baseline.predictions.columns])
+    now, also_absent = embedding_columns(asked.embeddings, [str(c) for c in window.predictions.columns])
+    absent = list(dict.fromkeys((*absent, *also_absent, *sorted(set(columns) ^ set(now)))))
     if absent:
         raise InputError(
             f"Baseline and window do not both have the outputs of the embedding: {', '.join(absent)}.",
@@ -153,7 +156,7 @@ def _embeddings(
         )
     sides, owners, left_out = [], [], 0
     for period in (baseline, window):
-        values = period.predictions[asked.embeddings].to_numpy(dtype=np.float64)
+        values = period.predictions[columns].to_numpy(dtype=np.float64)
         kept = np.flatnonzero(np.isfinite(values).all(axis=1))
         left_out += period.n - kept.size
         if kept.size > MOST_CASES:

@@ -5,15 +5,14 @@ Everything found is exploratory: no criterion is judged on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
 
 from evalsuite.analyses.classes import ClassPopulation
 from evalsuite.analyses.common import Results
+from evalsuite.analyses.embedding import embedding_columns
 from evalsuite.analyses.failures import REST, rate_finding, searched
 from evalsuite.analyses.population import Bools, Ints, Population
 from evalsuite.analyses.wrong_cases import NO_OUTPUT, Question, WrongCases, wrong_cases
@@ -123,14 +122,6 @@ def _attributes(
                 notes.append("Slices over embeddings: no case of the searched half has one, so there are no groups.")
     table = np.array(codes, dtype=np.int64).T.reshape(len(frame), len(names))
     return _Attributes(names=tuple(names), levels=tuple(levels), codes=table), notes
-
-
-def embedding_columns(asked: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Outputs that the names (`*` stands for any ending) mean, in the model's order, and the names that mean none."""
-    keys = ("case_id", "rater", "condition", "status", "reason")
-    given = [o for o in outputs if o not in keys]
-    columns = [o for o in given if any(fnmatchcase(o, name) for name in asked)]
-    return columns, [name for name in asked if not any(fnmatchcase(o, name) for o in given)]
 
 
 def _shares(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -26,8 +26,19 @@ def audit(
     protocol: Annotated[str | None, typer.Argument(help="protocol of kind drift_audit")] = None,
     window: Annotated[
         Path | None,
-        typer.Option("--window", help="case table of the window, with the outputs where there is no --model"),
+        typer.Option(
+            "--window",
+            help="case table of the window, with the outputs where there is no --model; or, with --log, a folder or "
+            "pattern (in quotes) of DICOM files",
+        ),
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="the deployment's prediction log about the DICOM files of --window")
+    ] = None,
+    case_uid: Annotated[
+        Literal["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"],
+        typer.Option("--case-uid", help="with --log: files with the same UID are a case; a column of the log has it"),
+    ] = "SOPInstanceUID",
     baseline: Annotated[Path | None, typer.Option("--baseline", help="run folder of the validation")] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="run folder; the same command goes on where it stopped")
@@ -67,7 +78,7 @@ def audit(
     """Audit a window of production cases against the validation, or say how a deployment stands."""
     with errors_as_exit_codes(as_json=as_json):
         if check:
-            if protocol or window or baseline or out_folder or model or history is None:
+            if protocol or window or log or baseline or out_folder or model or history is None:
                 hint = "evalsuite audit --check --history H"
                 raise InputError("--check looks at a history and at nothing else.", hint=hint)
             _check(history, deployment, prometheus, as_json)
@@ -78,16 +89,22 @@ def audit(
             )
         if (former is None) != (former_outputs is None):
             raise InputError("--former and --former-outputs belong together: its run, and its outputs on the window.")
+        if log is None and window.is_dir():
+            raise InputError(
+                f"{window} is a folder: with it an audit needs the deployment's prediction log.",
+                hint="evalsuite audit PROTOCOL --window FOLDER --log PREDICTIONS --baseline RUN --out RUN",
+            )
     with errors_as_exit_codes(as_json=as_json), stop_requested() as should_stop:
         from evalsuite.sandbox.policy import Sandbox
         from evalsuite.spine import audit as audit_window
+        from evalsuite.spine.audit_dicom import DicomWindow
         from evalsuite.spine.audit_history import write_prometheus
         from evalsuite.spine.audit_versions import FormerVersion
 
         with stages() as on_stage:
             made = audit_window(
                 protocol,
-                window=window,
+                window=window if log is None else DicomWindow(files=window, log=log, uid=case_uid),
                 baseline=baseline,
                 out=out_folder,
                 who=acting.who(reason),

@@ -107,7 +107,9 @@ class Drift(Block):
         description="compare the score's distribution, the calls, and what has no usable output",
     )
     embeddings: list[Name] = Field(
-        default_factory=list, description="outputs that together are an embedding of the image; compared by MMD"
+        default_factory=list,
+        description="outputs that together are an embedding of the image, `emb_*` for all that begin so; "
+        "compared by MMD",
     )
     monitor: list[Monitor] = Field(default_factory=list, description="endpoints with action and warning limits")
     labelled: Name | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from evalsuite.protocol.expression import compile_score
 from evalsuite.protocol.load import load_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
-from evalsuite.record.digest import sha256_file
+from evalsuite.record.digest import sha256_bytes, sha256_file
 from evalsuite.record.files import atomic_write
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import audit_history, prepare
+from evalsuite.spine.audit_dicom import DicomWindow, window_table
 from evalsuite.spine.audit_images import CACHE_NAME, image_numbers
 from evalsuite.spine.audit_inputs import AuditOf, open_audit
 from evalsuite.spine.audit_labels import window_labels
@@ -56,6 +58,11 @@ class WindowFolder:
         return self.path / "window.json"
 
     @property
+    def cases(self) -> Path:
+        """The case table made of DICOM files and the prediction log, where the window was given so."""
+        return self.path / "cases.csv"
+
+    @property
     def testset(self) -> Path:
         return self.path / "testset"
 
@@ -72,7 +79,7 @@ class WindowFolder:
 def audit(
     protocol_path: Path | str,
     *,
-    window: Path,
+    window: Path | DicomWindow,
     baseline: Path,
     out: Path,
     who: Who,
@@ -94,6 +101,9 @@ def audit(
 
     Parameters
     ----------
+    window
+        The case table; or DICOM files with the prediction log, of which `OUT.window/cases.csv` is made: the window is
+        that table, and the lock binds its rows and the files.
     former
         The version that the baseline's model replaced, and what it says of the window: how much of a change is the
         model's and how much the data's.
@@ -117,6 +127,8 @@ def audit(
     require_audit(protocol, given=True)
     require_supported(protocol)
     place = WindowFolder(Path(f"{Path(out)}.window"))
+    if isinstance(window, DicomWindow):
+        window = _written(place, window_table(window, protocol, Path(os.path.abspath(place.path))))
     folder = RunFolder(Path(out))
     beside = Path(out).absolute().parent / audit_history.DEFAULT_NAME
     kept = audit_history.open_history(history or str(beside), deployment)
@@ -172,6 +184,18 @@ def audit(
 # --- the window -----------------------------------------------------------------------------------------------------
 
 
+def _written(place: WindowFolder, table: bytes) -> Path:
+    """The window's table in its folder; InputError where the folder began with another one."""
+    if place.source.exists() and read_json(place.source)["sha256"] != sha256_bytes(table):
+        raise InputError(
+            f"{place.path} holds another window than these files and this log.",
+            hint="An audit goes on with what it began with; choose another --out for this one.",
+        )
+    with claimed(RunFolder(place.path)):
+        atomic_write(place.cases, table)
+    return place.cases
+
+
 def _locked(place: WindowFolder, window: Path, protocol_path: Path | str, who: Who, store: str | None) -> LockedTestSet:
     """The window as a test set of its own; that of an earlier, interrupted command where it is of the same table."""
     from evalsuite.testset import open_testset
@@ -207,6 +231,7 @@ def _require_apart(testset: LockedTestSet, inputs: AuditOf) -> None:
 
 def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: Path | None, inputs: AuditOf) -> Path:
     """What gives the outputs: the model, or the table's own columns, written as recorded predictions."""
+    from evalsuite.analyses.embedding import embedding_columns
     from evalsuite.sandbox.open import digest_of
 
     if model is not None:
@@ -219,7 +244,8 @@ def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: P
     table = read_table(window, error=CaseTableError)
     asked = protocol.analyses.drift
     assert asked is not None, "the protocol's checks require it"
-    outputs = list(dict.fromkeys((*compile_score(protocol.task.score).names, *asked.embeddings)))
+    embedding, unknown = embedding_columns(asked.embeddings, [str(c) for c in table.columns])
+    outputs = list(dict.fromkeys((*compile_score(protocol.task.score).names, *embedding, *unknown)))
     absent = [c for c in (*outputs, "model_digest") if c not in table.columns]
     if absent:
         raise CaseTableError(

@@ -28,7 +28,9 @@ from evalsuite.spine.auditing import AuditResult
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.history import open_ledger
 from evalsuite.spine.running_score import remembered_set
+from evalsuite.testset import open_testset
 from evalsuite.types import Evidence, Verdict
+from tests.small_dicom import write_dicom
 
 
 def _simulation(checkout: Path) -> ModuleType:
@@ -228,6 +230,42 @@ def test_what_is_no_window_of_this_deployment_is_refused(deployment: Deployment)
     assert "counted in an earlier audit" in refused("t", text)
     assert "The clock says" in refused("k", deployment.month("feb", 40).read_text(encoding="utf-8"))
     assert len(deployment.audits) == 1
+
+
+def test_a_folder_of_dicom_with_the_prediction_log_is_a_window(deployment: Deployment) -> None:
+    log = deployment.month("jan", 40)
+    rows = log.read_text(encoding="utf-8").splitlines()
+    names = rows[0].split(",")
+    keep = [i for i, name in enumerate(names) if name != "patient_id"]  # who the patients are, the files say
+    cells = [[row.split(",")[i] for i in keep] for row in rows]
+    files = deployment.path / "pacs"
+    for i, row in enumerate(cells[1:]):
+        row[0] = write_dicom(files / f"{i % 3}" / f"{i}.dcm", seed=i, patient=f"MRN{i // 2}")["SOPInstanceUID"]
+    (files / "readme.txt").write_text("no image", encoding="utf-8")
+    log.write_text("\n".join(",".join(row) for row in cells) + "\n", encoding="utf-8")
+    out = deployment.path / "a1"
+    command = ["audit", str(deployment.protocol), "--baseline", str(deployment.path / "base"), "--out", str(out)]
+    command += ["--history", str(deployment.path / "history.sqlite")]
+    runner = CliRunner()
+    alone = runner.invoke(app, [*command, "--window", str(files)])
+    assert alone.exit_code == 2
+    assert "--log PREDICTIONS" in " ".join(alone.output.split())
+    done = runner.invoke(app, [*command, "--window", str(files), "--log", str(log)])
+    assert done.exit_code in (0, 1), done.output
+    window = open_testset(Path(f"{out}.window") / "testset")  # every file is bound, and as it was
+    assert [c.case_id for c in window.cases] == [row[0] for row in cells[1:]]
+    assert len(window.lock["files"]) == 40
+    assert len({c.patient_id for c in window.cases}) == 20
+    assert verify(out).intact
+    table = Path(f"{out}.window") / "cases.csv"
+    assert "MRN" not in table.read_text(encoding="utf-8")
+    again = runner.invoke(app, [*command, "--window", str(files / "*" / "*.dcm"), "--log", str(log)])
+    assert again.exit_code == done.exit_code, again.output
+    assert len(deployment.audits) == 1
+    (files / "0" / "0.dcm").unlink()
+    short = runner.invoke(app, [*command, "--window", str(files), "--log", str(log)])
+    assert short.exit_code == 2
+    assert "1 rows of the log have no file" in " ".join(short.output.split())
 
 
 def test_limits_stay_for_a_calendar_and_a_calendar_ends(deployment: Deployment, checkout: Path) -> None:

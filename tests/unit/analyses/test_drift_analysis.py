@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,13 @@ def test_embeddings_that_moved_raise_an_alarm() -> None:
         assert statuses(results)["Input: embedding"] == status
     with pytest.raises(InputError, match="e0, e1"):
         audited(period(10, 18), protocol)
+    every = study(embeddings=["e*"], monitor=[], calendar={"audits": 1, "false_alarm": 0.2})
+    moved = with_embedding(period(60, 17), 1.5)
+    results = drift_analysis(every, baseline=base, window=moved, labelled=moved)
+    assert statuses(results)["Input: embedding"] == "action"
+    part = replace(moved, predictions=moved.predictions.drop(columns="e1"))
+    with pytest.raises(InputError, match="embedding: e1"):  # never a part of it alone
+        drift_analysis(every, baseline=base, window=part, labelled=part)
 
 
 def test_driftless_years_seldom_raise_an_alarm() -> None:

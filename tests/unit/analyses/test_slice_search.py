@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalsuite.analyses.slices import embedding_columns
+from evalsuite.analyses.embedding import embedding_columns
 from evalsuite.analyses.tasks import evaluate_task
 from tests.unit.analyses.test_beside_performance import AREA, of, protocol
 
