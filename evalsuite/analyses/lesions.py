@@ -78,7 +78,7 @@ def with_lesions(
     problems: list[Problem] = []
     tables: dict[str, dict[str, CaseLesions]] = {}
     for cell in dict.fromkeys(c for c in cells if c.strip()):
-        made = _table(protocol, cell, files, problems)
+        made = lesion_table(protocol, cell, files, problems)
         if made is not None:
             tables[cell] = made
     if len({(lesions.box, lesions.place.shape[1]) for made in tables.values() for lesions in made.values()}) > 1:
@@ -112,10 +112,10 @@ def _columns(protocol: StudyProtocol) -> list[str]:
     return [s.column or s.name for s in protocol.task.lesion_strata]
 
 
-def _table(
+def lesion_table(
     protocol: StudyProtocol, cell: str, files: ReferenceFiles, problems: list[Problem]
 ) -> dict[str, CaseLesions] | None:
-    """The lesions of one table by case; what is wrong with it goes to `problems`."""
+    """The lesions of one table by case; what is wrong with it goes to `problems`, and there is nothing."""
     data = files.read(cell)
     if data is None:
         problems.append(Problem("no file of the locked test set", cell, "lock the set again with --protocol"))

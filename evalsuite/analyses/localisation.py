@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalsuite.analyses.common import Cell, Results, cells_of
 from evalsuite.analyses.cuts import two_sided_level
+from evalsuite.analyses.lesion_boxes import BoxTables, Lies, is_table
 from evalsuite.analyses.population import Bools, Floats
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.errors import ImageError, InputError, Problem
@@ -52,24 +53,25 @@ def localisation_figures(
     frame: pd.DataFrame,
     files: ReferenceFiles,
     read_maps: ReadMaps,
+    lies: Lies,
 ) -> Results:
     """Findings per map and stratum of `analyses.interpretability.localisation`; nothing without it.
 
     `endpoint` of a finding is the map's name. `localisation_hit_rate` is the share of maps whose largest value lies in
     the lesion, `localisation_iou` the mean overlap of all maps, `localisation_iou_true_positive` of those that touch
     their lesion, `localisation_chance` the mean share of the image that the lesion covers. Cases with an empty cell,
-    an empty mask or no map are left out and counted in a note.
+    an empty mask, no box or no map are left out and counted in a note. `lies` says how images lie that boxes are on.
 
     Raises
     ------
     InputError
-        If masks or maps cannot be read, or a map has another size than its mask; all of them at once.
+        If masks, boxes or maps cannot be read, or a map has another size than its mask; all of them at once.
     """
     block = protocol.analyses.interpretability
     if block is None or block.localisation is None:
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=())
     asked = block.localisation
-    found = _pointed(asked, case_id, frame, files, read_maps)
+    found = _pointed(protocol, asked, case_id, frame, files, read_maps, lies)
     strata = [s for s in protocol.strata if s.cross is None and (block.groups is None or s.name in block.groups)]
     rows = np.array(sorted({i for by in found.values() for i in by}), dtype=np.int64)
     cells = [Cell(stratum=c.stratum, mask=c.mask[rows]) for c in cells_of(assign_strata(frame, strata), len(case_id))]
@@ -83,18 +85,24 @@ def localisation_figures(
 
 
 def _pointed(
-    asked: Localisation, case_id: Sequence[str], frame: pd.DataFrame, files: ReferenceFiles, read_maps: ReadMaps
+    protocol: StudyProtocol,
+    asked: Localisation,
+    case_id: Sequence[str],
+    frame: pd.DataFrame,
+    files: ReferenceFiles,
+    read_maps: ReadMaps,
+    lies: Lies,
 ) -> dict[str, dict[int, Pointing]]:
     """Each map's place on its lesion, by map and row."""
     problems: list[Problem] = []
     found: dict[str, dict[int, Pointing]] = {}
-    for i, (case, cell) in enumerate(zip(case_id, frame[asked.reference], strict=True)):
-        data = files.read(str(cell)) if str(cell).strip() else None
-        if data is None:
+    boxes = BoxTables(protocol, files, lies, asked.coordinates)
+    for i, (case, cell) in enumerate(zip(case_id, map(str, frame[asked.reference]), strict=True)):
+        if not cell.strip():
             continue
         try:
             maps = read_maps(case)
-            mask = (decode_mask(data, name=str(cell))[0] > 0) if maps else None
+            mask = _lesion(cell, case, files, boxes) if maps else None
         except ImageError as error:
             problems.append(Problem(error.message, f"case {case}"))
             continue
@@ -109,13 +117,22 @@ def _pointed(
             else:
                 place = pointing(map_, mask, threshold=salient_from(map_, asked))
                 found.setdefault(label, {})[i] = place
+    problems = boxes.problems + problems
     if problems:
         raise InputError(
-            f"{len(problems)} maps or masks of lesions cannot be used.",
+            f"{len(problems)} maps, masks or boxes of lesions cannot be used.",
             problems=problems[:_MOST_PROBLEMS],
             hint="A map lies on the grid of its image as stored, and so does the mask of the lesion.",
         )
     return found
+
+
+def _lesion(cell: str, case: str, files: ReferenceFiles, boxes: BoxTables) -> Bools | None:
+    """Where the lesion of a case is, from the mask or the table of boxes of its cell; None where there is none."""
+    if is_table(cell):
+        return boxes.mask(cell, case)
+    data = files.read(cell)
+    return None if data is None else decode_mask(data, name=cell)[0] > 0
 
 
 @dataclass(frozen=True, slots=True)

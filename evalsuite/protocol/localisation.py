@@ -22,7 +22,14 @@ class Localisation(Block):
     """Whether maps point at lesions, beside chance and maps that know nothing of the model. Nothing is judged by it."""
 
     reference: Name = Field(
-        description="case-table column of mask files of the lesions; cases with an empty cell are left out"
+        description="case-table column of the lesions: mask files, or tables of boxes (CSV or Parquet, one for all "
+        "cases or one each: case_id, x0, y0, x1, y1, with z0 and z1 in volumes, in mm); cases with an empty cell, or "
+        "without a row, are left out"
+    )
+    coordinates: Literal["image", "lps", "ras"] = Field(
+        default="image",
+        description="of boxes: from the centre of the image's first pixel, x along columns, y along rows, z along "
+        "slices (an image without spacing counts pixels); or in the patient, as in DICOM (lps) or NIfTI (ras)",
     )
     maps: Name | None = Field(
         default=None,

@@ -444,6 +444,7 @@ def _beside_lesions(
 ) -> Results:
     """Maps of the case table's files, or those that the run stored, beside lesions; nothing where nobody asks."""
     from evalsuite.analyses.common import Results
+    from evalsuite.analyses.lesion_boxes import lies_of
     from evalsuite.analyses.lesion_maps import given_maps, images_of, stored_maps
     from evalsuite.analyses.localisation import localisation_figures
     from evalsuite.testset.reference_files import ReferenceFiles
@@ -460,7 +461,7 @@ def _beside_lesions(
     else:
         note = "The protocol asks for maps beside lesions, and this evaluation was given none."
         return Results(findings=(), curves=(), accounting=(), tests=(), notes=(note,))
-    return localisation_figures(protocol, **cases, files=files, read_maps=read)
+    return localisation_figures(protocol, **cases, files=files, read_maps=read, lies=lies_of(testset))
 
 
 def _cells(case_id: tuple[str, ...], frame: pd.DataFrame, column: object) -> dict[str, str]:
