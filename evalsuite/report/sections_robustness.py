@@ -139,7 +139,7 @@ def _row(said: str, amount: str, own: tuple[int, Finding], change: tuple[int, Fi
     return Row(
         cells=(
             Cell(text=said),
-            Cell(text=amount),
+            Cell(text=amount, of=(anchor(own[0]),)),
             _estimate(own),
             Cell(text="–", kind="number") if change is None else _estimate(change),
             Cell(text=anchor(own[0]), kind="muted"),
@@ -262,7 +262,7 @@ def _answer_row(c: Condition, index: int, change: tuple[int, Finding] | None, fl
     return Row(
         cells=(
             Cell(text=f"Severity {c.severity}"),
-            Cell(text=c.amount),
+            Cell(text=c.amount, of=(anchor(index),)),
             Cell(text="–", kind="number") if change is None else _estimate(change),
             share(flips),
             Cell(text=anchor(index), kind="muted"),

@@ -161,6 +161,22 @@ def test_masks_are_shown_beside_those_of_the_unchanged_images_and_checks_by_the_
     assert masks[1][1] == "20 HU SD"
 
 
+def test_an_amount_that_reads_like_a_figure_names_the_finding_it_belongs_to():
+    block = {"modality": "dermoscopy", "perturbations": ["hair"], "severities": [5]}
+    base = study()
+    endpoint = next(e for e in base.protocol.endpoints if e.criterion is not None and e.role == "primary")
+    made = robustness(
+        asking(
+            block,
+            found(endpoint.name, endpoint.metric, share(0.9, 0.04), "clean images", None),
+            found(endpoint.name, endpoint.metric, share(0.7, 0.04), "hair/5", None),
+            found("answers", "flip_rate", proportion(5, 40), "hair/5", "clean images"),
+        )
+    )
+    assert made is not None
+    assert rows_of(made, "Change of the answers, case by case")[1][1] == "10 % of the area"
+
+
 def test_labels_have_a_table_of_their_own():
     block = {"modality": "xray", "perturbations": ["dose"], "severities": [1, 4]}
     made = robustness(
