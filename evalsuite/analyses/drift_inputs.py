@@ -109,6 +109,9 @@ def _covariate(asked: DriftCovariate, baseline: Period, window: Period) -> Covar
 
 def _numbers(period: Period, column: str, whose: str) -> Floats:
     cells = [str(c).strip() for c in period.frame[column].tolist()]
+    plain_cells = _plain_numbers(cells)
+    if plain_cells is not None:
+        return plain_cells
     values = [number(c) for c in cells]
     wrong = sum(v is None and c.lower() not in _ABSENT for v, c in zip(values, cells, strict=True))
     if wrong:
@@ -117,6 +120,18 @@ def _numbers(period: Period, column: str, whose: str) -> Floats:
             hint="Leave a cell empty where there is no value, or compare the column as groups (kind: categorical).",
         )
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _plain_numbers(cells: Sequence[str]) -> Floats | None:
+    """What `number` says of cells that are finite numbers or empty, many at once; None where any is something else."""
+    try:
+        values = np.array([float(c) if c else np.nan for c in cells], dtype=np.float64)
+    except ValueError:
+        return None
+    # Python also reads 1_000, inf and nan as numbers.
+    empty = sum(not c for c in cells)
+    plain_cells = int((~np.isfinite(values)).sum()) == empty and not any("_" in c for c in cells)
+    return values if plain_cells else None
 
 
 _ABSENT = ("", "nan", "na", "n/a", "none", "null", "unknown", "missing")
@@ -332,7 +347,8 @@ def _twice(asked: Drift, window: Period) -> int:
     """Usable cases with patient, covariates and every output the same as of an earlier row."""
     outputs = window.predictions.drop(columns=["case_id", "rater", "condition", "reason"], errors="ignore")
     rows = outputs.assign(patient=list(window.patient_id))
-    for i, c in enumerate(asked.asked):
-        rows[f"covariate {i}"] = list(window.frame[c.column])
     usable = (outputs["status"] == "ok").to_numpy()
-    return int(rows.duplicated().to_numpy()[usable].sum())
+    several = rows["patient"].duplicated(keep=False).to_numpy()  # only their rows can be alike
+    covariates = {f"covariate {i}": window.frame[c.column].array[several] for i, c in enumerate(asked.asked)}
+    rows = rows[several].assign(**covariates)
+    return int(rows.duplicated().to_numpy()[usable[several]].sum())

@@ -232,5 +232,6 @@ def plain(
 
 def cells_of_column(period: Period, column: str) -> Iterator[str]:
     """The column's cells, empty ones as "missing"."""
-    for cell in period.frame[column].tolist():  # one cell after another of a column of texts is slow
-        yield str(cell).strip() or "missing"
+    cells = period.frame[column].tolist()  # one cell after another of a column of texts is slow
+    shown = {cell: str(cell).strip() or "missing" for cell in set(cells)}
+    return map(shown.__getitem__, cells)

@@ -130,7 +130,7 @@ def open_audit(
     for name in predictions.outputs:
         columns[f"{_OUTPUT}{name}"] = device[name].to_numpy(dtype=np.float64)
     for name in _columns(protocol, list(frame.columns)):
-        columns[f"{_CELL}{name}"] = [str(c) for c in frame[name]]
+        columns[f"{_CELL}{name}"] = list(map(str, frame[name].tolist()))
     asked = protocol.analyses.drift
     if asked is not None and asked.of_images:
         place = {c.case_id: i for i, c in enumerate(testset.cases)}

@@ -16,6 +16,8 @@ STAKES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 _CAP = 0.75
 #: Candidate values of the share between 0 and 1 at which the confidence sequence is first tried.
 _GRID = 513
+#: Patients times candidates that are looked at together: 1 MiB of numbers.
+_BLOCK = 1 << 17
 METHOD = "betting confidence sequence"
 
 
@@ -216,9 +218,14 @@ def _ruled_out(candidates: Floats, share: Floats, stake: Floats, bet: Floats, al
     wealth = np.zeros(candidates.size)
     most = np.zeros(candidates.size)
     cap = _CAP / np.maximum(candidates, 1e-12)
-    for x, s, b in zip(share, stake, bet, strict=True):
-        wealth += np.log1p(np.minimum(b, cap) * s * (x - candidates))
-        np.maximum(most, wealth, out=most)
+    block = max(1, _BLOCK // candidates.size)
+    for i in range(0, share.size, block):
+        x, s, b = (series[i : i + block, None] for series in (share, stake, bet))
+        steps = np.log1p(np.minimum(b, cap) * s * (x - candidates))
+        steps[0] += wealth
+        path = np.add.accumulate(steps, axis=0)  # patient after patient, as one sum that goes on from block to block
+        wealth = path[-1]
+        np.maximum(most, path.max(axis=0), out=most)
     out: NDArray[np.bool_] = most >= np.log(1.0 / alpha)
     return out
 

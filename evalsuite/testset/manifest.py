@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import re
@@ -71,7 +72,14 @@ def reference_name(lock: Mapping[str, Any]) -> str:
 
 def table_digest(frame: pd.DataFrame) -> str:
     """SHA-256 of a table's logical content: column names and cells, whatever the file format or library version."""
-    return digest_json({"columns": list(frame.columns), "cells": [frame[c].tolist() for c in frame.columns]})
+    # The canonical JSON of {"cells": [[…], …], "columns": […]}, a column at a time: the whole text of a large table is
+    # several times the table.
+    found = hashlib.sha256(b'{"cells":[')
+    for i, name in enumerate(frame.columns):
+        found.update(b"," if i else b"")
+        found.update(canonical_json(frame[name].tolist()))
+    found.update(b'],"columns":' + canonical_json(list(frame.columns)) + b"}")
+    return found.hexdigest()
 
 
 def files_root(files: Sequence[Mapping[str, Any]]) -> str:
@@ -112,12 +120,13 @@ def parquet_frame(data: bytes, name: str) -> pd.DataFrame:
 
     try:
         table = pq.read_table(pa.BufferReader(data))
-        cells = {n: table.column(i).to_pylist() for i, n in enumerate(table.column_names)}
+        table.validate(full=True)  # texts that are not UTF-8 too
     except (pa.ArrowException, OSError, ValueError) as e:
         raise LockError(f"{name} is damaged: it is no Parquet file any more", hint="Restore the file.") from e
-    if not all(isinstance(cell, str) for column in cells.values() for cell in column):
+    if not all(column.null_count == 0 and pa.types.is_string(column.type) for column in table.columns):
         raise LockError(f"{name} is not a table of texts", hint="Restore the file.")
-    return pd.DataFrame(cells, index=pd.RangeIndex(table.num_rows), columns=table.column_names, dtype="str")
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True).astype("str")
+    return frame.set_axis(pd.RangeIndex(table.num_rows), axis=0)
 
 
 def table_entry(frame: pd.DataFrame, data: bytes) -> dict[str, str]:

@@ -252,10 +252,52 @@ def _table(path: Path, lock: Mapping[str, Any], key: str, reference_key: Referen
             data = decrypt(data, reference_key, root=lock["root"])
             if sha256_bytes(data) != lock[key]["sha256"]:
                 raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
-    frame = manifest.parquet_frame(data, file)
-    if manifest.table_digest(frame) != lock[key]["digest"]:
+    parsed = _Parsed.of(data, file) if reference_key is not None else _PARSED.get(data, file)
+    if parsed.digest != lock[key]["digest"]:
         raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
-    return frame
+    return parsed.frame.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A table and the digest of its content."""
+
+    frame: pd.DataFrame
+    digest: str
+
+    @classmethod
+    def of(cls, data: bytes, file: str) -> _Parsed:
+        frame = manifest.parquet_frame(data, file)
+        return cls(frame, manifest.table_digest(frame))
+
+
+class _Tables:
+    """The tables parsed last, by the digest of their bytes, which every reading compares with the file anew.
+
+    One command opens its set several times, and a table of many cases takes longer to parse than to hash. What was
+    encrypted is not kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[str, _Parsed] = {}
+        self._mutex = threading.Lock()
+
+    def get(self, data: bytes, file: str) -> _Parsed:
+        """What `data`, the bytes of `file`, hold. LockError if they are no table of texts."""
+        sha256 = sha256_bytes(data)
+        with self._mutex:
+            found = self._kept.pop(sha256, None)
+        if found is None:
+            found = _Parsed.of(data, file)
+        with self._mutex:
+            self._kept[sha256] = found
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+        return found
+
+
+_PARSED = _Tables(most=4)  # rows and reference standard of two sets: an audit's window and its baseline
 
 
 def _sealed_bytes(path: Path, lock: Mapping[str, Any]) -> bytes:
@@ -444,6 +486,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
         return frame[name].tolist() if name in frame.columns else [""] * n
 
     ids = frame[columns["case"]].tolist()
+    weights = {cell: weight(cell) for cell in set(texts("sample_weight"))}
     place = locator(root, lock)
     image_cells = {c: frame[c].tolist() for c in columns["image"]}
     named = (cell for cells in image_cells.values() for cell in cells)
@@ -456,7 +499,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
             study_id=study,
             site=site,
             acquired_at=acquired,
-            sample_weight=weight(sample_weight),
+            sample_weight=weights[sample_weight],
             images={c: paths[cells[i]] for c, cells in image_cells.items() if cells[i]},
         )
         for i, (case_id, patient, study, site, acquired, sample_weight) in enumerate(
