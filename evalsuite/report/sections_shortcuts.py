@@ -76,18 +76,18 @@ def verdict_words(estimate: Estimate) -> tuple[str, str]:
 
 
 def sentence(protocol: StudyProtocol, asked: Shortcut, found: Found) -> str:
-    """What was found of a shortcut, with its direction: "… lowers the score by 0.208 …; convicted."."""
+    """What was found of a shortcut with its direction: "Taking out the tag lowers the score by 0.208 …: convicted."."""
     _, overall = found[asked.condition, OVERALL, "shortcut_verdict", None, ()]
     word, reason = verdict_words(overall.estimate)
     name = clean(asked.name, longest=60)
-    doing = f"taking out {name}" if asked.change == "remove" else f"putting in {name}"
+    doing = f"taking out the {name}" if asked.change == "remove" else f"putting in the {name}"
     change = found.get((asked.condition, ANSWERS, "score_change", UNCHANGED, ()))
     said = ""
     if change is not None and change[1].estimate.value is not None:
         e = change[1].estimate
         moves = "raises" if e.value > 0.0 else "lowers" if e.value < 0.0 else "does not move"  # type: ignore[operator]
         by = f" by {format_number(abs(e.value or 0.0))} on average" if e.value else ""
-        said = f", which {moves} the score{by} (change {format_estimate('score_change', e)}, {format_count(e.n)} cases)"
+        said = f" {moves} the score{by} (change {format_estimate('score_change', e)}, {format_count(e.n)} cases)"
         control = found.get((asked.control, ANSWERS, "score_change", UNCHANGED, ()))
         if control is not None and control[1].estimate.value is not None:
             said += f"; at another place the change is {format_estimate('score_change', control[1].estimate)}"

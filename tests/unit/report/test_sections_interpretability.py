@@ -69,9 +69,9 @@ def cells(made) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "verdict", "said"),
     [
-        (-0.21, CONVICTED, "Taking out tag, which lowers the score by 0.210 on average"),
-        (0.21, CONVICTED, "Taking out tag, which raises the score by 0.210 on average"),
-        (0.01, ACQUITTED, "Taking out tag, which raises the score by 0.010 on average"),
+        (-0.21, CONVICTED, "Taking out the tag lowers the score by 0.210 on average"),
+        (0.21, CONVICTED, "Taking out the tag raises the score by 0.210 on average"),
+        (0.01, ACQUITTED, "Taking out the tag raises the score by 0.010 on average"),
     ],
 )
 def test_the_sentence_has_the_direction_and_the_verdict(change, verdict, said):
