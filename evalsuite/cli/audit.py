@@ -36,9 +36,13 @@ def audit(
         Path | None, typer.Option("--log", help="the deployment's prediction log about the DICOM files of --window")
     ] = None,
     case_uid: Annotated[
-        Literal["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"],
-        typer.Option("--case-uid", help="with --log: files with the same UID are a case; a column of the log has it"),
-    ] = "SOPInstanceUID",
+        Literal["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"] | None,
+        typer.Option(
+            "--case-uid",
+            help="with --log: files with the same UID are a case, which a column of the log has; SOPInstanceUID if not "
+            "given",
+        ),
+    ] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="run folder of the validation")] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="run folder; the same command goes on where it stopped")
@@ -89,6 +93,8 @@ def audit(
             )
         if (former is None) != (former_outputs is None):
             raise InputError("--former and --former-outputs belong together: its run, and its outputs on the window.")
+        if log is None and case_uid is not None:
+            raise InputError("--case-uid is of DICOM files: it belongs to --log, the prediction log about them.")
         if log is None and window.is_dir():
             raise InputError(
                 f"{window} is a folder: with it an audit needs the deployment's prediction log.",
@@ -104,7 +110,7 @@ def audit(
         with stages() as on_stage:
             made = audit_window(
                 protocol,
-                window=window if log is None else DicomWindow(files=window, log=log, uid=case_uid),
+                window=window if log is None else DicomWindow(files=window, log=log, uid=case_uid or "SOPInstanceUID"),
                 baseline=baseline,
                 out=out_folder,
                 who=acting.who(reason),

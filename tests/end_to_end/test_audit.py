@@ -250,6 +250,9 @@ def test_a_folder_of_dicom_with_the_prediction_log_is_a_window(deployment: Deplo
     alone = runner.invoke(app, [*command, "--window", str(files)])
     assert alone.exit_code == 2
     assert "--log PREDICTIONS" in " ".join(alone.output.split())
+    uid = runner.invoke(app, [*command, "--window", str(log), "--case-uid", "SeriesInstanceUID"])
+    assert uid.exit_code == 2
+    assert "belongs to --log" in " ".join(uid.output.split())
     done = runner.invoke(app, [*command, "--window", str(files), "--log", str(log)])
     assert done.exit_code in (0, 1), done.output
     window = open_testset(Path(f"{out}.window") / "testset")  # every file is bound, and as it was

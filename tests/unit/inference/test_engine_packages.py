@@ -7,14 +7,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from inference_fakes import make_testset
 
+from evalsuite.analyses.drift import drift_analysis
+from evalsuite.analyses.drift_periods import Period
 from evalsuite.errors import ContractError, ModelRunError
 from evalsuite.inference.engine import predict
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.models.open import open_model
+from evalsuite.protocol.drift import Calendar, Drift
+from evalsuite.protocol.load import load_protocol
 from evalsuite.testset.types import Case, LockedTestSet
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # how the tests make a package
@@ -167,3 +172,56 @@ def test_two_views_reach_the_inputs_of_their_names_and_a_missing_view_is_a_faile
     cc, mlo = (cv2.imread(str(p))[..., ::-1].astype(np.float64) / 255 for p in pairs[0])
     expected = 1 / (1 + np.exp(-((mlo @ [0.299, 0.587, 0.114]).mean() - 2 * cc.mean())))
     assert abs(table.loc[0, "p_cancer"] - expected) < 1e-4  # grey values are whole numbers
+
+
+class Described(torch.nn.Module):
+    """A probability, and four numbers that describe the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.sigmoid(x.mean(dim=(1, 2, 3)))[:, None], self.conv(x).mean(dim=(2, 3))
+
+
+def test_the_embedding_of_a_package_is_compared_in_an_audit(tmp_path):
+    torch.manual_seed(0)
+    torch.jit.trace(Described().eval(), torch.zeros(2, 3, 16, 16)).save(str(tmp_path / "d.ts"))
+    contract = CONTRACT.format(channels=3, colour="RGB", activation="none").replace("[mel, nv, bcc]", "[sick]")
+    contract = contract.replace("multiclass", "binary") + "  - {name: emb, meaning: embedding, size: 4}\n"
+    (tmp_path / "d.yaml").write_text(contract)
+    model = open_model(tmp_path / "d.ts", contract=tmp_path / "d.yaml")
+    shipped = load_protocol("drift_audit")
+    drift = Drift(calendar=Calendar(audits=1, false_alarm=0.2), outputs=False, embeddings=["emb_*"])
+    protocol = shipped.model_copy(
+        update={
+            "task": shipped.task.model_copy(update={"score": "p_sick"}),
+            "analyses": shipped.analyses.model_copy(update={"drift": drift}),
+            "strata": [],
+        }
+    )
+
+    def period(name: str, seed: int, brightness: float) -> Period:
+        (tmp_path / name).mkdir()
+        testset = images(tmp_path / name, n=24)
+        rng = np.random.default_rng(seed)
+        for case in testset.cases:
+            pixels = rng.integers(0, 256, (16, 16, 3)) * brightness
+            cv2.imwrite(str(case.images["picture"][0]), pixels.astype(np.uint8))
+        found = predict(model, testset, settings=SETTINGS, work=tmp_path / name / "work")
+        assert found.outputs == ("p_sick", "emb_0", "emb_1", "emb_2", "emb_3")
+        ids = [f"{name}-{c.case_id}" for c in testset.cases]
+        return Period(
+            case_id=tuple(ids),
+            patient_id=tuple(ids),
+            frame=pd.DataFrame({"malignant": [str(i % 2) for i in range(24)]}),
+            predictions=found.table.assign(case_id=ids),
+        )
+
+    baseline = period("base", 1, 1.0)
+    for name, brightness, status in (("same", 1.0, "normal"), ("darker", 0.8, "action")):
+        window = period(name, 2, brightness)
+        made = drift_analysis(protocol, baseline=baseline, window=window, labelled=window)
+        said = {f.endpoint: f.condition for f in made.findings if f.metric.startswith("indicator_")}
+        assert said["Input: embedding"] == status
