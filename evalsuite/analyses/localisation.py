@@ -34,7 +34,11 @@ ReadMaps = Callable[[str], Mapping[str, NDArray[np.generic]]]
 
 
 def salient_from(map_: NDArray[np.generic], asked: Localisation) -> float:
-    """The smallest value of a map that counts as salient; infinite where nothing does."""
+    """The smallest value of a map that counts as salient; infinite where nothing does.
+
+    Of the brightest share, ties count as salient, but never the smallest value of the map: where most of a map is one
+    background, that background is not salient.
+    """
     values = np.asarray(map_, dtype=np.float64)
     if asked.salient == "value":
         return asked.threshold
@@ -42,7 +46,9 @@ def salient_from(map_: NDArray[np.generic], asked: Localisation) -> float:
     if asked.salient == "of_maximum":
         return asked.threshold * largest if largest > 0.0 else np.inf
     many = max(1, round(asked.threshold * values.size))
-    return float(np.partition(values.ravel(), values.size - many)[values.size - many])
+    least = float(np.partition(values.ravel(), values.size - many)[values.size - many])
+    above = values[values > values.min()]
+    return max(least, float(above.min())) if above.size else np.inf
 
 
 def localisation_figures(
@@ -122,7 +128,8 @@ def _pointed(
         raise InputError(
             f"{len(problems)} maps, masks or boxes of lesions cannot be used.",
             problems=problems[:_MOST_PROBLEMS],
-            hint="A map lies on the grid of its image as stored, and so does the mask of the lesion.",
+            hint="A map lies on the grid of its image as stored, and so does the mask of the lesion; each box holds "
+            "the centre of a pixel.",
         )
     return found
 

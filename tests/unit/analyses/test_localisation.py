@@ -194,6 +194,11 @@ def test_what_counts_as_salient():
     assert least(salient="brightest", threshold=0.05) == 95.0
     assert least(salient="of_maximum", threshold=0.5) == 49.5
     assert least(salient="value", threshold=7.0) == 7.0
+    outline = np.zeros((10, 10))
+    outline[2, 3:6] = 7.0, 7.0, 9.0
+    brightest = Localisation(reference="x", salient="brightest", threshold=0.05)
+    assert salient_from(outline, brightest) == 7.0  # five pixels are asked for, three stand out
+    assert salient_from(np.ones((10, 10)), brightest) == np.inf
     assert salient_from(-map_, Localisation(reference="x", salient="of_maximum", threshold=0.5)) == np.inf
 
 
