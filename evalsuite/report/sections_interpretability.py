@@ -95,11 +95,19 @@ def _how(m: Material) -> Iterator[Block]:
     if isinstance(refused, dict) and refused:
         said = "; ".join(f"{map_name(str(k))}: {clean(v, longest=200)}" for k, v in refused.items())
         yield Prose(paragraphs=(f"Not made of this package: {said}.",))
+    left_out = recorded.get("failed_by_reason")
+    if isinstance(left_out, dict) and left_out:
+        said = "; ".join(f"{clean(k, longest=200)}: {v}" for k, v in left_out.items())
+        yield Prose(paragraphs=(f"Cases of the sample without maps: {said}.",))
+    notes = [clean(note, longest=400) for note in recorded.get("notes", ()) if isinstance(note, str)]
+    if notes:
+        yield Prose(paragraphs=tuple(f"{note[:1].upper()}{note[1:]}." for note in notes))
 
 
 _FORMATS = (
     "Methods of gradients (integrated gradients, GradientSHAP, DeepLift, Grad-CAM) need a format that gives them; of "
-    "others (ONNX, programs elsewhere) only maps of answers to changed images are made (occlusion, ablation, RISE)."
+    "others (ONNX, served models, programs and containers) only maps of answers to changed images are made (occlusion, "
+    "ablation, RISE)."
 )
 
 

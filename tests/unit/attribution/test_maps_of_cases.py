@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ from PIL import Image as Picture
 
 from evalsuite.attribution.job import cost
 from evalsuite.errors import ContractError, Interrupted, SandboxUnavailable
-from evalsuite.inference.attributed import attribute_sample, require_attributable
+from evalsuite.inference.attributed import _here, attribute_sample, require_attributable
 from evalsuite.inference.attribution_store import read_index, read_map, read_values, write_attributions
 from evalsuite.inference.settings import InferenceSettings
+from evalsuite.models.base import PackagedModel
 from evalsuite.models.open import open_model
 from evalsuite.protocol.interpretability import Interpretability
 from evalsuite.testset.types import Case, LockedTestSet
@@ -134,7 +137,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(package, testset, tm
     assert made(open_model(package), testset, tmp_path / "a").record["resumed_parts"] == 2
 
 
-def test_maps_made_in_the_sandbox_by_two_workers_are_those_of_this_process(package, testset, tmp_path, monkeypatch):
+def test_maps_made_in_the_sandbox_are_those_of_this_process(package, testset, tmp_path):
     from evalsuite.sandbox.launcher import require_bubblewrap
     from evalsuite.sandbox.open import open_model as open_closed
 
@@ -142,14 +145,10 @@ def test_maps_made_in_the_sandbox_by_two_workers_are_those_of_this_process(packa
         require_bubblewrap()
     except SandboxUnavailable as error:
         pytest.skip(error.message)
-    monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 2)
     here = made(open_model(package), testset, tmp_path / "here")
     closed = open_closed(package)
     try:
-        there = attribute_sample(
-            closed, testset, ASKED, score="p_malignant", settings=replace(SETTINGS, workers=2),
-            work=tmp_path / "there", seed=5,
-        )  # fmt: skip
+        there = made(closed, testset, tmp_path / "there")
         with pytest.raises(ContractError, match="no layer nowhere"):
             made(
                 closed, testset, tmp_path / "wrong",
@@ -157,7 +156,39 @@ def test_maps_made_in_the_sandbox_by_two_workers_are_those_of_this_process(packa
             )  # fmt: skip
     finally:
         closed.close()
+    assert_same(there, here)
+
+
+class Several(PackagedModel):
+    """A package of which there may be several, as in the sandbox; each says what it was asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def another(self) -> Several:
+        return replace(self, network=copy.deepcopy(self.network))
+
+    def attribute_stored(self, inputs, job, *, n_passes):
+        self.asked.append(id(self))
+        return _here(self, inputs, job)
+
+
+def test_two_workers_share_the_parts_and_make_the_maps_of_one(package, testset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Several, "asked", [])
+    monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 1)
+    one = open_model(package)
+    several = Several(**{f.name: getattr(one, f.name) for f in fields(one)})
+    here = made(one, testset, tmp_path / "here")
+    there = attribute_sample(
+        several, testset, ASKED, score="p_malignant", settings=replace(SETTINGS, workers=2), work=tmp_path / "there",
+        seed=5,
+    )  # fmt: skip
     assert there.record["workers"] == 2
+    assert len(Several.asked) == 6
+    assert len(set(Several.asked)) == 2  # whoever was idle longest has the next part
+    assert_same(there, here)
+
+
+def assert_same(there, here) -> None:
     assert there.record["passes"] == here.record["passes"]
     for label, files in here.maps.items():
         for case, path in files.items():
