@@ -144,7 +144,8 @@ def audit(
     with claimed(RunFolder(place.path)):
         testset = _locked(place, window, protocol_path, who, store)
         _require_apart(testset, inputs)
-        labels = window_labels(protocol, read_table(window), [a.left for a in before])
+        table = read_table(window)
+        labels = window_labels(protocol, table, [a.left for a in before])
         if asked.of_images:
             numbers = image_numbers(testset, asked.of_images, whose="window")
             inputs = inputs.with_images(numbers, [c.case_id for c in testset.cases])
@@ -152,7 +153,7 @@ def audit(
             cases = [c.case_id for c in testset.cases]
             sealed = former_outputs(protocol, former, baseline=baseline, device=inputs.device, window=cases)
             inputs = replace(inputs, former=sealed)
-        device = _device(place, window, protocol, model, inputs)
+        device = _device(place, window, table, protocol, model, inputs)
         if not (place.frozen / "freeze.json").exists():
             prepare.freeze(
                 protocol_path,
@@ -229,7 +230,14 @@ def _require_apart(testset: LockedTestSet, inputs: AuditOf) -> None:
         )
 
 
-def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: Path | None, inputs: AuditOf) -> Path:
+def _device(
+    place: WindowFolder,
+    window: Path,
+    table: pd.DataFrame,
+    protocol: StudyProtocol,
+    model: Path | None,
+    inputs: AuditOf,
+) -> Path:
     """What gives the outputs: the model, or the table's own columns, written as recorded predictions."""
     from evalsuite.analyses.embedding import embedding_columns
     from evalsuite.sandbox.open import digest_of
@@ -239,9 +247,6 @@ def _device(place: WindowFolder, window: Path, protocol: StudyProtocol, model: P
         if found != inputs.device:
             raise _other_model(found, inputs.device)
         return model
-    from evalsuite.testset.table import read_table
-
-    table = read_table(window, error=CaseTableError)
     asked = protocol.analyses.drift
     assert asked is not None, "the protocol's checks require it"
     embedding, unknown = embedding_columns(asked.embeddings, [str(c) for c in table.columns])

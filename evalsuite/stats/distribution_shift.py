@@ -182,20 +182,33 @@ class _Members:
         self._is_window = np.arange(known + int(second.max()) + 1) >= known
         self._drawn = int(self._is_window.sum())
         self._seed = seed
+        self._first = np.unique(self._patient, return_index=True)[1]
         self.observed: Booleans = self._is_window[self._patient]
 
     def bound(self, c: Covariate) -> float:
         """`tail_bound` of the first case of every patient: whole patients are exchanged, so these are exchangeable."""
-        first = np.unique(self._patient, return_index=True)[1]
+        first = self._first
         return tail_bound(np.concatenate([c.baseline, c.window])[first], self.observed[first], kind=c.kind)
 
     def shuffled(self, number: int) -> Booleans:
         rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(self._seed, spawn_key=(number,))))
         # The patients with the smallest random numbers, as many as the window has; faster than a permutation.
         lots = rng.random(self._is_window.size)
-        chosen = lots <= np.partition(lots, self._drawn - 1)[self._drawn - 1]
+        chosen = lots <= _smallest(lots, self._drawn)
         out: Booleans = np.take(chosen, self._patient)
         return out
+
+
+def _smallest(lots: Floats, k: int) -> float:
+    """The k-th smallest of random numbers between 0 and 1, looked for where it is expected first."""
+    share = k / lots.size
+    near = 4.0 * np.sqrt(share * (1.0 - share) / lots.size)
+    below = int(np.count_nonzero(lots < share - near))
+    middle = lots[(lots >= share - near) & (lots <= share + near)]
+    place = k - 1 - below
+    if not 0 <= place < middle.size:
+        middle, place = lots, k - 1
+    return float(np.partition(middle, place)[place])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -253,7 +266,10 @@ def _categorical(c: Covariate) -> _Question | None:
     def all_of(member: Booleans) -> dict[str, float]:
         return _of_counts(*_counts(codes, member, names.size))
 
-    return _Question(statistic="jensen_shannon", effects=all_of, statistic_alone=all_of, unseen=new)
+    def alone(member: Booleans) -> dict[str, float]:
+        return {"jensen_shannon": jensen_shannon(*_counts(codes, member, names.size))}
+
+    return _Question(statistic="jensen_shannon", effects=all_of, statistic_alone=alone, unseen=new)
 
 
 def _counts(codes: Codes, member: Booleans, groups: int) -> tuple[Floats, Floats]:

@@ -48,7 +48,7 @@ def path_columns(frame: pd.DataFrame, folder: Path, never: Iterable[str]) -> lis
 def _names_files(column: pd.Series[str], folder: Path) -> bool:
     counts = column[column != ""].value_counts(sort=False)
     step = max(1, -(-len(counts) // _SAMPLE))
-    sample = list(counts.items())[::step]
+    sample = list(counts.iloc[::step].items())
     hits = 0
     for cell, n in sample:
         kind = _kind(os.path.join(folder, _relative(str(cell), folder)))

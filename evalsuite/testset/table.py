@@ -84,7 +84,6 @@ def _check_names(names: Sequence[str], path: Path, error: type[EvalsuiteError]) 
 
 
 def _csv(data: bytes, path: Path, error: type[EvalsuiteError]) -> pd.DataFrame:
-    import pandas as pd
     import pyarrow as pa
     from pyarrow import csv as pacsv
 
@@ -136,8 +135,8 @@ def _csv(data: bytes, path: Path, error: type[EvalsuiteError]) -> pd.DataFrame:
             problems=problems,
             hint='Put quotes (") around cells that contain a comma.',
         )
-    frame = pd.DataFrame({n: table.column(i).to_numpy(zero_copy_only=False) for i, n in enumerate(names)}, dtype=object)
-    return frame.astype(str) if len(frame) else frame.astype("str")
+    frame: pd.DataFrame = table.rename_columns(names).to_pandas(ignore_metadata=True).astype("str")
+    return frame
 
 
 def _parquet(data: bytes, path: Path, error: type[EvalsuiteError]) -> pd.DataFrame:

@@ -264,3 +264,22 @@ def test_relative_paths(table, tmp_path, monkeypatch):
     made = lock_testset("data/cases.csv", "a/b/set", actor="a", utc="2026-01-01T00:00:00Z")
     monkeypatch.chdir(tmp_path / "a")
     assert open_testset("b/set").root == made.root
+
+
+def test_a_table_that_was_opened_is_nobody_elses_to_change(simple):
+    testset = open_testset(simple)
+    first = open_reference(testset)
+    name = first.columns[-1]
+    before = first[name].tolist()
+    first[name] = "changed"
+    assert open_reference(testset)[name].tolist() == before
+
+
+def test_a_table_that_was_opened_is_compared_anew(simple):
+    open_reference(open_testset(simple))
+    file = simple / manifest.REFERENCE_NAME
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(LockError, match="differs from the locked copy"):
+        open_testset(simple)
