@@ -1,11 +1,12 @@
 """Maps and infidelity of 16 images by DenseNet121, beside captum used as its tutorials use it, and beside the least.
 
-    python -P benchmarks/attribution.py [--images 16] [--jobs N] [--batch 8] [--out FILE]
+    python -P benchmarks/attribution.py [--images 16] [--jobs N] [--batch 8] [--memory-format F] [--out FILE]
 
 Grad-CAM, integrated gradients of 50 steps, occlusion of 32 × 32 windows every 16 pixels and infidelity of 32 squares,
 on images of 224 × 224 by MONAI's DenseNet121. *captum*: one image after the other with default settings, torch's own
 threads, in an environment where nothing is set. *evalsuite*: the code of a run,
-`--jobs` processes of one thread as with `run --workers N`. *floor*: the image
+`--jobs` processes of one thread as with `run --workers N`, as packaged or as a protocol may ask for it with
+`inference.memory_format`. *floor*: the image
 passes that the methods need at least, at the pace of plain forward passes (and forward and backward ones) in batches of
 the same size by the same processes. Both must give the same maps. Nothing about time is asserted.
 """
@@ -79,9 +80,12 @@ def package() -> Any:
 _KEPT: dict[str, Any] = {}
 
 
-def _start(n: int) -> None:
+def _start(n: int, memory_format: str) -> None:
+    from evalsuite.models.numerics import Numerics
+
     torch.set_num_threads(1)
-    _KEPT.update(model=package(), images=images(n))
+    model = package().with_numerics(Numerics(memory_format=memory_format), threads=1)
+    _KEPT.update(model=model, images=images(n))
     with torch.no_grad():
         _KEPT["model"].network.call(_KEPT["images"][:1])
 
@@ -157,13 +161,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--memory-format", choices=("package", "channels_last"), default="package")
     parser.add_argument("--out", type=Path)
     ask = parser.parse_args()
     warnings.simplefilter("ignore")
     os.environ.update(recommended_environment())  # as the command line does; the processes below read it
     shares = [list(range(k, ask.images, ask.jobs)) for k in range(min(ask.jobs, ask.images))]
     with ProcessPoolExecutor(
-        len(shares), mp_context=get_context("spawn"), initializer=_start, initargs=(ask.images,)
+        len(shares), mp_context=get_context("spawn"), initializer=_start, initargs=(ask.images, ask.memory_format)
     ) as pool:
         list(pool.map(passes, [(1, 1)] * len(shares), [1] * len(shares)))  # everybody is there
         our_s, found = timed(lambda: list(pool.map(ours, shares, [ask.batch] * len(shares))))
@@ -199,7 +204,8 @@ def table(
     rows = [
         "# Maps of what moves an answer: cost",
         "",
-        f"`python -P benchmarks/attribution.py --images {ask.images} --jobs {ask.jobs} --batch {ask.batch}`: "
+        f"`python -P benchmarks/attribution.py --images {ask.images} --jobs {ask.jobs} --batch {ask.batch} "
+        f"--memory-format {ask.memory_format}`: "
         f"torch {torch.__version__}, {ask.jobs} processor cores, load at the end {os.getloadavg()[0]:.1f}.",
         f"DenseNet121, {ask.images} images of 224 × 224: {total:,} image passes "
         f"({', '.join(f'{k} {v:,}' for k, v in counted.items())}).",
