@@ -38,14 +38,15 @@ def _short_pdf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     Layout is most of the time of a small run; what the other pages say is read in report.html, and how they look is
     tested in tests/golden.
     """
+    if "traced" in request.keywords:
+        require_traced(monkeypatch)
     if "full_pdf" not in request.keywords:
-        lay_out_little(monkeypatch, traced="traced" in request.keywords)
+        lay_out_little(monkeypatch)
 
 
-def lay_out_little(monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> None:
+def lay_out_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for a study that several tests of a module share."""
-    from evalsuite.report import build_dossier, write
-    from evalsuite.report.anchors import untraced
+    from evalsuite.report import write
     from evalsuite.report.pdf import make_pdf
     from evalsuite.report.sound import require_sound
 
@@ -55,15 +56,21 @@ def lay_out_little(monkeypatch: pytest.MonkeyPatch, *, traced: bool = False) -> 
         require_sound(html)
         return make_pdf(re.sub(r' href="#[^"]*"', "", html[:start] + html[end:]), **others)
 
+    monkeypatch.setattr(write, "make_pdf", short)
+
+
+def require_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a figure of a report names no finding."""
+    from evalsuite.report import build_dossier, write
+    from evalsuite.report.anchors import untraced
+
     def asked(*material: Any) -> Any:
         dossier = build_dossier(*material)
         if lost := untraced(dossier.sections):
             pytest.fail(f"figures that name no finding: {lost[:5]}")
         return dossier
 
-    monkeypatch.setattr(write, "make_pdf", short)
-    if traced:
-        monkeypatch.setattr(write, "build_dossier", asked)
+    monkeypatch.setattr(write, "build_dossier", asked)
 
 
 @pytest.fixture(scope="session")

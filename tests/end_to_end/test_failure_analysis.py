@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from evalsuite.record.digest import sha256_file
-from tests.end_to_end.conftest import N, lay_out_little, make_study, protocol_text
+from tests.end_to_end.conftest import N, lay_out_little, make_study, protocol_text, require_traced
 
 BLOCKS = {
     "failures": {"near": 0.05, "confident": 0.2, "outline": "mask", "shown": 2, "permutations": 99},
@@ -56,7 +56,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, cli):
         protocol_text(analyses=BLOCKS, disclose=["sex"], clauses={"H-01 missed disease": ["sensitivity"]})
     )
     with pytest.MonkeyPatch.context() as patch:
-        lay_out_little(patch, traced=True)
+        lay_out_little(patch)
+        require_traced(patch)
         for command in (
             ("lock", study.cases, "--protocol", study.protocol, "--out", study.testset),
             ("freeze", study.protocol, "--testset", study.testset, "--model", study.predictions, "--out", study.frozen),

@@ -18,7 +18,7 @@ from evalsuite.record import ledger
 
 from .conftest import Outcome
 
-pytestmark = pytest.mark.traced
+pytestmark = [pytest.mark.traced, pytest.mark.full_pdf]
 
 N = 24
 LESIONS = "case_id,x,y,z,diameter_mm,type,location"
