@@ -232,6 +232,7 @@ def test_what_is_no_window_of_this_deployment_is_refused(deployment: Deployment)
     assert len(deployment.audits) == 1
 
 
+@pytest.mark.full_pdf
 def test_a_folder_of_dicom_with_the_prediction_log_is_a_window(deployment: Deployment) -> None:
     log = deployment.month("jan", 40)
     rows = log.read_text(encoding="utf-8").splitlines()
@@ -259,6 +260,8 @@ def test_a_folder_of_dicom_with_the_prediction_log_is_a_window(deployment: Deplo
     assert [c.case_id for c in window.cases] == [row[0] for row in cells[1:]]
     assert len(window.lock["files"]) == 40
     assert len({c.patient_id for c in window.cases}) == 20
+    assert runner.invoke(app, ["report", str(out)]).exit_code == done.exit_code
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF-")
     assert verify(out).intact
     table = Path(f"{out}.window") / "cases.csv"
     assert "MRN" not in table.read_text(encoding="utf-8")
