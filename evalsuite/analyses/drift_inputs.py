@@ -108,7 +108,7 @@ def _covariate(asked: DriftCovariate, baseline: Period, window: Period) -> Covar
 
 
 def _numbers(period: Period, column: str, whose: str) -> Floats:
-    cells = [str(c).strip() for c in period.frame[column].tolist()]
+    cells = list(map(str.strip, map(str, period.frame[column].tolist())))
     plain_cells = _plain_numbers(cells)
     if plain_cells is not None:
         return plain_cells
@@ -124,14 +124,13 @@ def _numbers(period: Period, column: str, whose: str) -> Floats:
 
 def _plain_numbers(cells: Sequence[str]) -> Floats | None:
     """What `number` says of cells that are finite numbers or empty, many at once; None where any is something else."""
+    empty = cells.count("")
     try:
-        values = np.array([float(c) if c else np.nan for c in cells], dtype=np.float64)
+        values = np.array([float(c) if c else np.nan for c in cells] if empty else list(map(float, cells)))
     except ValueError:
         return None
     # Python also reads 1_000, inf and nan as numbers.
-    empty = sum(not c for c in cells)
-    plain_cells = int((~np.isfinite(values)).sum()) == empty and not any("_" in c for c in cells)
-    return values if plain_cells else None
+    return values if int((~np.isfinite(values)).sum()) == empty and "_" not in "".join(cells) else None
 
 
 _ABSENT = ("", "nan", "na", "n/a", "none", "null", "unknown", "missing")
@@ -305,7 +304,7 @@ def _integrity(
         s = by_name[c.column]
         if c.kind == "categorical":
             new = set(cells_of_column(window, c.column)) - set(cells_of_column(baseline, c.column))
-            count = sum(cell in new for cell in cells_of_column(window, c.column))
+            count = sum(cell in new for cell in cells_of_column(window, c.column)) if new else 0
             named = f": {', '.join(sorted(new)[:5])}" if new and c.column in disclosed(protocol) else ""
             said = f"not in the baseline: {len(new)} group{'s' * (len(new) > 1)}{named}" if new else "all are known"
             out.append(_counted(f"Unseen groups of {c.column}", count, window.n, said))
