@@ -12,7 +12,14 @@ from pathlib import Path
 
 from PIL import Image
 
-SHOWN = ("Document control", "Acceptance criteria", "ROC curve", "Sensitivity by group", r"Figure \d+ +False negatives", "Shortcuts, by behaviour")
+SHOWN = (
+    "Document control",
+    "Acceptance criteria",
+    "ROC curve",
+    "Sensitivity by group",
+    r"Figure \d+ +False negatives",
+    "Shortcuts, by behaviour",
+)
 """Patterns of the pages that are shown."""
 GAP = 16
 WIDTH = 1800
