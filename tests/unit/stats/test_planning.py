@@ -105,6 +105,21 @@ def test_paired_differences_are_shown_as_often_as_planned(gain, discordant, marg
     assert abs(float(np.mean([low > -margin for low in lows])) - 0.8) < 0.02 + 3 * 0.0103
 
 
+@pytest.mark.parametrize(("n", "margin"), [(14, 0.3), (23, 0.0), (23, 0.1)])
+def test_the_power_of_a_paired_difference_counts_tangos_intervals(n: int, margin: float) -> None:
+    """Every table of a small study, judged by the interval that a run computes."""
+    gain, discordant = 0.1, 0.3
+    total = 0.0
+    for gains in range(n + 1):
+        for losses in range(n + 1 - gains):
+            table = PairedCounts(both=n - gains - losses, first_only=gains, second_only=losses, neither=0)
+            low = paired_difference(table).low
+            assert low is not None
+            chance = binom.pmf(gains + losses, n, discordant) * binom.pmf(gains, gains + losses, 2 / 3)
+            total += (low > -margin) * chance
+    assert planning.paired_power(n, gain, discordant, margin) == pytest.approx(float(total), abs=1e-9)
+
+
 def test_gaps_to_detect() -> None:
     """Figures of the statistical design: a reference group of 1,000 positives at 0.85, 80 % power, Newcombe."""
     for n, gap in ((30, 0.206), (100, 0.114)):
