@@ -10,6 +10,7 @@ import numpy as np
 from evalsuite.record.digest import sha256_bytes
 from evalsuite.selftest.of_cases import Figures, Inputs, by, estimate
 from evalsuite.stats import (
+    behrens_fisher,
     bootstrap_interval,
     clustered,
     conformal,
@@ -17,6 +18,7 @@ from evalsuite.stats import (
     distribution_shift,
     equalising,
     excess,
+    faithfulness,
     generalisation,
     group_figures,
     group_gaps,
@@ -202,6 +204,25 @@ def _pointing(i: Inputs) -> Figures:
     return {"hit": found.hit, "overlap": found.overlap, "chance": found.chance}
 
 
+def _faithfulness(i: Inputs) -> Figures:
+    value, unexplained = faithfulness.infidelity(i["predicted"], i["observed"])
+    return {
+        "infidelity": value,
+        "unexplained": unexplained,
+        "deletion": faithfulness.area(i["curve"]),
+        "rank_correlation": faithfulness.rank_correlation(i["map"], i["other"]),
+        "ssim_with_itself": faithfulness.ssim(i["map"], i["map"]),
+    }
+
+
+def _behrens_fisher(i: Inputs) -> Figures:
+    parts = {"known": i["known"], "estimated": i["estimated"], "df": i["df"]}
+    return {
+        "p_value": behrens_fisher.two_sided_p(i["distance"], **parts),
+        "half_width": behrens_fisher.half_width(**parts, level=i["level"]),
+    }
+
+
 def _planned(function: Callable[..., Any]) -> Callable[[Inputs], Figures]:
     return lambda i: {"value": function(**i)}
 
@@ -232,6 +253,8 @@ OF_STUDIES: Mapping[str, Callable[[Inputs], Figures]] = {
     "nam": _nam,
     "paired_ratio": lambda i: estimate(paired_ratio.paired_ratio(_paired(i))),
     "pointing": _pointing,
+    "faithfulness": _faithfulness,
+    "behrens_fisher": _behrens_fisher,
     "linearity": lambda i: {"value": linearity.linearity(**i).largest.value},
     "exact_power": _planned(planning.proportion_power),
     "cases_for_proportion": _planned(planning.cases_for_proportion),

@@ -29,7 +29,6 @@ WITHIN = {
     "grouping": "sorting of cases into groups; inside the answers on groups",
     "case_means": "a mean over patients; inside the answers on averages and masks",
     "smoothing": "a local regression; inside the answers on ICI and smooth calibration error",
-    "behrens_fisher": "a quantile inside the answer on gaps between groups",
     "calibration_intervals": "intervals by resampling around figures that have answers; coverage is simulated",
     "clustered_tests": "the clustered forms of tests whose unclustered forms have answers; their size is simulated",
     "measured_bootstrap": "intervals by resampling around figures that have answers; coverage is simulated",
@@ -42,7 +41,6 @@ WITHIN = {
     "reader_power": "power by simulation: a known answer would be a pinned draw",
     "reader_calibration": "fits the simulated readers to a pilot; only planning prints it",
     "slices": "a search; its two tests have answers as Fisher's test and as adjusted p-values",
-    "faithfulness": "descriptive figures of explanations, on which nothing is judged",
 }
 
 
