@@ -16,6 +16,7 @@ from evalsuite.analyses.mask_figures import (
     Asked,
     device_mask,
     figures_of_masks,
+    masks_by_case,
     read_reference,
 )
 from evalsuite.errors import ImageError, InputError, Problem
@@ -82,7 +83,7 @@ def with_degraded_figures(
     for mask in read_masks(source.mask_files, case_ids=unchanged, outputs={output}):
         clean.setdefault(mask.case_id, []).append(mask)
     last: tuple[str, Any] = ("", None)
-    for name, masks in _by_name(source, output, set(rows)):
+    for name, masks in masks_by_case(source, output, set(rows)):
         row = rows[name]
         if row.case not in clean:
             reasons[row.place] = "the unchanged image has no mask"
@@ -137,18 +138,6 @@ def _rows(protocol: StudyProtocol, table: pd.DataFrame) -> dict[str, _Row]:
                 place=place, case=str(case), condition=None, otherwise=name in settings
             )
     return found
-
-
-def _by_name(source: Predictions, output: str, names: set[str]) -> Iterator[tuple[str, list[StoredMask]]]:
-    """The masks of each case in a condition together, in the order in which they lie."""
-    held: list[StoredMask] = []
-    for mask in read_masks(source.mask_files, case_ids=names, outputs={output}):
-        if held and held[0].case_id != mask.case_id:
-            yield held[0].case_id, held
-            held = []
-        held.append(mask)
-    if held:
-        yield held[0].case_id, held
 
 
 def _back(mask: StoredMask, condition: Condition | None, wanted: Grid) -> StoredMask:

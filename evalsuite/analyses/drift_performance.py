@@ -21,10 +21,10 @@ from evalsuite.analyses.drift_periods import (
     call_threshold,
     plain,
 )
-from evalsuite.analyses.drift_shares import share_of
+from evalsuite.analyses.drift_shares import counted_in
 from evalsuite.analyses.drift_weighted import weighted_answer
 from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
-from evalsuite.analyses.population import Floats, Ints, OutputPolicy, Population, ReferencePolicy, scenario
+from evalsuite.analyses.population import Floats, Ints, OutputPolicy, Population, ReferencePolicy
 from evalsuite.analyses.resampling import Resampling
 from evalsuite.protocol.comparisons import SUFFIX
 from evalsuite.protocol.drift import Drift, Monitor
@@ -290,22 +290,10 @@ class Arrived:
 
 
 def _patients(protocol: StudyProtocol, endpoint: Endpoint, population: Population, outputs: OutputPolicy) -> Arrived:
-    threshold = call_threshold(protocol, endpoint.at)
-    assert threshold is not None, "the protocol's checks require an operating point"
-    view = scenario(
-        population,
-        looks=COMPUTABLE[endpoint.metric].looks,
-        threshold=threshold.value,
-        strict=threshold.strict,
-        outputs=outputs,
-        references="exclude",
-    )
-    assert view.call is not None
-    success, among = share_of(endpoint.metric, view.reference, view.call)
-    among = among & view.include
+    success, among, every = counted_in(protocol, endpoint, population, outputs)
     if not among.any():
         return Arrived(good=np.zeros(0), total=np.zeros(0, dtype=np.int64), weight=None)
-    weight = None if view.weight is None else view.weight[among]
+    weight = None if every is None else every[among]
     good, total, weights = by_patient(success[among], population.patient_index[among], weight)
     return Arrived(good=good, total=total, weight=weights)
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from evalsuite.analyses.binary_questions import Threshold
 from evalsuite.analyses.drift_periods import BASELINE, Period, call_threshold, calls, plain
-from evalsuite.analyses.drift_shares import share_of
-from evalsuite.analyses.metrics import COMPUTABLE
-from evalsuite.analyses.population import Bools, Population, scenario
+from evalsuite.analyses.drift_shares import counted_in
+from evalsuite.analyses.population import Bools, Population
 from evalsuite.protocol.comparisons import SUFFIX
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.unlabelled import calibrated, expected_performance, label_shift
@@ -132,20 +131,8 @@ def _by_group(
 ) -> dict[str, tuple[float, float]]:
     """Share of the cases that count, and share of those that are right, in every group that has any."""
     population = period.population(protocol)
-    threshold = call_threshold(protocol, endpoint.at)
-    assert threshold is not None
-    view = scenario(
-        population,
-        looks=COMPUTABLE[endpoint.metric].looks,
-        threshold=threshold.value,
-        strict=threshold.strict,
-        outputs=protocol.missing_outputs.primary,
-        references="exclude",
-    )
-    assert view.call is not None
-    success, among = share_of(endpoint.metric, view.reference, view.call)
-    among = among & view.include
-    weight = np.ones(population.n) if view.weight is None else view.weight
+    success, among, given = counted_in(protocol, endpoint, population, protocol.missing_outputs.primary)
+    weight = np.ones(population.n) if given is None else given
     labels = assign_strata(period.frame, protocol.strata)[stratum]
     out = {}
     for i, level in enumerate(labels.levels):

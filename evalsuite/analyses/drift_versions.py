@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from evalsuite.analyses.drift_periods import Former, Period, call_threshold, plain
-from evalsuite.analyses.drift_shares import SHARES, share_of
-from evalsuite.analyses.metrics import COMPUTABLE, two_sided_level
-from evalsuite.analyses.population import Floats, scenario
+from evalsuite.analyses.drift_periods import Former, Period, plain
+from evalsuite.analyses.drift_shares import SHARES, counted_in
+from evalsuite.analyses.metrics import two_sided_level
+from evalsuite.analyses.population import Floats
 from evalsuite.protocol.comparisons import SUFFIX
 from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.stats.bootstrap_interval import bootstrap_interval
@@ -67,25 +67,14 @@ def _aligned(rows: pd.DataFrame, period: Period) -> pd.DataFrame:
 
 def _counted(protocol: StudyProtocol, endpoint: Endpoint, period: Period) -> _Counted:
     population = period.population(protocol)
-    threshold = call_threshold(protocol, endpoint.at)
-    assert threshold is not None, "the protocol's checks require an operating point"
-    view = scenario(
-        population,
-        looks=COMPUTABLE[endpoint.metric].looks,
-        threshold=threshold.value,
-        strict=threshold.strict,
-        outputs=protocol.missing_outputs.primary,
-        references="exclude",
-    )
-    assert view.call is not None
-    success, among = share_of(endpoint.metric, view.reference, view.call)
-    counts = (among & view.include).astype(np.float64) * (1.0 if view.weight is None else view.weight)
+    success, among, weight = counted_in(protocol, endpoint, population, protocol.missing_outputs.primary)
+    counts = among.astype(np.float64) * (1.0 if weight is None else weight)
     size = population.n_patients
     good, total = (np.bincount(population.patient_index, weights=w, minlength=size) for w in (counts * success, counts))
     return _Counted(
         good=np.asarray(good, dtype=np.float64),
         total=np.asarray(total, dtype=np.float64),
-        cases=int((among & view.include).sum()),
+        cases=int(among.sum()),
     )
 
 

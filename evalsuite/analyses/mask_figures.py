@@ -93,7 +93,7 @@ def with_mask_figures(
     second: dict[str, dict[str, CaseFigure]] = {}
     reasons: dict[str, str] = {}
     problems: list[Problem] = []
-    for case, masks in _by_case(source, str(protocol.task.score), ok):
+    for case, masks in masks_by_case(source, str(protocol.task.score), ok):
         if not cells[case].strip():
             continue
         found = read_reference(files, cells[case], case, problems, masks[0].grid)
@@ -173,10 +173,10 @@ def _other_labels(protocol: StudyProtocol, masks: Sequence[StoredMask]) -> list[
     return sorted(found - {0} - {v for v in named if v is not None})
 
 
-def _by_case(source: Predictions, output: str, ok: set[str]) -> Iterator[tuple[str, list[StoredMask]]]:
+def masks_by_case(source: Predictions, output: str, names: set[str]) -> Iterator[tuple[str, list[StoredMask]]]:
     """The masks of each case together, in the order of the run."""
     held: list[StoredMask] = []
-    for mask in read_masks(source.mask_files, case_ids=ok, outputs={output}):
+    for mask in read_masks(source.mask_files, case_ids=names, outputs={output}):
         if held and held[0].case_id != mask.case_id:
             yield held[0].case_id, held
             held = []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evalsuite.analyses.changed_study import changed_study
 from evalsuite.analyses.common import Cell, Results, cells_of
 from evalsuite.analyses.cuts import two_sided_level
 from evalsuite.analyses.robustness_answers import ANALYSIS, ANSWERS, CLEAN, Pair, answer_findings, pair_of
@@ -26,14 +27,10 @@ from evalsuite.protocol.robustness import (
     names_of,
     settings_of,
 )
-from evalsuite.protocol.schema import Analyses, Comparison, Criterion, Endpoint, Multiplicity, StudyProtocol
+from evalsuite.protocol.schema import Criterion, Endpoint, StudyProtocol
 from evalsuite.testset.strata import assign_strata
 from evalsuite.types import Estimate, Finding
 
-_SHARED = (
-    *("metric", "at", "target", "prevalence", "top", "maximum", "tolerance", "coverage", "false_positives"),
-    *("counted_in", "definition", "quantile"),
-)
 _COMPARISON = "comparison"
 
 
@@ -178,7 +175,12 @@ def _endpoints(
     if not chosen:
         return
     _, cases, worse, before = whole.parts(condition)
-    results = evaluate(_study(protocol, asked, chosen), **cases, predictions=worse, baseline=before)
+    results = evaluate(
+        changed_study(protocol, chosen, _strata(protocol, asked), images="degraded images"),
+        **cases,
+        predictions=worse,
+        baseline=before,
+    )
     by_name = {f"{e.name} on degraded images": e for e in chosen}
     for f in results.findings:
         if f.analysis != _COMPARISON or f.endpoint not in by_name:
@@ -223,29 +225,6 @@ def _other_verdicts(
             n=len(judged),
             interval_undefined="a count of these criteria has no interval",
         ),
-    )
-
-
-def _study(protocol: StudyProtocol, asked: Robustness, chosen: Sequence[Endpoint]) -> StudyProtocol:
-    """The protocol of one condition: its images against the unchanged ones, and nothing judged."""
-    comparisons = [
-        Comparison(
-            name=f"{e.name} on degraded images",
-            **{k: getattr(e, k) for k in _SHARED if k in Comparison.model_fields and hasattr(e, k)},
-        )
-        for e in chosen
-    ]
-    bare = chosen[0].model_copy(update={"criterion": None, "role": "secondary", "stratum": {}, "each": None})
-    return protocol.model_copy(
-        update={
-            "kind": "comparison",
-            "endpoints": [bare],
-            "comparisons": comparisons,
-            "strata": _strata(protocol, asked),
-            "analyses": Analyses(),
-            "multiplicity": Multiplicity(),
-            "decision_rule": "all_primary",
-        }
     )
 
 

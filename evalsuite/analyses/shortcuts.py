@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evalsuite.analyses.changed_study import changed_study
 from evalsuite.analyses.classes import build_class_population
 from evalsuite.analyses.common import Cell, Results, cells_of
 from evalsuite.analyses.cuts import two_sided_level
@@ -23,7 +24,7 @@ from evalsuite.analyses.wrong_cases import operating_point
 from evalsuite.errors import InputError
 from evalsuite.protocol.comparisons import COMPARABLE
 from evalsuite.protocol.interpretability import Interpretability
-from evalsuite.protocol.schema import Analyses, Comparison, Endpoint, Multiplicity, StudyProtocol
+from evalsuite.protocol.schema import Endpoint, StudyProtocol
 from evalsuite.protocol.shortcuts import CALLS, NOT_CHANGED, SCORE, Shortcut, questions_of
 from evalsuite.stats._resampled import resampled
 from evalsuite.stats.case_means import mean_of
@@ -37,7 +38,6 @@ UNCHANGED, ELSEWHERE = "unchanged images", "another place"
 ANSWERS, OVERALL = "answers", "all margins"
 VERDICT, FOUND = "shortcut_verdict", "cases_with_region"
 CONVICTED, ACQUITTED = 1.0, 0.0
-_SHARED = ("metric", "at", "target", "prevalence", "top", "maximum", "tolerance")
 _COMPARISON = "comparison"
 
 
@@ -322,7 +322,7 @@ class _Test:
 
     def _compared(self, chosen: Sequence[Endpoint], cases: _Cases, one: str, other: str) -> Iterator[Finding]:
         """Differences of endpoints between two tables of answers, made as every comparison with a baseline is."""
-        study = _study(self.protocol, chosen, self.strata)
+        study = changed_study(self.protocol, chosen, self.strata, images="changed images")
         tables = {"predictions": getattr(cases, one), "baseline": getattr(cases, other)}
         results = self.evaluate(study, **cases.who, **tables)
         by_name = {f"{e.name} on changed images": e for e in chosen}
@@ -399,26 +399,3 @@ class _Test:
         if all(v.value == ACQUITTED for v in verdicts):
             return self._decided(ACQUITTED)
         return self._none(str(next(v.undefined for v in verdicts if v.undefined is not None)))
-
-
-def _study(protocol: StudyProtocol, chosen: Sequence[Endpoint], strata: Sequence[Any]) -> StudyProtocol:
-    """The protocol of one change: its images against others of the same cases, and nothing judged."""
-    comparisons = [
-        Comparison(
-            name=f"{e.name} on changed images",
-            **{k: getattr(e, k) for k in _SHARED if k in Comparison.model_fields and hasattr(e, k)},
-        )
-        for e in chosen
-    ]
-    bare = chosen[0].model_copy(update={"criterion": None, "role": "secondary", "stratum": {}, "each": None})
-    return protocol.model_copy(
-        update={
-            "kind": "comparison",
-            "endpoints": [bare],
-            "comparisons": comparisons,
-            "strata": list(strata),
-            "analyses": Analyses(),
-            "multiplicity": Multiplicity(),
-            "decision_rule": "all_primary",
-        }
-    )

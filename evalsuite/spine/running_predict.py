@@ -178,32 +178,31 @@ def _predict_and_seal(
             conditions=() if degraded is None else names_of(degraded),
             cluster=_cluster(ask, ask.model_path, ask.contract),
         )
+        changed: dict[str, Any] = {
+            "settings": settings,
+            "seed": protocol.seed,
+            "limit": ask.limit,
+            "should_stop": run.should_stop,
+            "required": _outputs_needed(protocol),
+        }
         if degraded is not None:
             predictions = predict_perturbed(
                 model,
                 testset,
                 degraded,
                 predictions,
-                settings=settings,
                 work=folder.work / "robustness",
-                seed=protocol.seed,
-                limit=ask.limit,
                 on_case=lambda done, total: run.on_stage("degrade", done, total),
-                should_stop=run.should_stop,
-                required=_outputs_needed(protocol),
+                **changed,
             )
         predictions = predict_shortcuts(
             model,
             testset,
             shortcuts,
             predictions,
-            settings=settings,
             work=folder.work / "shortcuts",
-            seed=protocol.seed,
-            limit=ask.limit,
             on_case=lambda done, total: run.on_stage("shortcuts", done, total),
-            should_stop=run.should_stop,
-            required=_outputs_needed(protocol),
+            **changed,
         )
         maps = None
         if explained is not None and explained.methods:
