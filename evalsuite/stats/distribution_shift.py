@@ -9,9 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evalsuite.stats._reshuffles import Members, Split
+
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Codes = NDArray[np.int32]
+Places = NDArray[np.intp]
 #: Reshuffles that are always made, so that the effects expected by chance are known.
 LEAST_SHUFFLES = 200
 #: Reshuffles at least as extreme as what was seen, after which no more are made: the p-value is large, and known well
@@ -109,23 +112,23 @@ def shifts(
             raise ValueError(f"the column '{c.name}' is not as long as the list of patients")
     if n_baseline == 0 or n_window == 0:
         return tuple(_nothing(c, "baseline or window has no cases") for c in covariates)
-    members = _Members(baseline_patients, window_patients, seed=seed)
-    questions = [_question(c) for c in covariates]
+    members = Members(baseline_patients, window_patients, seed=seed)
+    questions = [_question(c, members.order) for c in covariates]
     observed = [None if q is None else q.effects(members.observed) for q in questions]
     kept: list[list[dict[str, float]]] = [[] for _ in covariates]
     exceeded = [0] * len(covariates)
     made = [0] * len(covariates)
     going = [i for i, q in enumerate(questions) if q is not None]
-    sure = [q is not None and members.bound(c) <= CERTAIN for c, q in zip(covariates, questions, strict=True)]
+    sure = [q is not None and _bound(c, members) <= CERTAIN for c, q in zip(covariates, questions, strict=True)]
     for r in range(shuffles):
         if not going:
             break
-        member = members.shuffled(r)
+        split = members.shuffled(r)
         for i in going:
             question, seen = questions[i], observed[i]
             assert question is not None
             assert seen is not None
-            found = question.effects(member) if r < LEAST_SHUFFLES else question.statistic_alone(member)
+            found = question.effects(split) if r < LEAST_SHUFFLES else question.statistic_alone(split)
             if r < LEAST_SHUFFLES:
                 kept[i].append(found)
             made[i] += 1
@@ -171,60 +174,26 @@ def tail_bound(values: NDArray[np.generic], window: Booleans, *, kind: Literal["
     return min(1.0, 2.0 * names.size * float(np.exp(-2.0 * size * most**2)))
 
 
-class _Members:
-    """Which cases are the window's: as they were, and with patients reshuffled."""
-
-    def __init__(self, baseline: Sequence[str], window: Sequence[str], *, seed: int) -> None:
-        _, first = np.unique(np.asarray(baseline, dtype=object).astype(str), return_inverse=True)
-        _, second = np.unique(np.asarray(window, dtype=object).astype(str), return_inverse=True)
-        known = int(first.max()) + 1
-        self._patient = np.concatenate([first, second + known])
-        self._is_window = np.arange(known + int(second.max()) + 1) >= known
-        self._drawn = int(self._is_window.sum())
-        self._seed = seed
-        self._first = np.unique(self._patient, return_index=True)[1]
-        self.observed: Booleans = self._is_window[self._patient]
-
-    def bound(self, c: Covariate) -> float:
-        """`tail_bound` of the first case of every patient: whole patients are exchanged, so these are exchangeable."""
-        first = self._first
-        return tail_bound(np.concatenate([c.baseline, c.window])[first], self.observed[first], kind=c.kind)
-
-    def shuffled(self, number: int) -> Booleans:
-        rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(self._seed, spawn_key=(number,))))
-        # The patients with the smallest random numbers, as many as the window has; faster than a permutation.
-        lots = rng.random(self._is_window.size)
-        chosen = lots <= _smallest(lots, self._drawn)
-        out: Booleans = np.take(chosen, self._patient)
-        return out
-
-
-def _smallest(lots: Floats, k: int) -> float:
-    """The k-th smallest of random numbers between 0 and 1, looked for where it is expected first."""
-    share = k / lots.size
-    near = 4.0 * np.sqrt(share * (1.0 - share) / lots.size)
-    below = int(np.count_nonzero(lots < share - near))
-    middle = lots[(lots >= share - near) & (lots <= share + near)]
-    place = k - 1 - below
-    if not 0 <= place < middle.size:
-        middle, place = lots, k - 1
-    return float(np.partition(middle, place)[place])
+def _bound(c: Covariate, members: Members) -> float:
+    """`tail_bound` of the first case of every patient: whole patients are exchanged, so these are exchangeable."""
+    first = members.first_cases
+    return tail_bound(np.concatenate([c.baseline, c.window])[first], members.is_window[first], kind=c.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Question:
     statistic: str
-    effects: Callable[[Booleans], dict[str, float]]
-    statistic_alone: Callable[[Booleans], dict[str, float]]
+    effects: Callable[[Split], dict[str, float]]
+    statistic_alone: Callable[[Split], dict[str, float]]
     unseen: tuple[str, ...] = ()
 
 
-def _question(c: Covariate) -> _Question | None:
-    """How to measure one covariate for any split of the cases; None where a side has no value."""
-    return _numeric(c) if c.kind == "numeric" else _categorical(c)
+def _question(c: Covariate, order: Places) -> _Question | None:
+    """How to measure one covariate for any split of the cases, which are in this order; None where a side has none."""
+    return _numeric(c, order) if c.kind == "numeric" else _categorical(c, order)
 
 
-def _numeric(c: Covariate) -> _Question | None:
+def _numeric(c: Covariate, order: Places) -> _Question | None:
     pooled = np.concatenate([np.asarray(c.baseline, dtype=np.float64), np.asarray(c.window, dtype=np.float64)])
     present = np.isfinite(pooled)
     known = pooled[: len(c.baseline)][present[: len(c.baseline)]]
@@ -232,53 +201,68 @@ def _numeric(c: Covariate) -> _Question | None:
         return None
     from evalsuite.stats import _shift_kernels
 
-    values = pooled[present]
-    order = np.argsort(values, kind="stable")
-    at: Codes = np.flatnonzero(present)[order].astype(np.int32)
-    ordered = values[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)
-    gaps = np.append(np.diff(ordered), 0.0)
     inner = np.unique(np.quantile(known, np.linspace(0.1, 0.9, 9))) if c.edges is None else np.asarray(c.edges)
-    codes: Codes = np.searchsorted(inner, pooled, side="left").astype(np.int32)
-    codes[~present] = inner.size + 1  # a place of its own, left out below
     spread = float(known.std()) or 1.0
+    pooled, present = pooled[order], present[order]
+    different, group, cases = np.unique(pooled[present], return_inverse=True, return_counts=True)
+    groups: Codes = np.full(pooled.size, different.size, dtype=np.int32)
+    groups[present] = group
+    through = np.cumsum(cases)
+    gaps = np.append(np.diff(different), 0.0)
+    work: Codes = np.zeros(different.size + 1, dtype=np.int32)
+    bins: Codes = np.searchsorted(inner, different, side="left").astype(np.int32)
+    # Cases without a value have a place of their own, left out below.
+    codes = np.append(bins, np.int32(inner.size + 1))[groups]
+    count = _counter(codes, inner.size + 1)
 
-    def alone(member: Booleans) -> dict[str, float]:
-        return {"ks": _shift_kernels.apart(member, at, last, gaps)[0]}
+    def distances(split: Split) -> tuple[float, float]:
+        found: tuple[float, float] = _shift_kernels.apart(
+            split.some, split.some_are_window, groups, through, gaps, work
+        )
+        return found
 
-    def all_of(member: Booleans) -> dict[str, float]:
-        most, area = _shift_kernels.apart(member, at, last, gaps)
-        binned = _of_counts(*_counts(codes, member, inner.size + 1))
-        return {"ks": most, "wasserstein": area / spread, **binned}
+    def alone(split: Split) -> dict[str, float]:
+        return {"ks": distances(split)[0]}
+
+    def all_of(split: Split) -> dict[str, float]:
+        most, area = distances(split)
+        return {"ks": most, "wasserstein": area / spread, **_of_counts(*count(split))}
 
     return _Question(statistic="ks", effects=all_of, statistic_alone=alone)
 
 
-def _categorical(c: Covariate) -> _Question | None:
+def _categorical(c: Covariate, order: Places) -> _Question | None:
     words = np.concatenate([np.asarray(c.baseline, dtype=object), np.asarray(c.window, dtype=object)]).astype(str)
     if len(c.baseline) == 0 or len(c.window) == 0:
         return None
     names, at = np.unique(words, return_inverse=True)
-    codes: Codes = at.astype(np.int32)
-    before = set(words[: len(c.baseline)])
-    new = tuple(str(n) for n in names if n not in before)
+    before = set(np.unique(at[: len(c.baseline)]).tolist())
+    new = tuple(str(n) for i, n in enumerate(names) if i not in before)
+    count = _counter(at[order].astype(np.int32), names.size)
 
-    def all_of(member: Booleans) -> dict[str, float]:
-        return _of_counts(*_counts(codes, member, names.size))
+    def all_of(split: Split) -> dict[str, float]:
+        return _of_counts(*count(split))
 
-    def alone(member: Booleans) -> dict[str, float]:
-        return {"jensen_shannon": jensen_shannon(*_counts(codes, member, names.size))}
+    def alone(split: Split) -> dict[str, float]:
+        return {"jensen_shannon": jensen_shannon(*count(split))}
 
     return _Question(statistic="jensen_shannon", effects=all_of, statistic_alone=alone, unseen=new)
 
 
-def _counts(codes: Codes, member: Booleans, groups: int) -> tuple[Floats, Floats]:
-    """Cases of baseline and window in every group."""
+def _counter(codes: Codes, groups: int) -> Callable[[Split], tuple[Floats, Floats]]:
+    """How to count the cases of baseline and window in every group; codes beyond the groups are left out."""
     from evalsuite.stats import _shift_kernels
 
-    both = np.empty((2, groups + 1), dtype=np.int64)
-    _shift_kernels.group_counts(codes, member, both)
-    return both[0, :groups].astype(np.float64), both[1, :groups].astype(np.float64)
+    every = np.bincount(codes, minlength=groups + 1)
+    some = np.empty_like(every)
+
+    def count(split: Split) -> tuple[Floats, Floats]:
+        _shift_kernels.group_counts(codes, split.some, some)
+        these = some[:groups].astype(np.float64)
+        others = (every - some)[:groups].astype(np.float64)
+        return (others, these) if split.some_are_window else (these, others)
+
+    return count
 
 
 def _of_counts(baseline: Floats, window: Floats) -> dict[str, float]:

@@ -148,7 +148,7 @@ class PatientDraw:
         block = np.empty((stop - start, self.n_patients), dtype=np.int32)
         if self.n_patients:
             _kernels.draw_counts(
-                self._entropy(),
+                seed_words(self.seed),
                 start,
                 np.concatenate(self.groups),
                 np.cumsum([0, *(group.size for group in self.groups)]),
@@ -158,11 +158,6 @@ class PatientDraw:
                 block,
             )
         return block
-
-    def _entropy(self) -> npt.NDArray[np.uint64]:
-        """The seed in 32-bit words, least first, at least four; and one for the replicate, set by the kernel."""
-        words = [self.seed >> shift & 0xFFFFFFFF for shift in range(0, max(1, self.seed.bit_length()), 32)]
-        return np.array([*words, *([0] * (4 - len(words))), 0], dtype=np.uint64)
 
     def spans(self, *, size: int | None = None) -> Iterator[tuple[int, int]]:
         """Ranges of replicates that keep a block of counts within `BLOCK_BYTES`."""
@@ -174,6 +169,12 @@ class PatientDraw:
         """First replicate and counts of each block."""
         for start, stop in self.spans(size=size):
             yield start, self.counts(start, stop)
+
+
+def seed_words(seed: int) -> npt.NDArray[np.uint64]:
+    """The seed in 32-bit words, least first, at least four; and one for the replicate, set where it is drawn."""
+    words = [seed >> shift & 0xFFFFFFFF for shift in range(0, max(1, seed.bit_length()), 32)]
+    return np.array([*words, *([0] * (4 - len(words))), 0], dtype=np.uint64)
 
 
 def without_each(n_patients: int, *, rows: int | None = None) -> Iterator[npt.NDArray[np.int64]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalsuite.stats import distribution_shift
 from evalsuite.stats.control_charts import cusum, cusum_limit, cusum_run_length, ewma
 from evalsuite.stats.distribution_shift import Covariate, population_stability, shifts, smallest_shuffles
 from evalsuite.stats.mmd import median_distance, mmd_test
@@ -164,11 +163,3 @@ def test_calls_that_say_nothing_about_prevalence() -> None:
     assert found.undefined is not None
     contradiction = label_shift([[0.9, 0.2], [0.1, 0.8]], [0.05, 0.95])
     assert not contradiction.plausible
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 40, 3000])
-def test_the_lot_that_chooses_patients_is_the_kth_smallest(n):
-    rng = np.random.default_rng(3)
-    for lots in (rng.random(n), rng.random(n) ** 8):  # the second far from where it is expected
-        for k in {1, max(1, n // 6), max(1, n - 1), n}:
-            assert distribution_shift._smallest(lots, k) == np.sort(lots)[k - 1]
