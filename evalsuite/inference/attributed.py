@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ import numpy as np
 
 from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps, window_of
 from evalsuite.attribution.scorer import Resolved, resolve
-from evalsuite.errors import ContractError, ImageError, Interrupted
+from evalsuite.errors import ContractError, ImageError
 from evalsuite.inference import device as devices
 from evalsuite.inference.attribution_files import answers_by_files
 from evalsuite.inference.attribution_likeness import likenesses, random_pairs
@@ -28,6 +29,7 @@ from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
 from evalsuite.inference.perturbed import sampled
 from evalsuite.inference.process import share_cores
 from evalsuite.inference.staff import hire, places
+from evalsuite.inference.wanted import require_wanted, stopped, wanted
 from evalsuite.models.folder_model import FolderModel
 from evalsuite.protocol.interpretability import GRADIENTS, SETTINGS_OF, Interpretability
 from evalsuite.record.digest import digest_json
@@ -136,12 +138,11 @@ def attribute_sample(
     made: list[Part] = []
     plan: Plan | None = None
     failed: Counter[str] = Counter()
-    with devices.deterministic(seed=settings.seed, threads=threads), _Crew() as crew:
+    with devices.deterministic(seed=settings.seed, threads=threads), _Crew(should_stop) as crew:
         workers = [worker.model for worker in hire(model, where, settings, threads=threads, most=len(cases))]
         crew.start(workers)
         for group in _groups(cases, hooks, failed, at_a_time=1 if model.contract.is_volume else _IMAGES_AT_A_TIME):
-            if should_stop is not None and should_stop():
-                raise Interrupted("stopped", hint="The same command goes on where it stopped.")
+            require_wanted(crew.unwanted)
             if plan is None:
                 spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
                 plan = plan_of(model, asked, cases, spatial, score=score)
@@ -149,12 +150,13 @@ def attribute_sample(
                 if on_pass is not None:
                     on_pass(0, plan.total)
             ask = partial(
-                _part, testset=testset, plan=plan, group=group, batch=batch, seed=seed, work=work, threads=threads
-            )
+                _part, testset=testset, plan=plan, group=group, batch=batch, seed=seed, work=work, threads=threads,
+                should_stop=crew.unwanted,
+            )  # fmt: skip
             try:
                 finished = crew.ask(ask)
             except KeyboardInterrupt:
-                raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
+                raise stopped() from None
             made += finished
             if on_pass is not None:
                 on_pass(sum(len(part.cases) for part in made) * sum(plan.passes.values()), plan.total)
@@ -282,10 +284,12 @@ def _groups(cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_t
 class _Crew:
     """Workers that make parts beside each other, each one at a time; parts come back in the order they were asked for.
 
-    One worker works in this thread, so that Ctrl-C ends it at once.
+    One worker works in this thread, so that a second Ctrl-C ends it at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, should_stop: Callable[[], bool] | None) -> None:
+        self._should_stop = should_stop
+        self._over = threading.Event()
         self._free: SimpleQueue[Any] = SimpleQueue()
         self._asked: deque[Future[Part]] = deque()
         self._pool: ThreadPoolExecutor | None = None
@@ -302,8 +306,13 @@ class _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()  # whoever still works for a run that has failed or was stopped ends too
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def unwanted(self) -> bool:
+        """Whether nobody waits for parts any more. From any thread."""
+        return self._over.is_set() or (self._should_stop is not None and self._should_stop())
 
     def ask(self, make: Callable[[Any], Part]) -> list[Part]:
         """Have a part made; the parts that are finished meanwhile."""
@@ -327,9 +336,10 @@ class _Crew:
 
 
 def _part(
-    model: Any, *, testset: LockedTestSet, plan: Plan, group: _Group, batch: int, seed: int, work: Path, threads: int
-) -> Part:
-    """One group's maps and values, from `work` where they lie there already."""
+    model: Any, *, testset: LockedTestSet, plan: Plan, group: _Group, batch: int, seed: int, work: Path, threads: int,
+    should_stop: Callable[[], bool],
+) -> Part:  # fmt: skip
+    """One group's maps and values, from `work` where they lie there already; Interrupted where it is wanted no more."""
     seeds = tuple(_seed_of(seed, case.case_id) for case in group.cases)
     job = Job(
         asked=plan.asked, seeds=seeds, output=plan.target.output, channels=plan.target.channels, batch_size=batch,
@@ -355,9 +365,9 @@ def _part(
         return Part(cases=group.cases, found=found, files=_files(plan, group, path), resumed=True)
     attribute_stored = getattr(model, "attribute_stored", None)
     if attribute_stored is not None:
-        made = attribute_stored(group.inputs, job, n_passes=sum(plan.passes.values()))
+        made = attribute_stored(group.inputs, job, n_passes=sum(plan.passes.values()), should_stop=should_stop)
     else:
-        made = _here(model, group.inputs, job)
+        made = _here(wanted(model, should_stop), group.inputs, job)
     files = _files(plan, group, path)
     for label, of_cases in files.items():
         for i, place in enumerate(of_cases):

@@ -8,7 +8,7 @@ all that changes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from evalsuite.imaging import Image, read_files
 from evalsuite.imaging.rewrite import write_like
 from evalsuite.inference.folders import CASES_PER_CALL, call_on
 from evalsuite.inference.hooks import Hooks
+from evalsuite.inference.wanted import wanted
 from evalsuite.models.preprocess import prepare_image
 
 if TYPE_CHECKING:
@@ -90,14 +91,24 @@ class FileAnswers:
         """Itself: the program chooses how many threads it has."""
         return self
 
-    def attribute_stored(self, inputs: Mapping[str, np.ndarray], job: Job, *, n_passes: int) -> Attributed:
-        """Maps of cases that `hooks.read` gave; as a model in the sandbox is asked, but in this process."""
+    def attribute_stored(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        job: Job,
+        *,
+        n_passes: int,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Attributed:
+        """Maps of cases that `hooks.read` gave; as a model in the sandbox is asked, but in this process.
+
+        Raises Interrupted where `should_stop` says so before a call of the program.
+        """
         import torch
 
         from evalsuite.attribution.run import attribute
 
         image = torch.from_numpy(inputs[self.contract.inputs[0].name].astype(np.float32))
-        return attribute(self, [image, torch.from_numpy(inputs[_ROW])], job)  # type: ignore[arg-type]
+        return attribute(wanted(self, should_stop), [image, torch.from_numpy(inputs[_ROW])], job)
 
     def raw(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
         """The program's numbers for changed images (n, channel, *spatial) of the cases whose numbers (n, 1) follow."""

@@ -125,6 +125,8 @@ def _start(command: Sequence[str], box: Box, *, sandbox: Bubblewrap, pass_fds: S
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(*pass_fds, filter_fd, info_write.fileno()),
+                # a terminal sends Ctrl-C to its whole group, and the batch in hand is to be finished
+                start_new_session=True,
                 env={},
             )
         except OSError as error:

@@ -145,12 +145,16 @@ class SandboxedModel:
             self.process.fail("does not say which methods it can be asked for", "protocol")
         return [None if why is None else clean(why) for why in said]
 
-    def attribute_stored(self, batch: Mapping[str, np.ndarray], job: Job, *, n_passes: int) -> Attributed:
+    def attribute_stored(
+        self, batch: Mapping[str, np.ndarray], job: Job, *, n_passes: int, should_stop: Callable[[], bool] | None = None
+    ) -> Attributed:
         """`attribution.run.attribute` of stored images, over there. `n_passes` of one image bound the time it may take.
+
+        It may take minutes, and the process is ended where `should_stop` says so meanwhile.
 
         Raises
         ------
-        As `predict_stored`, and ContractError or ModelRunError of the function itself.
+        As `predict_stored`, ContractError or ModelRunError of the function itself, and Interrupted.
         """
         from evalsuite.sandbox.attributed import most_bytes, read
 
@@ -164,6 +168,7 @@ class SandboxedModel:
             doing=f"maps of {n} images",
             fds=fds,
             max_payload=most_bytes(job.asked, n, spatial),
+            should_stop=should_stop,
         )
         self._hear(answer.header.get("warned"))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from evalsuite.errors import (
     ContractError,
     EvalsuiteError,
     InputError,
+    Interrupted,
     ModelError,
     ModelLoadError,
     ModelRunError,
@@ -38,13 +40,15 @@ _START = (
 )
 _START_S = 300.0
 _GRACE_S = 10.0
+_LOOK_S = 0.2
 _ERRORS: Mapping[str, type[EvalsuiteError]] = {
     "ContractError": ContractError,
     "ModelLoadError": ModelLoadError,
     "ModelRunError": ModelRunError,
     "InputError": InputError,
 }
-_AGAIN = "What it printed, if anything, is in the run's logs/. The same command goes on where it stopped."
+_GOES_ON = "The same command goes on where it stopped."
+_AGAIN = f"What it printed, if anything, is in the run's logs/. {_GOES_ON}"
 
 
 class ChildProcess:
@@ -106,6 +110,7 @@ class ChildProcess:
         doing: str,
         fds: Sequence[int] = (),
         max_payload: int = 0,
+        should_stop: Callable[[], bool] | None = None,
     ) -> Message:
         """Send one question and wait for its answer.
 
@@ -115,6 +120,8 @@ class ChildProcess:
             What the model is doing, for messages: "opening", "a batch of 32".
         max_payload
             Most bytes the answer may have beside its header.
+        should_stop
+            Asked before and while the answer is waited for: True ends the process, and what it was doing is lost.
 
         Raises
         ------
@@ -122,6 +129,8 @@ class ChildProcess:
             If the process ended, took too long, or answered what is no answer; `failure` says which. It is gone then.
         MemoryError
             If the answer is that memory ran out; the process is still there.
+        Interrupted
+            If `should_stop` said so.
         EvalsuiteError
             What the suite's own code in the sandbox, or the package, raised.
         """
@@ -133,6 +142,8 @@ class ChildProcess:
             asked = {**header, "id": self._n_asked}
             try:
                 send(self._channel, asked, fds=fds, deadline=deadline)
+                if should_stop is not None:
+                    self._await(should_stop, deadline)
                 answer = receive(self._channel, deadline=deadline, max_payload=max_payload)
                 if answer.header.get("id") != self._n_asked:
                     raise WireError("an answer to something that was not asked")
@@ -162,6 +173,19 @@ class ChildProcess:
         self._log_file = path
         if not self._finalize.alive:
             self.log.write(path)
+
+    def _await(self, should_stop: Callable[[], bool], deadline: float) -> None:
+        """Until an answer begins or the other side has gone, looking now and then whether it is still wanted."""
+        said = select.poll()
+        said.register(self._channel, select.POLLIN)
+        while not should_stop():
+            if said.poll(_LOOK_S * 1000):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        self._ended = ModelRunError(f"the model {self.name} was stopped")
+        self._finalize()
+        raise Interrupted("stopped", hint=_GOES_ON)
 
     def _fail(self, what: str, failure: str) -> NoReturn:
         self._ended = ModelRunError(f"the model {self.name} {what}", hint=_AGAIN, failure=failure)

@@ -22,6 +22,7 @@ from evalsuite.spine.running_context import (
     finished,
     nobody_watches,
     stoppable,
+    while_there,
 )
 from evalsuite.spine.running_predict import finished_run, predict_and_seal
 from evalsuite.spine.running_score import evaluate_and_judge, remembered_set
@@ -75,8 +76,10 @@ def run(
     EvalsuiteError
         Typed, with an exit code; see `evalsuite.errors`.
     """
+    folder = RunFolder(Path(out))
+    should_stop = while_there(folder, should_stop)
     this = RunContext(
-        folder=RunFolder(Path(out)),
+        folder=folder,
         testset_path=Path(testset_path),
         ledger=history.open_ledger(Path(testset_path), store),
         store=store,
@@ -100,7 +103,6 @@ def run(
         audit=audit,
         then_score=True,
     )
-    folder = this.folder
     with claimed(folder):
         take_back(folder)
         if folder.seal.exists() and folder.verdict.exists():
@@ -138,7 +140,7 @@ def predict_stage(
         store=store,
         who=who,
         on_stage=on_stage,
-        should_stop=should_stop,
+        should_stop=while_there(RunFolder(Path(out)), should_stop),
     )
     ask = Request(
         protocol_path=protocol_path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import InputError, Interrupted
+from evalsuite.errors import InputError, Interrupted, OutputError
 from evalsuite.record.canonical import read_json
 from evalsuite.record.signing import Signer
 from evalsuite.record.store import LedgerStore
@@ -124,6 +124,33 @@ def stoppable(on_stage: OnStage, should_stop: Callable[[], bool] | None) -> OnSt
             raise Interrupted("Interrupted.", hint="The same command goes on where it stopped.")
 
     return watched
+
+
+def while_there(folder: RunFolder, should_stop: Callable[[], bool] | None) -> Callable[[], bool]:
+    """`should_stop`, which also ends the command where somebody has removed the folder it holds and works in.
+
+    The folder is known by its number, which the kernel gives to no other while the command holds it
+    (`folder.claimed`); it is asked for the first time once that is so.
+    """
+    known: list[tuple[int, int]] = []
+
+    def asked() -> bool:
+        if should_stop is not None and should_stop():
+            return True
+        try:
+            found = folder.path.stat()
+        except OSError:
+            found = None
+        if found is not None and not known:
+            known.append((found.st_dev, found.st_ino))
+        if found is None or (found.st_dev, found.st_ino) != known[0]:
+            raise OutputError(
+                f"The run folder {folder.path} was removed while the command was working in it.",
+                hint="What had been finished there is lost; the same command starts anew.",
+            )
+        return False
+
+    return asked
 
 
 def other_run(folder: RunFolder) -> InputError:

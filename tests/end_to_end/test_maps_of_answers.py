@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pandas as pd
 import pytest
 
+from evalsuite.cli import console
 from evalsuite.errors import ProtocolError
 from evalsuite.protocol.load import load_protocol
 
@@ -22,7 +24,15 @@ ASKED = {
 }
 
 
-def test_maps_of_a_real_classifier_from_the_protocol_to_the_seal(shared_real, tmp_path, cli, sandbox_flags):
+def ends_when_maps_begin(self, stage, done, total):
+    """In the place of progress: somebody ends the command as soon as its maps begin."""
+    if stage == "attribute":
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_maps_of_a_real_classifier_from_the_protocol_to_the_seal(
+    shared_real, tmp_path, cli, sandbox_flags, monkeypatch
+):
     source = shared_real / "derm_ham10000"
     frame = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False)
     chosen = pd.concat([group.head(3) for _, group in frame.groupby("malignant")]).sort_index()
@@ -37,7 +47,14 @@ def test_maps_of_a_real_classifier_from_the_protocol_to_the_seal(shared_real, tm
     recorded = cli(*run, "--model", source / "predictions_derm_mnv2_7class.csv")
     assert recorded.code == 2
     assert "answers alone" in recorded.err
-    done = cli(*run, "--model", package, "--threads", 1, *sandbox_flags)
+    run = (*run, "--model", package, "--threads", 1, *sandbox_flags)
+    with monkeypatch.context() as m:
+        m.setattr(console.Stages, "__call__", ends_when_maps_begin)
+        stopped = cli(*run)
+    assert stopped.code == 130, stopped.err
+    assert "goes on where it stopped" in stopped.err
+    assert not list((tmp_path / "run" / "work" / "attribution").glob("*.json"))
+    done = cli(*run)
     assert done.code in (0, 1), done.err
     assert "27 image passes" in done.err  # 3 cases of 1 unchanged, 1 map, 1 shuffled, 5 orders half deleted, 1 emptied
     folder = tmp_path / "run" / "arrays" / "attribution"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,10 +17,11 @@ from attribution_nets import Linear, Runtime, packaged
 from PIL import Image as Picture
 
 from evalsuite.attribution.job import cost
-from evalsuite.errors import ContractError, Interrupted, SandboxUnavailable
+from evalsuite.errors import ContractError, Interrupted, ModelRunError, SandboxUnavailable
 from evalsuite.inference.attributed import _here, attribute_sample, require_attributable
 from evalsuite.inference.attribution_store import read_index, read_map, read_values, write_attributions
 from evalsuite.inference.settings import InferenceSettings
+from evalsuite.inference.wanted import stopped
 from evalsuite.models.base import PackagedModel
 from evalsuite.models.open import open_model
 from evalsuite.protocol.interpretability import Interpretability
@@ -122,9 +124,9 @@ def test_whole_patients_are_drawn_and_every_map_and_value_lies_in_the_run(packag
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(package, testset, tmp_path, monkeypatch):
     monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 2)
-    asked = iter([False, False, True])
+    work = tmp_path / "a"
     with pytest.raises(Interrupted):
-        made(open_model(package), testset, tmp_path / "a", should_stop=lambda: next(asked))
+        made(open_model(package), testset, work, should_stop=lambda: len(list(work.glob("*.json"))) == 2)
     again = made(open_model(package), testset, tmp_path / "a")
     fresh = made(open_model(package), testset, tmp_path / "b")
     assert (again.record["resumed_parts"], fresh.record["resumed_parts"]) == (2, 0)
@@ -135,6 +137,54 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(package, testset, tm
     part = next((tmp_path / "a").glob("*.json"))
     part.write_text("{")  # a damaged part is made again
     assert made(open_model(package), testset, tmp_path / "a").record["resumed_parts"] == 2
+
+
+class Counting(PackagedModel):
+    """A package that counts its batches."""
+
+    shown: ClassVar[list[int]] = []
+
+    def raw(self, inputs):
+        self.shown.append(len(inputs[0]))
+        return super().raw(inputs)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_part_takes_long_and_is_stopped_before_its_next_batch(package, testset, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(Counting, "shown", [])
+    one = open_model(package)
+    counting = Counting(**{f.name: getattr(one, f.name) for f in fields(one)})
+    monkeypatch.setattr(Counting, "another", lambda self: self, raising=False)
+    with pytest.raises(Interrupted, match="stopped"):
+        attribute_sample(
+            counting, testset, ASKED, score="p_malignant", settings=replace(SETTINGS, workers=workers),
+            work=tmp_path, seed=5, should_stop=lambda: len(Counting.shown) >= 3,
+        )  # fmt: skip
+    assert len(Counting.shown) == 3
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_when_one_worker_fails_the_others_stop_too(package, testset, tmp_path, monkeypatch):
+    monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 3)
+    waiting, failed = threading.Event(), threading.Event()
+
+    class Patient(Several):
+        def attribute_stored(self, inputs, job, *, n_passes, should_stop):
+            if not waiting.is_set():
+                waiting.set()
+                assert failed.wait(60)
+                raise ModelRunError("it failed")
+            failed.set()
+            while not should_stop():
+                pass
+            raise stopped()
+
+    one = open_model(package)
+    several = Patient(**{f.name: getattr(one, f.name) for f in fields(one)})
+    with pytest.raises(ModelRunError, match="it failed"):
+        attribute_sample(
+            several, testset, ASKED, score="p_malignant", settings=replace(SETTINGS, workers=2), work=tmp_path, seed=5
+        )
 
 
 def test_maps_made_in_the_sandbox_are_those_of_this_process(package, testset, tmp_path):
@@ -167,7 +217,7 @@ class Several(PackagedModel):
     def another(self) -> Several:
         return replace(self, network=copy.deepcopy(self.network))
 
-    def attribute_stored(self, inputs, job, *, n_passes):
+    def attribute_stored(self, inputs, job, *, n_passes, should_stop):
         self.asked.append(id(self))
         return _here(self, inputs, job)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evalsuite.errors import ModelRunError
+from evalsuite.errors import Interrupted, ModelRunError
 from evalsuite.sandbox.process import ChildProcess
 from evalsuite.sandbox.watch import pid_alive, tree
 
@@ -126,10 +126,12 @@ def test_it_reads_writes_and_reaches_nothing_of_this_machine(
     assert sorted(p.name for p in secrets.iterdir()) == ["reference.parquet"]
 
 
-def ended(process: ChildProcess, *, timeout_s: float = PATIENT_S) -> ModelRunError:
+def ended(
+    process: ChildProcess, *, timeout_s: float = PATIENT_S, should_stop: Callable[[], bool] | None = None
+) -> ModelRunError:
     """The error of a model that does not come back."""
     with pytest.raises(ModelRunError) as caught:
-        process.ask({"do": "go"}, timeout_s=timeout_s, doing="a batch of 1")
+        process.ask({"do": "go"}, timeout_s=timeout_s, doing="a batch of 1", should_stop=should_stop)
     assert "hostile" in caught.value.message  # which model did it
     with pytest.raises(ModelRunError):  # and it is gone for good
         process.ask({"do": "go"}, timeout_s=timeout_s, doing="a batch of 1")
@@ -167,12 +169,28 @@ def test_a_program_that_ends_is_a_typed_error_that_says_how(start: Start, attemp
     assert error.exit_code == 4
 
 
-def test_a_program_that_never_answers_is_ended(start: Start) -> None:
+@pytest.mark.parametrize("should_stop", [None, lambda: False])
+def test_a_program_that_never_answers_is_ended(start: Start, should_stop: Callable[[], bool] | None) -> None:
     process = start(program("while True: time.sleep(0.01)"))
     init = process.init
-    error = ended(process, timeout_s=1.0)
-    assert (error.failure, "within 1 s" in error.message) == ("timeout", True)
+    error = ended(process, timeout_s=0.5, should_stop=should_stop)
+    assert (error.failure, "within 0.5 s" in error.message) == ("timeout", True)
     assert not pid_alive(init)
+
+
+def test_an_answer_that_nobody_wants_any_more_is_not_waited_for(start: Start) -> None:
+    process = start(program("while True: time.sleep(0.01)"))
+    init = process.init
+    with pytest.raises(Interrupted, match="stopped"):
+        process.ask({"do": "go"}, timeout_s=PATIENT_S, doing="maps of 16 images", should_stop=[False, True].pop)
+    assert not pid_alive(init)
+    assert ended(process).message == "the model hostile was stopped"
+
+
+def test_a_terminal_s_ctrl_c_does_not_reach_the_program(start: Start) -> None:
+    process = start(program("return {}, b''"))
+    assert os.getsid(process.init) != os.getsid(0)
+    assert os.getpgid(process._process.pid) != os.getpgid(0)
 
 
 def test_memory_of_its_own_is_bounded_and_the_program_may_go_on(start: Start) -> None:
