@@ -16,20 +16,37 @@ _UNITS = {
     "patient": "patients", "study": "studies", "case": "cases", "lesion": "lesions", "eye": "eyes",
     "reader": "readers", "pixel": "pixels",
 }  # fmt: skip
+#: Below this, as clinicians are used to, a p-value is only said to be below it, and a number has powers of ten.
+_SMALLEST = 0.0001
 _OPERATORS = {">": ">", ">=": "≥", "<": "<", "<=": "≤"}
 OUTCOME_WORDS: Mapping[Outcome, str] = {"met": "Met", "not_met": "Not met", "inconclusive": "Inconclusive"}
 OUTCOME_MARKS: Mapping[Outcome, str] = {"met": "●", "not_met": "■", "inconclusive": "△"}
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """A number to `digits` decimals with a true minus sign; very large and very small numbers in powers of ten."""
-    if value != 0 and (abs(value) >= 1e5 or abs(value) < 0.5 * 10**-digits):
-        mantissa, exponent = f"{value:.2e}".split("e")
+    """A number to `digits` decimals with a true minus sign: "0.912", "−0.120".
+
+    One that would be printed as zero has two figures instead, "0.00037"; only below 0.0001, and from 100,000 on, are
+    there powers of ten, "3.7×10^−5".
+    """
+    size = abs(value)
+    small = 0 < size < 0.5 * 10**-digits
+    if size >= 1e5 or (small and size < _SMALLEST):
+        mantissa, exponent = f"{value:.{1 if small else 2}e}".split("e")
         return f"{mantissa}×10^{int(exponent)}".replace("-", "−")
+    if small:
+        digits = 1 - math.floor(math.log10(size))
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−")
+
+
+def format_p(value: float | None, *, sign: str = "") -> str:
+    """A p-value to four decimals, "0.0123", or "< 0.0001"; `sign` "= " puts "= 0.0123" into a sentence."""
+    if value is None:
+        return "–"
+    return f"< {_SMALLEST:g}" if value < _SMALLEST else f"{sign}{value:.4f}"
 
 
 def format_percent(value: float, digits: int = 1) -> str:

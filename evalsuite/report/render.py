@@ -31,7 +31,7 @@ _FACES = (
     ("JetBrains Mono", 400, "normal", "JetBrainsMono-Regular.ttf"),
 )
 _PERCENT = re.compile(r"\d/\d+ · [<>]?(-?\d+(?:\.\d+)?)")
-_NUMBER = re.compile(r"[<>≥≤]?(-?\d+(?:\.\d+)?)(?![\w-])")
+_NUMBER = re.compile(r"(?:[<>≥≤] ?)?(-?\d+(?:\.\d+)?)(?![\w-])")
 _POWER = re.compile(r"×10\^(-?\d+)")
 _KEEP_ROWS, _KEEP_CHARACTERS = 9, 1000
 _MIME = {".otf": "font/otf", ".ttf": "font/ttf"}

@@ -19,7 +19,7 @@ from evalsuite.report.bias_words import (
     title_of,
 )
 from evalsuite.report.figures_bias import GapRow, MapCell, gap_plot, heat_map
-from evalsuite.report.format import format_count, format_level, format_level_name, format_value
+from evalsuite.report.format import format_count, format_level, format_level_name, format_p, format_value
 from evalsuite.report.material import Material, anchor, places, tested
 from evalsuite.report.sections_bias_causes import causes
 from evalsuite.report.sections_study import nothing_to_compare_with
@@ -171,7 +171,7 @@ def _omnibus(material: Material, name: str) -> str:
 
 def _p(t: TestOutcome) -> str:
     p = t.p_value if t.p_adjusted is None else t.p_adjusted
-    return "–" if p is None else "< 0.0001" if p < 0.0001 else f"= {p:.4f}"
+    return format_p(p, sign="= ")
 
 
 def _sentences(material: Material, mine: Sequence[Numbered], declared: Sequence[Finding]) -> list[Block]:

@@ -12,6 +12,7 @@ from evalsuite.report.format import (
     format_bytes,
     format_count,
     format_number,
+    format_p,
     format_percent,
     format_stratum,
     not_estimable,
@@ -199,7 +200,7 @@ def _table(
                 cells.append(Cell(text=count, sub=share, kind="number", of=places(m, [by[metric]])))
         test = tests.get(stratum) if condition is None else None
         p = None if test is None else test.p_value if not stratum else test.p_adjusted
-        cells.append(Cell(text="–" if p is None else _p(p), kind="number", of=tested(m, test)))
+        cells.append(Cell(text=format_p(p), kind="number", of=tested(m, test)))
         rows.append(Row(cells=tuple(cells)))
     methods = "; ".join(dict.fromkeys(t.method for t in tests.values()))
     notes = [
@@ -226,10 +227,6 @@ def _table(
         rows=tuple(rows),
         notes=tuple(notes),
     )
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _galleries(m: Material, name: str, who: str) -> Iterator[Figure]:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalsuite.protocol.schema import Endpoint
-from evalsuite.report.format import format_count, format_fraction, format_interval, format_number, format_value
+from evalsuite.report.format import (
+    format_count,
+    format_fraction,
+    format_interval,
+    format_number,
+    format_p,
+    format_value,
+)
 from evalsuite.report.material import Material, anchor, metric_title
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Prose, Row, Table
@@ -122,7 +129,7 @@ def _marginal_notes(material: Material, word: str) -> list[str]:
         if t.p_value is None:
             notes.append(f"{said}: no test ({clean(given(t.undefined, 'no reason recorded'), longest=120)}); {method}.")
             continue
-        p = "p < 0.0001" if t.p_value < 0.0001 else f"p = {t.p_value:.4f}"
+        p = f"p {format_p(t.p_value, sign='= ')}"
         statistic = "" if t.statistic is None else f"statistic {format_number(t.statistic, 2)}, "
         notes.append(
             f"{said} ({method}): {statistic}{p}. It looks at how often, not at which cases: equal use is not agreement."

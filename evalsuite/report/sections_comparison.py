@@ -12,6 +12,7 @@ from evalsuite.report.format import (
     format_estimate,
     format_interval,
     format_number,
+    format_p,
     format_stratum,
     format_value,
 )
@@ -297,9 +298,9 @@ def _test_table(caption: str, tests: list[TestOutcome], *, adjusted: bool, mater
             why = clean(given(t.undefined, "no reason recorded"), longest=160)
             cells.append(Cell(text=f"no test: {why}", kind="muted"))
         else:
-            cells.append(Cell(text=_p(t.p_value), kind="number"))
+            cells.append(Cell(text=format_p(t.p_value), kind="number"))
         if adjusted:
-            cells.append(Cell(text="–" if t.p_adjusted is None else _p(t.p_adjusted), kind="number"))
+            cells.append(Cell(text=format_p(t.p_adjusted), kind="number"))
         else:
             cells.append(Cell(text="–" if t.statistic is None else format_number(t.statistic), kind="number"))
         cells.append(Cell(text=codes[t.method], kind="muted"))
@@ -320,7 +321,3 @@ def _test_table(caption: str, tests: list[TestOutcome], *, adjusted: bool, mater
         rows=tuple(rows),
         notes=tuple(notes),
     )
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

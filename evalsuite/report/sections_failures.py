@@ -8,6 +8,7 @@ from evalsuite.report.format import (
     format_count,
     format_interval,
     format_level_name,
+    format_p,
     format_percent,
     format_stratum,
     not_estimable,
@@ -336,7 +337,7 @@ def _groups(m: Material) -> Iterator[Block]:
                     Cell(text=format_stratum(test.stratum)),
                     share_cell(inside),
                     share_cell(outside),
-                    Cell(text=p_short(test.p_adjusted), sub=f"alone: {p_words(test)}", of=tested(m, test)),
+                    Cell(text=format_p(test.p_adjusted), sub=f"alone: {p_words(test)}", of=tested(m, test)),
                 )
             )
         )
@@ -363,11 +364,6 @@ def _groups(m: Material) -> Iterator[Block]:
         ),
         compact=True,
     )
-
-
-def p_short(value: float | None) -> str:
-    """A p-value as printed in a narrow column."""
-    return "–" if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def share_cell(found: tuple[int, Finding]) -> Cell:

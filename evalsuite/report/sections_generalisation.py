@@ -11,6 +11,7 @@ from evalsuite.report.format import (
     format_interval,
     format_level_name,
     format_number,
+    format_p,
     format_percent,
     format_value,
     not_estimable,
@@ -96,7 +97,7 @@ def _test_row(material: Material, test: TestOutcome, site: str) -> Row:
     if test.p_value is None:
         why = clean(given(test.undefined, "no reason recorded"), longest=120)
         return Row(cells=(Cell(text=said), Cell(text=f"no test: {why}", kind="muted", span=5)))
-    p = "p < 0.0001" if test.p_value < 0.0001 else f"p = {test.p_value:.4f}"
+    p = f"p {format_p(test.p_value, sign='= ')}"
     statistic = "" if test.statistic is None else f"Q = {format_number(test.statistic, 2)}"
     cells = (Cell(text=said), Cell(text=statistic, kind="number"), Cell(text=p, kind="number"), Cell(text="", span=3))
     return Row(cells=cells, of=tested(material, test))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from evalsuite.protocol.readers import AGREEMENT, READERS, ReaderStudy, figure_of
 from evalsuite.report.figures_cases import ForestRow, forest
 from evalsuite.report.figures_readers import mean_curves
-from evalsuite.report.format import format_count, format_interval, format_number, format_value
+from evalsuite.report.format import format_count, format_interval, format_p, format_value
 from evalsuite.report.material import Material, anchor, bounds, drawn_from, metric_title, places, tested
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Bullets, Cell, Column, Facts, Figure, Heading, Item, Row, Section, Table
@@ -94,7 +94,7 @@ def _together(material: Material) -> Table:
         if f.stratum or f.rater != "device" or f.condition is not None or f.metric.startswith(AGREEMENT):
             continue
         test = tests.get(f.endpoint)
-        p = "–" if test is None or test.p_value is None else format_number(test.p_value, 4)
+        p = format_p(None if test is None else test.p_value)
         value, interval = _cells(f)
         point = f"at {clean(f.operating_point, longest=40)}" if f.operating_point else ""
         rows.append(

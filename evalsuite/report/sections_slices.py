@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalsuite.report.format import format_count, format_level, format_stratum
+from evalsuite.report.format import format_count, format_level, format_p, format_stratum
 from evalsuite.report.material import Material, tested
-from evalsuite.report.sections_failures import kind_title, p_short, share_cell
+from evalsuite.report.sections_failures import kind_title, share_cell
 from evalsuite.report.text import clean
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
 from evalsuite.types import Finding, TestOutcome
@@ -111,13 +111,13 @@ def _row(
             Cell(text=kind_title(key[0])),
             Cell(
                 text=format_stratum(material.ordered(test.stratum)),
-                sub="" if screened is None else f"search: {p_short(screened.p_adjusted)}",
+                sub="" if screened is None else f"search: {format_p(screened.p_adjusted)}",
                 of=tested(material, screened),
             ),
             share_cell(found[(*key, SEARCHED, None)]),
             share_cell(found[(*key, HELD_OUT, None)]),
             share_cell(found[(*key, HELD_OUT, "all others")]),
-            Cell(text=p_short(test.p_adjusted), of=tested(material, test)),
+            Cell(text=format_p(test.p_adjusted), of=tested(material, test)),
             Cell(text="yes" if holds else "not shown"),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalsuite.report.format import format_count, format_interval, format_percent, format_value, not_estimable
+from evalsuite.report.format import format_count, format_interval, format_p, format_percent, format_value, not_estimable
 from evalsuite.report.material import Material, anchor, metric_title
 from evalsuite.report.text import clean, given
 from evalsuite.report.view import Block, Cell, Column, Heading, Prose, Row, Table
@@ -213,7 +213,7 @@ def p_words(t: TestOutcome) -> str:
     """A p-value as printed, or why there is none."""
     if t.p_value is None:
         return f"no test ({clean(given(t.undefined, 'no reason recorded'), longest=80)})"
-    return "p < 0.0001" if t.p_value < 0.0001 else f"p = {t.p_value:.4f}"
+    return f"p {format_p(t.p_value, sign='= ')}"
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from evalsuite.report.format import (
     format_level,
     format_level_name,
     format_number,
+    format_p,
     format_percent,
     format_stratum,
     format_utc,
@@ -83,12 +84,38 @@ def test_a_percentage_never_rounds_up_to_all_or_down_to_none(value: float, text:
         (-0.12, "−0.120"),
         (1234.5, "1234.500"),
         (123456.0, "1.23×10^5"),
-        (0.0001, "1.00×10^−4"),
+        (0.0005, "0.001"),
+        (0.000373, "0.00037"),
+        (-0.0004999, "−0.00050"),
+        (0.0001, "0.00010"),
+        (0.0000996, "1.0×10^−4"),
+        (-0.0000373, "−3.7×10^−5"),
         (2, "2.000"),
     ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+def test_fewer_decimals_are_not_what_makes_a_number_small() -> None:
+    assert format_number(0.04, 1) == "0.040"  # millimetres, say
+    assert format_number(0.00012, 4) == "0.0001"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.5, "0.5000"),
+        (0.01234, "0.0123"),
+        (0.0001, "0.0001"),
+        (0.00009999, "< 0.0001"),
+        (0.0, "< 0.0001"),
+        (None, "–"),
+    ],
+)
+def test_a_p_value_is_a_number_or_below_one(p: float | None, text: str) -> None:
+    assert format_p(p) == text
+    assert format_p(p, sign="= ") == (text if p is None or text.startswith("<") else f"= {text}")
 
 
 @given(st.floats(min_value=-1e6, max_value=1e6))
