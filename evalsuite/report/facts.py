@@ -90,8 +90,12 @@ def fact_names() -> frozenset[str]:
     return frozenset([*RULES, *use, *(f.path for f in study_fields())])
 
 
-def facts_of(material: Material) -> dict[str, Fact]:
+def facts_of(material: Material) -> Mapping[str, Fact]:
     """Every fact by name. A pure function of what the report is made from."""
+    return material.once("facts", lambda: _facts(material))
+
+
+def _facts(material: Material) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for name, rule in RULES.items():
         found = rule.holds(material)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from evalsuite.protocol.checks import SETTINGS
 from evalsuite.protocol.comparisons import SUFFIX, asked_endpoints, is_difference
@@ -43,6 +43,7 @@ _CODED = (
     *("uncertainty", "robustness", "interpretability"),
     "drift",
 )
+Found = TypeVar("Found")
 ROLE_ORDER = {"primary": 0, "secondary": 1, "exploratory": 2, "descriptive": 3}
 
 
@@ -55,6 +56,15 @@ class Material:
     verdict: Verdict
     record: Mapping[str, Any]
     exhibits: Exhibits = field(default_factory=Exhibits)
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[], Found]) -> Found:
+        """What `make` finds in this material, looked for on the first call only: sections ask the same hundreds of
+        times. One entry for each kind of look-up; a changed copy (`replace`) begins with none. Do not change it."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        found: Found = self.kept[name]
+        return found
 
     def recorded(self, path: str, default: Any = None) -> Any:
         """The run record's entry at a dotted path, or `default` where any step is absent or null."""
@@ -77,13 +87,18 @@ class Material:
     def findings(self, *, overall: bool | None = None, analysis: str | None = None) -> Iterator[tuple[int, Finding]]:
         """Findings with their position in the evidence. `analysis` None: the primary analysis of the candidate, without
         what has tables of its own (missing data, confusion, multiplicity, comparison)."""
-        for index, finding in enumerate(self.evidence.findings):
-            if analysis is None and (finding.analysis in _ELSEWHERE or finding.rater != "device"):
-                continue
-            if analysis is not None and finding.analysis != analysis:
-                continue
+        for index, finding in self.once("findings", self._by_analysis).get(analysis, ()):
             if overall is None or overall == (not finding.stratum):
                 yield index, finding
+
+    def _by_analysis(self) -> dict[str | None, list[tuple[int, Finding]]]:
+        """Findings by analysis; under None those of the primary analysis of the candidate."""
+        found: dict[str | None, list[tuple[int, Finding]]] = {}
+        for index, finding in enumerate(self.evidence.findings):
+            found.setdefault(finding.analysis, []).append((index, finding))
+            if finding.analysis not in _ELSEWHERE and finding.rater == "device":
+                found.setdefault(None, []).append((index, finding))
+        return found
 
     def find(self, endpoint: str, stratum: Stratum | None = None) -> tuple[int, Finding] | None:
         """The primary finding of an endpoint in a stratum."""
@@ -115,6 +130,9 @@ class Material:
     @property
     def method_codes(self) -> dict[str, str]:
         """M1, M2, … for the interval methods in the evidence, in order of first use: short enough for a column."""
+        return self.once("method codes", self._method_codes)
+
+    def _method_codes(self) -> dict[str, str]:
         every = itertools.chain(self.findings(), *(self.findings(analysis=a) for a in _CODED))
         methods = dict.fromkeys(f.estimate.method for _, f in every if f.estimate.value is not None)
         return {method: f"M{k}" for k, method in enumerate(methods, start=1)}

@@ -49,7 +49,7 @@ def gaps(run_path: Path, names: Sequence[str]) -> dict[str, Any]:
         record=read_json(folder.record),
         exhibits=read_exhibits(folder),
     )
-    facts, waived = facts_of(material), not_applicable(material)
+    facts, waived = dict(facts_of(material)), not_applicable(material)
     if (folder.path / SIGNED_REPORT).exists():  # signed after the report was written, so the report cannot know
         facts[SIGNATURES] = replace(facts[SIGNATURES], state="reported")
     pages = _pages(folder)

@@ -17,6 +17,8 @@ ROW_ELEMENTS = 250_000
 """Positives times replicates whose terms of the average precision are held at once."""
 WEIGHTS_BYTES = 2_000_000
 """Counts held as floats at once, to be multiplied with the sums per patient."""
+WEIGHTS_PATIENTS = 4096
+"""Patients whose counts are multiplied at once: their sums stay in the processor's cache for many replicates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,15 +179,20 @@ def _pairs_within_patients(reference: BoolArray, score: FloatArray, local: IntAr
 
 def weighted_sums(counts: Counts, features: FloatArray) -> FloatArray:
     """`(r, f)` sums of `features (p, f)`, each patient counted as often as in the row of `counts (r, p)`."""
-    out = np.empty((counts.shape[0], features.shape[1]))
-    # A few rows at a time: a float copy of all of them would be the largest array of the bootstrap.
-    step = min(counts.shape[0], max(1, WEIGHTS_BYTES // (8 * max(1, counts.shape[1]))))
-    weights = np.empty((step, counts.shape[1]))
-    for start in range(0, counts.shape[0], step):
-        part = slice(start, min(start + step, counts.shape[0]))
-        some = weights[: part.stop - start]
-        np.copyto(some, counts[part])
-        np.matmul(some, features, out=out[part])
+    rows, patients = counts.shape
+    out = np.zeros((rows, features.shape[1]))
+    # A part at a time: a float copy of all counts would be the largest array of the bootstrap. The sums are exact
+    # (`StratumPlan`), so the parts may be added in any order.
+    across = max(1, min(patients, WEIGHTS_PATIENTS))
+    down = max(1, min(rows, WEIGHTS_BYTES // (8 * across)))
+    weights = np.empty((down, across))
+    for left in range(0, patients, across):
+        some = features[left : left + across]
+        for top in range(0, rows, down):
+            part = counts[top : top + down, left : left + across]
+            factor = weights[: part.shape[0], : part.shape[1]]
+            np.copyto(factor, part)
+            out[top : top + down] += factor @ some
     return out
 
 

@@ -111,14 +111,20 @@ class PatientDraw:
         if labels.shape != codes.shape:
             raise ValueError(f"stratify must have shape {codes.shape} like cluster, got {labels.shape}")
         label = np.unique(labels, return_inverse=True)[1].reshape(-1)
-        pairs = np.unique(np.stack([codes, label], axis=1), axis=0)
+        kinds = int(label.max(initial=0)) + 1
+        who, what = np.divmod(np.unique(codes * kinds + label), kinds)
+        # Nearly every patient has one label: those are taken together, the others one by one.
+        alone = np.bincount(who, minlength=patients)[who] == 1
+        members: dict[tuple[int, ...], npt.NDArray[np.int64]]
+        members = {(int(one),): who[alone & (what == one)] for one in np.unique(what[alone])}
         sets: dict[int, list[int]] = {}
-        for who, what in pairs.tolist():
-            sets.setdefault(who, []).append(what)
-        members: dict[tuple[int, ...], list[int]] = {}
-        for who, carried in sets.items():
-            members.setdefault(tuple(carried), []).append(who)
-        return tuple(np.asarray(members[key], dtype=np.int64) for key in sorted(members))
+        for patient, carried in zip(who[~alone].tolist(), what[~alone].tolist(), strict=True):
+            sets.setdefault(patient, []).append(carried)
+        several: dict[tuple[int, ...], list[int]] = {}
+        for patient, carried_all in sets.items():
+            several.setdefault(tuple(carried_all), []).append(patient)
+        members |= {key: np.asarray(found, dtype=np.int64) for key, found in several.items()}
+        return tuple(members[key] for key in sorted(members))
 
     @property
     def stratified(self) -> bool:

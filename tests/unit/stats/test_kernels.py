@@ -182,6 +182,17 @@ def test_a_fault_in_a_thread_is_raised() -> None:
         _blocks.each_block(PatientDraw(np.arange(5), 40, 1), work, cases=5, threads=2)
 
 
+@pytest.mark.parametrize("labels", [1, 2, 3])
+def test_groups_of_patients_are_those_with_the_same_set_of_labels(labels: int) -> None:
+    rng = np.random.default_rng(labels)
+    patient, label = rng.integers(0, 60, 150), rng.choice(["n", "p", "x"][:labels], 150)
+    made = PatientDraw(patient, 1, 0, stratify=label)
+    names = sorted(set(patient.tolist()))
+    sets = {k: tuple(sorted(set(label[patient == name].tolist()))) for k, name in enumerate(names)}
+    slow = [[k for k, found in sets.items() if found == key] for key in sorted(set(sets.values()))]
+    assert [group.tolist() for group in made.groups] == slow
+
+
 def test_sums_in_small_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     y = rng.random(200) < 0.4
@@ -190,7 +201,8 @@ def test_sums_in_small_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     metrics = ["auroc", "average_precision", "kappa"]
     whole = replicate_values(PatientDraw(np.arange(200), 60, 1), metrics=metrics, masks=masks, **arrays)
     monkeypatch.setattr("evalsuite.stats.replicates.SUMS_BYTES", 1)
-    monkeypatch.setattr("evalsuite.stats._stratum_plan.WEIGHTS_BYTES", 1)
+    monkeypatch.setattr("evalsuite.stats._stratum_plan.WEIGHTS_BYTES", 200)
+    monkeypatch.setattr("evalsuite.stats._stratum_plan.WEIGHTS_PATIENTS", 7)
     monkeypatch.setattr("evalsuite.stats._stratum_plan.ROW_ELEMENTS", 1)
     parts = replicate_values(PatientDraw(np.arange(200), 60, 1), metrics=metrics, masks=masks, **arrays)
     np.testing.assert_array_equal(whole, parts)
