@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from evalsuite.cli import show
+from evalsuite.cli import keys, show
 from evalsuite.cli.console import emit_json, errors_as_exit_codes, stages, stdout
 from evalsuite.cli.grouped import grouped
-from evalsuite.cli.options import Acting, Json, Reason
+from evalsuite.cli.options import Acting, Json, Reason, ReferenceKeyFile
 from evalsuite.cli.signals import stop_requested
 from evalsuite.errors import InputError
 
@@ -74,6 +74,7 @@ def audit(
     prometheus: Annotated[
         Path | None, typer.Option("--prometheus", help="write the latest indicators to this text file")
     ] = None,
+    reference_key: ReferenceKeyFile = None,
     unsandboxed: Annotated[bool, typer.Option("--unsandboxed", help="run the package's code in this process")] = False,
     acting: Acting,
     reason: Reason = "",
@@ -119,6 +120,7 @@ def audit(
                 former=None if former is None else FormerVersion(run=former, outputs=former_outputs or former),
                 history=history,
                 deployment=deployment,
+                reference_key=keys.reference_key(reference_key),
                 store=acting.store,
                 on_stage=on_stage,
                 should_stop=should_stop,

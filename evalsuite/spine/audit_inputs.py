@@ -17,6 +17,7 @@ from evalsuite.record.canonical import canonical_json, read_json
 from evalsuite.record.digest import digest_json, sha256_bytes, sha256_file
 from evalsuite.record.files import atomic_write
 from evalsuite.spine import history
+from evalsuite.spine.audit_baseline import baseline_digest, read_baseline, write_baseline
 from evalsuite.spine.audit_images import image_numbers
 from evalsuite.spine.folder import RunFolder, require_intact
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from evalsuite.record.ledger import Entry
     from evalsuite.spine.running_context import Who
     from evalsuite.testset import LockedTestSet
+    from evalsuite.testset.encryption import ReferenceKey
 
 EARLIER_SCHEMA = "evalsuite/drift-earlier/1"
 _OUTPUT, _CELL = "output:", "cell:"
@@ -35,25 +37,30 @@ _OUTPUT, _CELL = "output:", "cell:"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOf:
     """An audit's inputs as they will be sealed. `device` is the digest of the model that made the baseline's outputs,
-    `cases` and `files` are the ids of the baseline's cases and the digests of their images; `images` has the numbers of
-    the window's images, `former` the outputs of the version that was replaced."""
+    `contract` that of its contract (None for recorded outputs), `cases` and `files` are the ids of the baseline's cases
+    and the digests of their images; `images` has the numbers of the window's images, `former` the outputs of the
+    version that was replaced. `key` opens the reference standard of the baseline's set, which has this `root`; the
+    table is sealed encrypted with it."""
 
     table: bytes
     earlier: bytes
     device: str
+    contract: str | None
     cases: frozenset[str]
     files: frozenset[str]
     images: bytes | None = None
     former: bytes | None = None
+    key: ReferenceKey | None = None
+    root: str = ""
 
     @property
     def digest(self) -> str:
         """Digest of all files; part of what the run is."""
-        return _digest(self.table, self.earlier, self.images, self.former)
+        return _digest(sha256_bytes(self.table), self.earlier, self.images, self.former)
 
     def write(self, folder: RunFolder) -> None:
         """Put the files into the run."""
-        atomic_write(folder.drift_baseline, self.table)
+        write_baseline(folder, self.table, self.key, root=self.root)
         atomic_write(folder.drift_earlier, self.earlier)
         for path, data in ((folder.drift_images, self.images), (folder.drift_former, self.former)):
             if data is not None:
@@ -65,10 +72,10 @@ class AuditOf:
         return replace(self, images=_parquet({"case_id": list(case_id), **columns}))
 
 
-def _digest(table: bytes, earlier: bytes, images: bytes | None, former: bytes | None) -> str:
+def _digest(table: str, earlier: bytes, images: bytes | None, former: bytes | None) -> str:
     more = {"images": images, "former": former}
     given = {name: sha256_bytes(data) for name, data in more.items() if data is not None}
-    return digest_json({"baseline": sha256_bytes(table), "earlier": sha256_bytes(earlier), **given})
+    return digest_json({"baseline": table, "earlier": sha256_bytes(earlier), **given})
 
 
 #: Ledger entry of a set whose reference standard was read for an audit; no run, and no use of its cases.
@@ -84,29 +91,33 @@ def open_audit(
     who: Who,
     cache: Path | None = None,
     store: str | None = None,
+    reference_key: ReferenceKey | None = None,
 ) -> AuditOf:
     """Read the baseline run's sealed predictions and the columns of its set that the protocol looks at.
 
     `earlier` are the audits before this one, as the deployment's history has them; `cache` keeps the numbers of the
     baseline's images from one audit to the next. Before the baseline's reference standard is read, the ledger of its
-    set is told who reads it for the audit of which window; once, however often the audit is begun.
+    set is told who reads it for the audit of which window; once, however often the audit is begun. `reference_key`
+    opens one that is encrypted.
 
     Raises
     ------
     InputError
-        If `baseline` is no scored run, its set is not where it was, or it does not say which model made its outputs.
+        If `baseline` is no scored run, its set is not where it was, it does not say which model made its outputs, or
+        its reference standard is encrypted and no key is given (or the reverse).
     CaseTableError
         If its set does not have what the protocol names.
     OutputError
         If the ledger of its set cannot be written.
     IntegrityError
-        If run or set are not as they were sealed.
+        If run or set are not as they were sealed, or the key is another one.
     """
     from evalsuite.inference.predictions import read_predictions
     from evalsuite.spine.fit import require_columns
     from evalsuite.spine.running_score import remembered_set
     from evalsuite.spine.scoring import cases_of
     from evalsuite.testset import open_reference, open_testset
+    from evalsuite.testset.encryption import require_reference_key
 
     folder = RunFolder(Path(baseline))
     if not folder.record.exists() or not folder.verdict.exists():
@@ -121,6 +132,8 @@ def open_audit(
     testset = open_testset(remembered_set(record), verify=False)
     if testset.root != record["testset"]["root"]:
         raise IntegrityError("Another test set is now where the baseline's was.", hint="Restore the baseline's set.")
+    require_reference_key(testset, reference_key)
+    testset = replace(testset, reference_key=reference_key)
     require_columns(_of_baseline(protocol), testset)
     predictions = read_predictions(folder.predictions)
     _enter_reading(protocol, testset, record, window, who, store)
@@ -140,8 +153,11 @@ def open_audit(
         table=_parquet(columns),
         earlier=canonical_json({"schema": EARLIER_SCHEMA, "audits": [dict(a) for a in earlier]}),
         device=device_digest(record),
+        contract=None if record["model"]["format"] == "recorded" else record["model"]["contract_digest"],
         cases=frozenset(case_id),
         files=frozenset(str(f["sha256"]) for f in testset.lock.get("files", []) if "sha256" in f),
+        key=reference_key,
+        root=testset.root,
     )
 
 
@@ -218,15 +234,33 @@ def _parquet(columns: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_audit(folder: RunFolder) -> AuditInputs | None:
-    """The sealed inputs of the audit in this folder; None where it is none. IntegrityError if they do not parse."""
+def audit_digest(folder: RunFolder) -> str | None:
+    """Digest of what the audit in this folder was held against, as `AuditOf.digest`; None where it is no audit."""
+    table = baseline_digest(folder)
+    if table is None:
+        return None
+    more = (p.read_bytes() if p.exists() else None for p in (folder.drift_images, folder.drift_former))
+    return _digest(table, folder.drift_earlier.read_bytes(), *more)
+
+
+def read_audit(folder: RunFolder, key: ReferenceKey | None = None) -> AuditInputs | None:
+    """The sealed inputs of the audit in this folder; None where it is none. `key` opens an encrypted baseline.
+
+    Raises
+    ------
+    IntegrityError
+        If they do not parse, or the key is another one.
+    InputError
+        If the baseline is encrypted and no key is given, or the reverse.
+    """
     import pandas as pd
 
     from evalsuite.analyses.drift_periods import AuditInputs, Former, Period
 
-    if not folder.drift_baseline.exists():
+    digest = audit_digest(folder)
+    if digest is None:
         return None
-    table, earlier = folder.drift_baseline.read_bytes(), folder.drift_earlier.read_bytes()
+    table = read_baseline(folder, key)
     images, former = (p.read_bytes() if p.exists() else None for p in (folder.drift_images, folder.drift_former))
     try:
         frame: pd.DataFrame = pd.read_parquet(io.BytesIO(table))
@@ -240,7 +274,7 @@ def read_audit(folder: RunFolder) -> AuditInputs | None:
         return AuditInputs(
             baseline=period,
             earlier=tuple(earlier_audit(a["left"]) for a in audits),
-            digest=_digest(table, earlier, images, former),
+            digest=digest,
             images=None if images is None else _without(pd.read_parquet(io.BytesIO(images))),
             former=None
             if former is None

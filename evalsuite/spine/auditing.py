@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import CaseTableError, InputError, Problem
-from evalsuite.protocol.expression import compile_score
+from evalsuite.errors import InputError, Problem
 from evalsuite.protocol.load import load_protocol, protocol_digest
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.record.canonical import read_json, write_json
@@ -18,6 +17,7 @@ from evalsuite.record.digest import sha256_bytes, sha256_file
 from evalsuite.record.files import atomic_write
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import audit_history, prepare
+from evalsuite.spine.audit_device import require_contract, require_images, window_device
 from evalsuite.spine.audit_dicom import DicomWindow, window_table
 from evalsuite.spine.audit_images import CACHE_NAME, image_numbers
 from evalsuite.spine.audit_inputs import AuditOf, open_audit
@@ -29,10 +29,9 @@ from evalsuite.spine.running_context import OnStage, RunResult, Who, nobody_watc
 from evalsuite.spine.scoring import require_audit, require_supported
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from evalsuite.record.store import LedgerStore
     from evalsuite.testset import LockedTestSet
+    from evalsuite.testset.encryption import ReferenceKey
 
 _SHOWN = 20
 WINDOW_SCHEMA = "evalsuite/window/1"
@@ -88,6 +87,7 @@ def audit(
     former: FormerVersion | None = None,
     history: str | None = None,
     deployment: str = "default",
+    reference_key: ReferenceKey | None = None,
     overrides: Mapping[str, Any] | None = None,
     store: str | None = None,
     on_stage: OnStage = nobody_watches,
@@ -111,13 +111,16 @@ def audit(
         SQLite file or database URL; by default `drift-history.sqlite` beside `out`.
     deployment
         Which chain of a shared database it is.
+    reference_key
+        Opens the reference standard of the baseline's set, where it is encrypted; what the audit keeps of it is
+        encrypted with the same key.
 
     Raises
     ------
     InputError
         For a protocol of another kind or without audits left, a window that shares cases with the baseline or is not
-        the one this folder began with, another model than the baseline's, another audit recorded meanwhile, or a clock
-        that is behind the history's.
+        the one this folder began with, cases that the device cannot have seen, another model or contract than the
+        baseline's, another audit recorded meanwhile, or a clock that is behind the history's.
     EvalsuiteError
         As `run`.
     """
@@ -138,7 +141,9 @@ def audit(
     before = audit_history.before(found, protocol, digest, run=own)
     cache = beside.with_name(CACHE_NAME)
     earlier = [a.to_json() for a in before]
-    inputs = open_audit(protocol, baseline, earlier, window=window, who=who, cache=cache, store=store)
+    inputs = open_audit(
+        protocol, baseline, earlier, window=window, who=who, cache=cache, store=store, reference_key=reference_key
+    )
     asked = protocol.analyses.drift
     assert asked is not None, "the protocol's checks require it"
     with claimed(RunFolder(place.path)):
@@ -153,7 +158,9 @@ def audit(
             cases = [c.case_id for c in testset.cases]
             sealed = former_outputs(protocol, former, baseline=baseline, device=inputs.device, window=cases)
             inputs = replace(inputs, former=sealed)
-        device = _device(place, window, table, protocol, model, inputs)
+        device = window_device(place.log, window, table, protocol, model, inputs)
+        if model is not None:
+            require_images(testset)
         if not (place.frozen / "freeze.json").exists():
             prepare.freeze(
                 protocol_path,
@@ -164,6 +171,7 @@ def audit(
                 contract=contract,
                 store=store,
                 sandbox=sandbox,
+                admit=lambda opened: require_contract(opened, inputs),
             )
         result = run(
             place.frozen,
@@ -186,15 +194,28 @@ def audit(
 
 
 def _written(place: WindowFolder, table: bytes) -> Path:
-    """The window's table in its folder; InputError where the folder began with another one."""
-    if place.source.exists() and read_json(place.source)["sha256"] != sha256_bytes(table):
-        raise InputError(
-            f"{place.path} holds another window than these files and this log.",
-            hint="An audit goes on with what it began with; choose another --out for this one.",
-        )
+    """The window's table in its folder; InputError where an audit of another one was begun there."""
     with claimed(RunFolder(place.path)):
+        _begin(place, sha256_bytes(table), "these files and this log")
         atomic_write(place.cases, table)
     return place.cases
+
+
+def _begin(place: WindowFolder, sha256: str, name: str) -> None:
+    """Take the folder for the window with this digest, also from one that was refused before it was frozen.
+
+    Raises InputError where an audit of another window was begun there.
+    """
+    source = {"schema": WINDOW_SCHEMA, "sha256": sha256}
+    if place.source.exists() and read_json(place.source) != source:
+        if (place.frozen / "freeze.json").exists():
+            raise InputError(
+                f"{place.path} holds another window than {name}.",
+                hint="An audit goes on with what it began with; choose another --out for this one.",
+            )
+        shutil.rmtree(place.testset, ignore_errors=True)
+        place.log.unlink(missing_ok=True)
+    write_json(place.source, source)
 
 
 def _locked(place: WindowFolder, window: Path, protocol_path: Path | str, who: Who, store: str | None) -> LockedTestSet:
@@ -202,15 +223,10 @@ def _locked(place: WindowFolder, window: Path, protocol_path: Path | str, who: W
     from evalsuite.testset import open_testset
 
     try:
-        source = {"schema": WINDOW_SCHEMA, "sha256": sha256_file(window)}
+        sha256 = sha256_file(window)
     except OSError as error:
         raise InputError(f"The window {window} cannot be read: {error.strerror}.") from error
-    if place.source.exists() and read_json(place.source) != source:
-        raise InputError(
-            f"{place.path} holds another window than {window.name}.",
-            hint="An audit goes on with the table it began with; choose another --out for this one.",
-        )
-    write_json(place.source, source)
+    _begin(place, sha256, window.name)
     if (place.testset / "testset.lock.json").exists():
         return open_testset(place.testset, verify=False, store=store)
     custodian = replace(who, role="custodian")
@@ -228,69 +244,6 @@ def _require_apart(testset: LockedTestSet, inputs: AuditOf) -> None:
             problems=[Problem("in the baseline too", f"case {c}") for c in shared[:_SHOWN]],
             hint="A window has cases that came after the baseline; take the shared ones out.",
         )
-
-
-def _device(
-    place: WindowFolder,
-    window: Path,
-    table: pd.DataFrame,
-    protocol: StudyProtocol,
-    model: Path | None,
-    inputs: AuditOf,
-) -> Path:
-    """What gives the outputs: the model, or the table's own columns, written as recorded predictions."""
-    from evalsuite.analyses.embedding import embedding_columns
-    from evalsuite.sandbox.open import digest_of
-
-    if model is not None:
-        found = digest_of(model)
-        if found != inputs.device:
-            raise _other_model(found, inputs.device)
-        return model
-    asked = protocol.analyses.drift
-    assert asked is not None, "the protocol's checks require it"
-    embedding, unknown = embedding_columns(asked.embeddings, [str(c) for c in table.columns])
-    outputs = list(dict.fromkeys((*compile_score(protocol.task.score).names, *embedding, *unknown)))
-    absent = [c for c in (*outputs, "model_digest") if c not in table.columns]
-    if absent:
-        raise CaseTableError(
-            f"{window.name} does not have the deployment's outputs.",
-            problems=[Problem(f"no column {c!r}") for c in absent],
-            hint="Without --model the window's table is the prediction log: outputs, and model_digest in every row.",
-        )
-    digests = {str(d).strip() for d in table["model_digest"]}
-    if digests != {inputs.device}:
-        raise _other_model(sorted(digests - {inputs.device})[0], inputs.device)
-    _require_recorded(table, outputs, protocol.unit.case)
-    kept = [protocol.unit.case, *outputs, *(c for c in ("status", "reason") if c in table.columns), "model_digest"]
-    buffer = io.StringIO()
-    table[kept].rename(columns={protocol.unit.case: "case_id"}).to_csv(buffer, index=False, lineterminator="\n")
-    data = buffer.getvalue().encode()
-    if not place.log.exists():
-        atomic_write(place.log, data)
-    return place.log
-
-
-def _require_recorded(table: pd.DataFrame, outputs: Sequence[str], case: str) -> None:
-    """InputError where a row has neither an output nor a status: a label of a case that the device never saw."""
-    silent = (table[list(outputs)].map(lambda cell: not str(cell).strip())).all(axis=1)
-    if "status" in table.columns:
-        silent &= table["status"].map(lambda cell: str(cell).strip() in ("", "ok"))
-    unknown = [str(c) for c in table[case][silent]]
-    if unknown:
-        raise InputError(
-            f"The prediction log knows nothing of {len(unknown)} cases of the window.",
-            problems=[Problem("neither an output nor a status", f"case {c}") for c in unknown[:_SHOWN]],
-            hint="Take cases out that the device never saw; one that it failed on says so in `status`.",
-        )
-
-
-def _other_model(found: str, wanted: str) -> InputError:
-    return InputError(
-        "The window's outputs are not those of the model that the baseline validated.",
-        problems=[Problem(f"found {found[:16] or 'no digest'}…, the baseline has {wanted[:16]}…", "model_digest")],
-        hint="A changed model is validated first (evalsuite compare); its audits then have its own baseline.",
-    )
 
 
 # --- the history ----------------------------------------------------------------------------------------------------

@@ -70,6 +70,16 @@ class RunFolder:
         return self.path / "drift_baseline.parquet"
 
     @property
+    def drift_ciphertext(self) -> Path:
+        """The same, encrypted; only where the baseline's reference standard is."""
+        return self.path / "drift_baseline.parquet.enc"
+
+    @property
+    def drift_encryption(self) -> Path:
+        """Which key opens it, and the digest of what is in it."""
+        return self.path / "drift_baseline.json"
+
+    @property
     def drift_earlier(self) -> Path:
         """What the deployment's earlier audits left; only in a drift audit."""
         return self.path / "drift_earlier.json"

@@ -21,6 +21,7 @@ from evalsuite.spine.scoring import require_baseline, require_supported
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from evalsuite.models.base import AnyModel
     from evalsuite.spine.running_context import Who
     from evalsuite.testset import Draw, IntakeOptions, LockedTestSet
     from evalsuite.testset.encryption import ReferenceKey
@@ -141,12 +142,14 @@ def freeze(
     tsa_roots: Sequence[Certificate] = (),
     store: str | None = None,
     sandbox: Sandbox = SANDBOXED,
+    admit: Callable[[AnyModel], None] | None = None,
 ) -> dict[str, Any]:
     """Bind protocol, model digest and test-set root, and enter it in the set's ledger.
 
     With `baseline_path` (a model, recorded predictions or a run of this test set) what it is compared with is bound
     too, and with `original_path` the original version. With `tsa`, the address of a timestamp authority, an RFC
-    3161 timestamp proves when; without, the time is that of the local clock.
+    3161 timestamp proves when; without, the time is that of the local clock. `admit` is asked about the opened model
+    before anything is written, and raises where it must not be bound.
 
     The reference standard stays closed. Raises ProtocolError where the protocol asks for what this version cannot do:
     freezing it would promise a verdict that no run can give.
@@ -160,6 +163,8 @@ def freeze(
     require_columns(study, testset)
     model = open_model(model_path, contract=contract, case_column=testset.lock["columns"]["case"], sandbox=sandbox)
     model.close()
+    if admit is not None:
+        admit(model)
     kept = history.open_ledger(testset_path, store)
     known = kept.entries()
     amended = history.amendment(known, study)

@@ -11,6 +11,7 @@ from evalsuite.record.canonical import read_json
 from evalsuite.record.seal import require_same_signing
 from evalsuite.sandbox.policy import SANDBOXED, Sandbox
 from evalsuite.spine import history
+from evalsuite.spine.audit_baseline import encrypted
 from evalsuite.spine.folder import RunFolder, claimed, require_intact
 from evalsuite.spine.running_close import render_again, render_report, seal_predictions, seal_report
 from evalsuite.spine.running_context import (
@@ -87,6 +88,7 @@ def run(
         on_stage=stoppable(on_stage, should_stop),
         should_stop=should_stop,
         reference_key=reference_key,
+        baseline_key=None if audit is None else audit.key,
     )
     ask = Request(
         protocol_path=protocol_path,
@@ -178,6 +180,7 @@ def score_stage(
         take_back(folder)
         require_intact(folder)
         require_same_signing(folder.path, who.signer)
+        of_baseline = encrypted(folder)  # an audit's window is locked in the clear; its baseline need not be
         found = testset_path or remembered_set(read_json(folder.record))
         this = RunContext(
             folder=folder,
@@ -186,7 +189,8 @@ def score_stage(
             store=store,
             who=who,
             on_stage=on_stage,
-            reference_key=reference_key,
+            reference_key=None if of_baseline else reference_key,
+            baseline_key=reference_key if of_baseline else None,
         )
         keep_aside(folder)
         try:

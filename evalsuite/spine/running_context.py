@@ -78,7 +78,7 @@ class RunContext:
     """The surroundings of a stage: where it works, on which test set, for whom, and who may stop it.
 
     `store` is the database of the ledger where the caller named one, `ledger` the ledger itself. `reference_key` opens
-    an encrypted reference standard, once the predictions are sealed.
+    an encrypted reference standard, once the predictions are sealed; `baseline_key` what a drift audit is held against.
     """
 
     folder: RunFolder
@@ -89,6 +89,7 @@ class RunContext:
     on_stage: OnStage = nobody_watches
     should_stop: Callable[[], bool] | None = None
     reference_key: ReferenceKey | None = None
+    baseline_key: ReferenceKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

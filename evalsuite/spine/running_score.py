@@ -81,7 +81,7 @@ def evaluate_and_judge(run: RunContext) -> tuple[Evidence, Verdict]:
         predictions,
         baseline=compared.get(BASELINE),
         original=compared.get(ORIGINAL),
-        audit=read_audit(folder),
+        audit=read_audit(folder, run.baseline_key),
         used_before=_used_before(record["use"], testset),
         maps=read_values(folder.arrays),
         stored=_stored_maps(folder),

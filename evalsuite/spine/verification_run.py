@@ -17,7 +17,7 @@ from evalsuite.record.seal import check_seal
 from evalsuite.record.signed_head import KEY_OBJECT, check_head
 from evalsuite.record.trust import Check, CheckStatus, Expected, check_file_signature
 from evalsuite.spine import history
-from evalsuite.spine.audit_inputs import read_audit
+from evalsuite.spine.audit_inputs import audit_digest
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.signing import signatures_of
 from evalsuite.spine.verification_parts import Reader, checked
@@ -200,7 +200,7 @@ def _predictions(folder: RunFolder) -> tuple[CheckStatus, str]:
             if compared is not None and read_predictions(folder.compared(who)).digest != compared:
                 return "broken", f"the evidence was computed from other predictions of the {who}"
         held_against = read_json(folder.evidence)["predictions"].get("audit_digest")
-        if held_against is not None and getattr(read_audit(folder), "digest", None) != held_against:
+        if held_against is not None and audit_digest(folder) != held_against:
             return "broken", "the evidence was computed from another baseline or other earlier audits"
     return "holds", f"{len(found.table)} rows, digest {found.digest[:16]}…"
 

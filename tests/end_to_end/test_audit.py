@@ -29,6 +29,7 @@ from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.history import open_ledger
 from evalsuite.spine.running_score import remembered_set
 from evalsuite.testset import open_testset
+from evalsuite.testset.encryption import write_reference_key
 from evalsuite.types import Evidence, Verdict
 from tests.small_dicom import write_dicom
 
@@ -226,7 +227,9 @@ def test_what_is_no_window_of_this_deployment_is_refused(deployment: Deployment)
     same = ("--former", str(deployment.path / "base"), "--former-outputs", str(window))
     assert "is the model of the baseline" in refused("s", text, more=same)
     assert deployment.audits == ()
-    deployment.audit("a1", window, utc="2999-01-01T00:00:00.000Z")
+    path = deployment.path / "o.csv"  # what was refused is corrected, and the same command goes through
+    path.write_text(text, encoding="utf-8")
+    deployment.audit("o", path, utc="2999-01-01T00:00:00.000Z")
     assert "counted in an earlier audit" in refused("t", text)
     assert "The clock says" in refused("k", deployment.month("feb", 40).read_text(encoding="utf-8"))
     assert len(deployment.audits) == 1
@@ -272,6 +275,55 @@ def test_a_folder_of_dicom_with_the_prediction_log_is_a_window(deployment: Deplo
     short = runner.invoke(app, [*command, "--window", str(files), "--log", str(log)])
     assert short.exit_code == 2
     assert "1 rows of the log have no file" in " ".join(short.output.split())
+
+
+def test_an_encrypted_baseline_needs_its_key_and_stays_encrypted(deployment: Deployment, checkout: Path) -> None:
+    path, validated = deployment.path, deployment.path / "base"
+    key, other = write_reference_key(path / "reference.key"), write_reference_key(path / "other.key")
+    who = Who(actor="lab", now=lambda: "2026-01-10T10:00:00.000Z")
+    of = validated.resolve().parent
+    study, testset, outputs = (
+        checkout / "examples" / "drift_audit" / "log_validation.yaml",
+        path / "val",
+        of / "outputs.csv",
+    )
+    columns = ["malignant", "scanner", "sex", "age"]
+    lock(of / "val.csv", out=testset, who=who, reference=columns, set_id="val", reference_key=key)
+    freeze(study, testset_path=testset, model_path=outputs, out=path / "frozen", who=who)
+    bound: dict[str, Any] = {"testset_path": testset, "model_path": outputs, "who": who}
+    run(path / "frozen", out=path / "hidden", reference_key=key, **bound)
+    window, runner = deployment.month("jan"), CliRunner()
+    plain = deployment.audit("plain", window, history=str(path / "plain.sqlite"))
+    hidden = replace(deployment, path=path / "of_hidden")
+    hidden.path.mkdir()
+    (hidden.path / "base").symlink_to(path / "hidden", target_is_directory=True)
+    for given, code, said in (
+        ((), 2, "--reference-key"),
+        (("--reference-key", str(path / "other.key")), 3, other.keyid),
+    ):
+        command = ["audit", str(deployment.protocol), "--window", str(window), "--baseline", str(path / "hidden")]
+        done = runner.invoke(app, [*command, "--out", str(hidden.path / "a1"), *given])
+        assert done.exit_code == code, done.output
+        assert said in "".join(done.output.split())
+    made = hidden.audit("a1", window, reference_key=key)
+    out = made.run.folder
+    # The same figures as of the baseline in the clear, and no file of the run that has its reference standard.
+    evidence = out.evidence.read_bytes()
+    assert read_json(out.evidence)["findings"] == read_json(plain.run.folder.evidence)["findings"]
+    assert plain.run.folder.drift_baseline.exists()
+    assert not out.drift_baseline.exists()
+    assert b"PAR1" not in out.drift_ciphertext.read_bytes()
+    assert verify(out.path).intact
+    assert hidden.audit("a1", window, reference_key=key).run.already_done
+    later = Who(actor="qa", now=lambda: "2026-03-09T10:00:00.000Z")
+    with pytest.raises(InputError, match="--reference-key"):
+        score_stage(out.path, testset_path=None, who=later)
+    assert verify(out.path).intact
+    score_stage(out.path, testset_path=None, who=later, reference_key=key)
+    assert out.evidence.read_bytes() == evidence
+    assert verify(out.path).intact
+    with pytest.raises(InputError, match="is not encrypted"):
+        score_stage(plain.run.folder.path, testset_path=None, who=later, reference_key=key)
 
 
 def test_limits_stay_for_a_calendar_and_a_calendar_ends(deployment: Deployment, checkout: Path) -> None:

@@ -254,6 +254,32 @@ def test_the_deployment_stands_as_its_last_month_says(lesions: dict[str, Audited
     assert cli("verify", folder / "march").code == 0
 
 
+def test_cases_without_an_image_and_another_contract_are_refused(lesions: dict[str, Audited], cli: Cli) -> None:
+    folder = lesions["march"].run.parent
+    rows = (folder / "january.csv").read_text(encoding="utf-8").splitlines()
+    fresh = [f"new{i}," + ",".join(row.split(",")[1:]) for i, row in enumerate(rows[1:12])]
+    never = [*rows[:1], *fresh, "unseen,somebody,,male,50,Known camera,1"]
+    (folder / "never.csv").write_text("\n".join(never) + "\n", encoding="utf-8")
+    (folder / "fresh.csv").write_text("\n".join(never[:-1]) + "\n", encoding="utf-8")
+    contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+    contract["inputs"][0]["source_range"] = [0, 254]
+    (folder / "other.json").write_text(json.dumps(contract), encoding="utf-8")
+    held = ["--baseline", folder / "validation-run", "--model", folder / "device.onnx", "--unsandboxed"]
+
+    def refused(window: str, contract: str) -> str:
+        given = ["--window", folder / window, "--contract", folder / contract, "--out", folder / "refused"]
+        done = cli("audit", folder / "audit.yaml", *held, *given, "--history", folder / "history.sqlite")
+        assert done.code == 2, done.err
+        return " ".join(done.err.split())
+
+    said = refused("never.csv", "contract.json")
+    assert "1 cases of the window have no image" in said
+    assert "case unseen" in said
+    assert "contract is not that of the baseline" in refused("fresh.csv", "other.json")
+    stands = cli("audit", "--check", "--history", folder / "history.sqlite", "--json")
+    assert stands.json()["audits"] == 3
+
+
 # --- mammograms -----------------------------------------------------------------------------------------------------
 
 READERS = "viper-readers"
