@@ -194,7 +194,9 @@ def _check_activation(model: Any, batch: Mapping[str, np.ndarray], hooks: Hooks,
     declared = [o for o in model.contract.outputs if o.activation == "softmax" and o.meaning != "mask"]
     if not declared or not hasattr(type(model), "__dataclass_fields__"):
         return
-    as_given = {o.name: o.model_copy(update={"activation": "none", "meaning": "value"}) for o in declared}
+    as_given = {
+        o.name: o.model_copy(update={"activation": "none", "meaning": "value", "keep_logits": False}) for o in declared
+    }
     outputs = tuple(as_given.get(o.name, o) for o in model.contract.outputs)
     contract = model.contract.model_copy(update={"outputs": outputs})
     try:

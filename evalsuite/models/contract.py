@@ -27,6 +27,8 @@ from evalsuite.record.digest import digest_json
 CONTRACT_SCHEMA = "evalsuite/model/1"
 CONTRACT_NAMES = ("evalsuite-model.yaml", "evalsuite-model.yml", "evalsuite-model.json", "MODEL.json")
 
+#: Fields that came later: left out where they say nothing, so that digests of older contracts stay the same.
+_LATER = ("size", "keep_logits")
 _RUNNERS = ("entry_point", "weights", "cmd", "container", "timeout_s", "cases_per_call")
 
 Normalise = Literal["linear", "minmax", "zscore", "none"]
@@ -175,6 +177,14 @@ class OutputSpec(_Block):
     threshold: float | None = Field(default=None, description="of a mask decided by threshold")
     grid: str | None = Field(default=None, description="the input on whose grid a mask lies; by default the first")
     size: int | None = Field(default=None, ge=1, le=8192, description="numbers of an embedding, per case")
+    keep_logits: bool = Field(
+        default=False, description="of an activation: what it was applied to stands beside its result, as logit_CLASS"
+    )
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Names of the columns of what the activation was applied to, where that is kept: logit_mel."""
+        return tuple(f"logit_{c}" for c in self.classes) if self.keep_logits else ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -220,6 +230,8 @@ class OutputSpec(_Block):
             faults.append("size is of an embedding, and says how many numbers it has")
         if self.meaning == "embedding" and self.classes:
             faults.append("an embedding has no classes")
+        if self.keep_logits and (self.activation == "none" or self.meaning != "probabilities"):
+            faults.append("keep_logits goes with softmax or sigmoid; without them, say meaning: logits")
         faults += mask_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
@@ -280,12 +292,12 @@ class Contract(_Block):
     @property
     def columns(self) -> tuple[str, ...]:
         """Every output column, in the order of the outputs; those of masks count the voxels of each class."""
-        return tuple(c for output in self.outputs for c in (output.columns or self.mask_columns(output)))
+        return tuple(c for output in self.outputs for c in _with_kept(output, self.mask_columns(output)))
 
     @property
     def network_columns(self) -> tuple[str, ...]:
         """The columns the network's own numbers become: all but those counted from masks."""
-        return tuple(c for output in self.outputs for c in output.columns)
+        return tuple(c for output in self.outputs for c in _with_kept(output))
 
     @property
     def masks(self) -> tuple[OutputSpec, ...]:
@@ -325,6 +337,8 @@ class Contract(_Block):
         faults += [f"output {o.name}: grid names no input" for o in self.outputs if o.grid and o.grid not in known]
         if self.tiled is not None and (len(self.inputs) != 1 or any(o.meaning == "mask" for o in self.outputs)):
             faults.append("tiles are for models of one input whose outputs are no masks")
+        if self.tiled is not None and any(o.keep_logits for o in self.outputs):
+            faults.append("keep_logits: a slide's answer is made of many tiles' probabilities, which have no one logit")
         if self.sliding_window is not None:
             faults += sliding_faults(self)
         if len(set(self.columns)) != len(self.columns):
@@ -336,11 +350,15 @@ class Contract(_Block):
         return self
 
 
+def _with_kept(output: OutputSpec, of_mask: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return (*(output.columns or of_mask), *output.kept_columns)
+
+
 def contract_to_json(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON values, defaults written out; what runs a package, and the size of an embedding, only
-    where they are stated."""
+    """The contract as plain JSON values, defaults written out; what runs a package, the size of an embedding, and that
+    logits are kept, only where they are stated."""
     found = contract.model_dump(mode="json", by_alias=True)
-    found["outputs"] = [{k: v for k, v in o.items() if k != "size" or v is not None} for o in found["outputs"]]
+    found["outputs"] = [{k: v for k, v in o.items() if k not in _LATER or v} for o in found["outputs"]]
     return {key: value for key, value in found.items() if value is not None or key not in _RUNNERS}
 
 

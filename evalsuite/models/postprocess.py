@@ -91,6 +91,7 @@ def _columns(tensor: torch.Tensor, spec: OutputSpec, n: int) -> dict[str, NDArra
             f"the contract says [{n}, {k}]: {', '.join(spec.columns)}"
         )
     values = flat.to(torch.float32) if flat.dtype in (torch.float16, torch.bfloat16) else flat
+    before = values
     if spec.activation == "softmax":
         values = torch.softmax(values, dim=1)
     elif spec.activation == "sigmoid":
@@ -103,4 +104,8 @@ def _columns(tensor: torch.Tensor, spec: OutputSpec, n: int) -> dict[str, NDArra
                 f"output {spec.name} is declared as probabilities but leaves 0..1",
                 hint="Declare its activation (softmax or sigmoid), or meaning: logits, in the model's contract.",
             )
-    return {column: np.ascontiguousarray(array[:, i]) for i, column in enumerate(spec.columns)}
+    found = {column: np.ascontiguousarray(array[:, i]) for i, column in enumerate(spec.columns)}
+    if spec.keep_logits:
+        kept = before.detach().to("cpu", torch.float64).numpy()
+        found |= {column: np.ascontiguousarray(kept[:, i]) for i, column in enumerate(spec.kept_columns)}
+    return found

@@ -105,7 +105,7 @@ def answer_of(contract: Contract, shapes: Mapping[str, tuple[int, ...]]) -> Want
         )
     numbers = [output for output in contract.outputs if output.meaning != "mask"]
     return Wanted(
-        columns=tuple(column for output in numbers for column in output.columns),
+        columns=tuple(column for output in numbers for column in (*output.columns, *output.kept_columns)),
         probabilities=tuple(output for output in numbers if output.meaning == "probabilities"),
         masks=tuple(masks),
     )

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from evalsuite.errors import ContractError
-from evalsuite.models.contract import build_contract, contract_digest, load_contract
+from evalsuite.models.contract import build_contract, contract_digest, contract_to_json, load_contract
+from evalsuite.sandbox.answer import answer_of
 
 GOOD = {
     "schema": "evalsuite/model/1",
@@ -113,6 +114,20 @@ def test_columns_by_meaning():
     assert columns(meaning="logits", activation="softmax", classes=["a", "b"]) == ("p_a", "p_b")
     assert columns(meaning="value") == ("y",)
     assert columns(meaning="mask", classes=["a", "b"]) == ("voxels_a", "voxels_b")
+
+
+def test_what_an_activation_was_applied_to_is_kept_where_that_is_asked_for():
+    def contract(**output):
+        return build_contract({**GOOD, "outputs": [{"name": "y", "classes": ["a", "b"], **output}]}, where="x")
+
+    plain, kept = (contract(activation="softmax", **more) for more in ({}, {"keep_logits": True}))
+    assert kept.columns == kept.network_columns == ("p_a", "p_b", "logit_a", "logit_b")
+    assert answer_of(kept, {"image": (4, 3, 2, 2)}).columns == kept.columns
+    assert "keep_logits" not in contract_to_json(plain)["outputs"][0]  # digests of older contracts stay the same
+    assert contract_to_json(kept)["outputs"][0]["keep_logits"] is True
+    for output in ({"meaning": "logits"}, {"meaning": "probabilities"}):
+        with pytest.raises(ContractError, match="keep_logits goes with softmax or sigmoid"):
+            contract(keep_logits=True, **output)
 
 
 def test_not_a_contract(tmp_path):
