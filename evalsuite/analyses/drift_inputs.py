@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from evalsuite.stats.mmd import MOST_CASES, median_distance, mmd_test
 from evalsuite.stats.multiplicity import adjust_tests
 from evalsuite.testset.strata import number
 from evalsuite.types import Estimate, Finding, TestOutcome
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 SCORE, CALLS, USABLE, EMBEDDING = "score", "calls", "usable output", "embedding"
@@ -108,10 +111,10 @@ def _covariate(asked: DriftCovariate, baseline: Period, window: Period) -> Covar
 
 
 def _numbers(period: Period, column: str, whose: str) -> Floats:
-    cells = list(map(str.strip, map(str, period.frame[column].tolist())))
-    plain_cells = _plain_numbers(cells)
+    plain_cells = _plain_numbers(period.frame[column])
     if plain_cells is not None:
         return plain_cells
+    cells = [str(c).strip() for c in period.frame[column].tolist()]
     values = [number(c) for c in cells]
     wrong = sum(v is None and c.lower() not in _ABSENT for v, c in zip(values, cells, strict=True))
     if wrong:
@@ -122,15 +125,22 @@ def _numbers(period: Period, column: str, whose: str) -> Floats:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _plain_numbers(cells: Sequence[str]) -> Floats | None:
-    """What `number` says of cells that are finite numbers or empty, many at once; None where any is something else."""
-    empty = cells.count("")
+def _plain_numbers(column: pd.Series[Any]) -> Floats | None:
+    """What `number` says of cells that are finite numbers or empty, all at once; None where any is something else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = column if str(column.dtype) == "str" else list(map(str, column.tolist()))
+    cells = pa.array(text, type=pa.large_string())
+    empty = pc.equal(cells, "")
     try:
-        values = np.array([float(c) if c else np.nan for c in cells] if empty else list(map(float, cells)))
-    except ValueError:
+        values = pc.cast(pc.if_else(empty, None, cells), pa.float64())
+    except pa.ArrowInvalid:
         return None
-    # Python also reads 1_000, inf and nan as numbers.
-    return values if int((~np.isfinite(values)).sum()) == empty and "_" not in "".join(cells) else None
+    found: Floats = np.array(values.to_numpy(zero_copy_only=False))
+    # Infinity and "nan" are numbers to Arrow; a cell that is absent altogether is none to anybody.
+    plain_only = cells.null_count == 0 and int((~np.isfinite(found)).sum()) == int(pc.sum(empty).as_py() or 0)
+    return found if plain_only else None
 
 
 _ABSENT = ("", "nan", "na", "n/a", "none", "null", "unknown", "missing")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import InputError, ModelRunError
-from evalsuite.inference import device as devices
 from evalsuite.inference.engine import predict
 from evalsuite.inference.perturbed_names import NOT_OFFERED
 from evalsuite.inference.predictions import DEVICE, to_frame
@@ -68,7 +67,9 @@ def predict_otherwise(
                 asked = other.with_numerics(Numerics(**change), threads=threads)
                 found = predict(asked, testset, settings=replace(plain, workers=1, threads=threads), **common)
         elif "device" in change:
-            devices.choose_device(change["device"])
+            from evalsuite.inference.device import choose_device  # loads torch, which few audits need
+
+            choose_device(change["device"])
             with closing(_of_its_own(model)) as other:
                 found = predict(other.packaged, testset, settings=replace(settings, **change), **common)
         else:

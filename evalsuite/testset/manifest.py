@@ -18,6 +18,7 @@ from evalsuite.record.store import LEDGER_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 LOCK_SCHEMA = "evalsuite/testset/1"
 LOCK_NAME = "testset.lock.json"
@@ -77,9 +78,41 @@ def table_digest(frame: pd.DataFrame) -> str:
     found = hashlib.sha256(b'{"cells":[')
     for i, name in enumerate(frame.columns):
         found.update(b"," if i else b"")
-        found.update(canonical_json(frame[name].tolist()))
+        found.update(_cells_json(frame[name]))
     found.update(b'],"columns":' + canonical_json(list(frame.columns)) + b"}")
     return found.hexdigest()
+
+
+#: Bytes of UTF-8 that JSON escapes nowhere.
+_PLAIN = bytes(b for b in range(0x20, 256) if b not in b'"\\')
+_BETWEEN = '","'
+
+
+def _cells_json(column: pd.Series[str]) -> bytes:
+    """The canonical JSON of a column's cells, written at once where it is text of which nothing is escaped."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = _texts(column)
+    if cells is None or len(cells) == 0:
+        return canonical_json(column.tolist())
+    whole = pa.ListArray.from_arrays(pa.array([0, len(cells)], pa.int32()), cells)
+    joined: bytes = pc.binary_join(whole, _BETWEEN)[0].as_buffer().to_pybytes()
+    if joined.translate(None, _PLAIN) != b'"' * (2 * (len(cells) - 1)):
+        return canonical_json(column.tolist())
+    return b'["' + joined + b'"]'
+
+
+def _texts(column: pd.Series[str]) -> pa.StringArray | None:
+    """A text column in one piece, as Arrow holds it; None where it is not text, lacks a cell or is too large."""
+    import pyarrow as pa
+
+    if str(column.dtype) != "str" or column.isna().any():
+        return None
+    cells = pa.array(column, type=pa.string())
+    if isinstance(cells, pa.ChunkedArray):
+        cells = cells.combine_chunks()
+    return cells if isinstance(cells, pa.StringArray) else None
 
 
 def files_root(files: Sequence[Mapping[str, Any]]) -> str:
@@ -106,7 +139,10 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({c: pa.array(frame[c].tolist(), type=pa.string()) for c in frame.columns})
+    columns = {c: _texts(frame[c]) for c in frame.columns}
+    table = pa.table(
+        {c: pa.array(frame[c].tolist(), type=pa.string()) if cells is None else cells for c, cells in columns.items()}
+    )
     target = io.BytesIO()
     pq.write_table(table, target, compression="zstd", version="2.6")
     return target.getvalue()

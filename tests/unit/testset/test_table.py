@@ -1,5 +1,7 @@
+import csv
 import datetime
 import gzip
+import io
 import random
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evalsuite.errors import CaseTableError, InputError
+from evalsuite.testset import table
 from evalsuite.testset.table import cell_text, read_table, row_list, suggest
 
 
@@ -29,6 +32,32 @@ def test_cells_stay_as_written(tmp_path):
 def test_quotes_line_ends_byte_order_mark_and_empty_lines(tmp_path):
     frame = read_table(write(tmp_path, '\ufeffa,b\r\n"x, ""y""\nz",2\r\n\r\n3,4\r\n'))
     assert frame.to_dict("list") == {"a": ['x, "y"\nz', "3"], "b": ["2", "4"]}
+
+
+def _awkward_rows(rows):
+    """Rows with quotes, line ends and separators in cells, and cells longer than a small block."""
+    rng = random.Random(3)
+    parts = ["plain", "", " ", 'a "quoted" word', "two\nlines", "co,mma", "é√", 'middle"quote', "x" * 700]
+    return [[str(i), *(rng.choice(parts[: 9 if i % 50 == 0 else 8]) for _ in range(3))] for i in range(rows)]
+
+
+def test_a_table_reads_the_same_in_blocks_of_any_size(tmp_path, monkeypatch):
+    rows = _awkward_rows(400)
+    text = io.StringIO()
+    csv.writer(text).writerows([["id", "a", "b", "c"], *rows])
+    path = write(tmp_path, text.getvalue())
+    for block in (40, 256, 1000, 1 << 20):
+        monkeypatch.setattr(table, "_BLOCK", block)
+        assert read_table(path).to_numpy().tolist() == rows
+    lines = ["id,a", *(f"{i},x" for i in range(300)), "300,x,y", *(f"{i},x" for i in range(300, 400)), "z"]
+    said = set()
+    for block in (64, 1 << 20):
+        monkeypatch.setattr(table, "_BLOCK", block)
+        with pytest.raises(CaseTableError) as e:
+            read_table(write(tmp_path, "\n".join(lines)))
+        said.add((e.value.message, tuple(map(str, e.value.problems))))
+    assert len(said) == 1
+    assert "3 cells where the header has 2 @ row 302" in str(said)
 
 
 def test_a_table_larger_than_one_block(tmp_path):
