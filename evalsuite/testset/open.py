@@ -23,6 +23,7 @@ from evalsuite.testset import manifest
 from evalsuite.testset.columns import weight
 from evalsuite.testset.encryption import ReferenceKey, decrypt, encryption_of, require_key, require_reference_key
 from evalsuite.testset.images import files_of, stored_name
+from evalsuite.testset.kept import Last
 from evalsuite.testset.places import image_root, locator
 from evalsuite.testset.types import Case, LockedTestSet
 
@@ -252,7 +253,11 @@ def _table(path: Path, lock: Mapping[str, Any], key: str, reference_key: Referen
             data = decrypt(data, reference_key, root=lock["root"])
             if sha256_bytes(data) != lock[key]["sha256"]:
                 raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
-    parsed = _Parsed.of(data, file) if reference_key is not None else _PARSED.get(data, file)
+    parsed = (
+        _Parsed.of(data, file)
+        if reference_key is not None
+        else _PARSED.get(sha256_bytes(data), make=lambda: _Parsed.of(data, file))
+    )
     if parsed.digest != lock[key]["digest"]:
         raise LockError(f"{file} does not have the content its lock states", hint="Restore the file.")
     return parsed.frame.copy()
@@ -271,33 +276,8 @@ class _Parsed:
         return cls(frame, manifest.table_digest(frame))
 
 
-class _Tables:
-    """The tables parsed last, by the digest of their bytes, which every reading compares with the file anew.
-
-    One command opens its set several times, and a table of many cases takes longer to parse than to hash. What was
-    encrypted is not kept.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: dict[str, _Parsed] = {}
-        self._mutex = threading.Lock()
-
-    def get(self, data: bytes, file: str) -> _Parsed:
-        """What `data`, the bytes of `file`, hold. LockError if they are no table of texts."""
-        sha256 = sha256_bytes(data)
-        with self._mutex:
-            found = self._kept.pop(sha256, None)
-        if found is None:
-            found = _Parsed.of(data, file)
-        with self._mutex:
-            self._kept[sha256] = found
-            while len(self._kept) > self._most:
-                del self._kept[next(iter(self._kept))]
-        return found
-
-
-_PARSED = _Tables(most=4)  # rows and reference standard of two sets: an audit's window and its baseline
+_PARSED: Last[_Parsed] = Last(most=4)  # rows and reference standard of two sets: an audit's window and its baseline
+_CASES: Last[tuple[Case, ...]] = Last(most=2)  # of the same two sets
 
 
 def _sealed_bytes(path: Path, lock: Mapping[str, Any]) -> bytes:
@@ -478,7 +458,22 @@ def _differs(seen: Examination) -> LockError:
 
 
 def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: ReferenceKey | None) -> LockedTestSet:
-    lock = seen.lock
+    # The lock binds the rows, and `examine` compared them with it: cases follow from the lock and where its files are.
+    cases = _CASES.get(seen.digest, str(root), make=lambda: _cases(seen.lock, frame, root))
+    return LockedTestSet(
+        path=seen.path,
+        lock=seen.lock,
+        root=seen.lock["root"],
+        digest=seen.digest,
+        set_id=seen.lock["set_id"],
+        version=seen.lock["version"],
+        cases=cases,
+        has_images=any(case.images for case in cases),
+        reference_key=reference_key,
+    )
+
+
+def _cases(lock: Mapping[str, Any], frame: pd.DataFrame, root: Path) -> tuple[Case, ...]:
     columns = lock["columns"]
     n = len(frame)
 
@@ -492,7 +487,7 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
     named = (cell for cells in image_cells.values() for cell in cells)
     members = files_of(named, [f["path"] for f in lock["files"]])
     paths = {cell: tuple(Path(place(name)) for name in _in_order(names, lock, cell)) for cell, names in members.items()}
-    cases = tuple(
+    return tuple(
         Case(
             case_id=case_id,
             patient_id=patient,
@@ -513,17 +508,6 @@ def _build(seen: Examination, frame: pd.DataFrame, root: Path, reference_key: Re
                 strict=True,
             )
         )
-    )
-    return LockedTestSet(
-        path=seen.path,
-        lock=lock,
-        root=lock["root"],
-        digest=seen.digest,
-        set_id=lock["set_id"],
-        version=lock["version"],
-        cases=cases,
-        has_images=any(case.images for case in cases),
-        reference_key=reference_key,
     )
 
 
