@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Part of every stored part's name: raised whenever maps or values come out otherwise.
-VERSION = 1
+VERSION = 2
 _IMAGES_AT_A_TIME = 16
+#: A part that is stopped is begun anew, so that it is small where each image is shown many times.
+_PASSES_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,7 @@ def attribute_sample(
     with devices.deterministic(seed=settings.seed, threads=threads), _Crew(should_stop) as crew:
         workers = [worker.model for worker in hire(model, where, settings, threads=threads, most=len(cases))]
         crew.start(workers)
-        for group in _groups(cases, hooks, failed, at_a_time=1 if model.contract.is_volume else _IMAGES_AT_A_TIME):
+        for group in _groups(cases, hooks, failed, at_a_time=partial(_at_a_time, asked)):
             require_wanted(crew.unwanted)
             if plan is None:
                 spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
@@ -252,7 +254,16 @@ class _Group:
     inputs: dict[str, np.ndarray]
 
 
-def _groups(cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_time: int) -> Iterator[_Group]:
+def _at_a_time(asked: Interpretability, spatial: Sequence[int]) -> int:
+    """How many images of this size make a part: a volume, or planes that are shown some thousand times in all."""
+    if len(spatial) != 2:
+        return 1
+    return max(1, min(_IMAGES_AT_A_TIME, _PASSES_AT_A_TIME // sum(cost(asked, spatial).values())))
+
+
+def _groups(
+    cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_time: Callable[[Sequence[int]], int]
+) -> Iterator[_Group]:
     """The cases in order, cut where there are enough or the size changes; cases that cannot be read are counted."""
     waiting: list[tuple[Case, dict[str, np.ndarray]]] = []
 
@@ -275,7 +286,7 @@ def _groups(cases: Sequence[Case], hooks: Hooks, failed: Counter[str], *, at_a_t
         ):
             yield stacked()
         waiting.append((case, arrays))
-        if len(waiting) == at_a_time:
+        if len(waiting) >= at_a_time(next(iter(arrays.values())).shape[1:]):
             yield stacked()
     if waiting:
         yield stacked()

@@ -18,7 +18,7 @@ from PIL import Image as Picture
 
 from evalsuite.attribution.job import cost
 from evalsuite.errors import ContractError, Interrupted, ModelRunError, SandboxUnavailable
-from evalsuite.inference.attributed import _here, attribute_sample, require_attributable
+from evalsuite.inference.attributed import _at_a_time, _here, attribute_sample, require_attributable
 from evalsuite.inference.attribution_store import read_index, read_map, read_values, write_attributions
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.wanted import stopped
@@ -137,6 +137,17 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(package, testset, tm
     part = next((tmp_path / "a").glob("*.json"))
     part.write_text("{")  # a damaged part is made again
     assert made(open_model(package), testset, tmp_path / "a").record["resumed_parts"] == 2
+
+
+def test_what_is_shown_often_is_stored_in_small_parts():
+    def asking(**method):
+        return Interpretability.model_validate({"methods": [method], "measures": []})
+
+    assert _at_a_time(asking(method="grad_cam"), (224, 224)) == 16
+    steps = asking(method="integrated_gradients", steps=200)
+    assert _at_a_time(steps, (224, 224)) == 4  # 1 unchanged and 200 on the way to each
+    assert _at_a_time(asking(method="integrated_gradients", steps=2000), (224, 224)) == 1
+    assert _at_a_time(asking(method="grad_cam"), (64, 64, 64)) == 1
 
 
 class Counting(PackagedModel):
