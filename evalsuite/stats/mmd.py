@@ -140,25 +140,30 @@ class _Kernel:
         """Unbiased squared discrepancy of every column of memberships, shape (cases, columns)."""
         n_all, columns = member.shape
         within = np.zeros(columns)
-        rows = np.empty(n_all)
+        rows = np.zeros(n_all)
         total = 0.0
         for start in range(0, n_all, _ROWS):
-            part = slice(start, min(start + _ROWS, n_all))
-            kernel = self._norms[part, None] + self._norms[None, :] - 2.0 * (self._pooled[part] @ self._pooled.T)
+            part, onwards = slice(start, min(start + _ROWS, n_all)), slice(start, n_all)
+            # Pairs with earlier rows were in the blocks of those: the kernel is the same both ways round.
+            kernel = self._norms[part, None] + self._norms[None, onwards]
+            kernel -= 2.0 * (self._pooled[part] @ self._pooled[onwards].T)
             np.maximum(kernel, 0.0, out=kernel)
             kernel *= self._scale
             np.exp(kernel, out=kernel)
             # The discrepancy does not change when a constant is taken from all pairs, and single precision keeps more
             # digits.
             kernel -= np.float32(self._centre)
-            at = np.arange(part.start, part.stop)
-            kernel[at - part.start, at] = 0.0
+            height = part.stop - part.start
+            np.fill_diagonal(kernel[:, :height], 0.0)
+            later = kernel[:, height:]
+            rows[part] += kernel.sum(axis=1, dtype=np.float64)
+            rows[part.stop :] += later.sum(axis=0, dtype=np.float64)
+            later *= 2.0  # each of these pairs stands for both ways round
+            total += float(kernel.sum(dtype=np.float64))
             for block in range(0, columns, _COLUMNS):
                 here = slice(block, block + _COLUMNS)
-                these = member[:, here].astype(np.float32)
-                within[here] += np.einsum("ij,ij->j", these[part], kernel @ these, dtype=np.float64)
-            rows[part] = kernel.sum(axis=1, dtype=np.float64)
-            total += float(rows[part].sum())
+                these = member[onwards, here].astype(np.float32)
+                within[here] += np.einsum("ij,ij->j", these[:height], kernel @ these, dtype=np.float64)
         summed = [rows @ member[:, b : b + _COLUMNS].astype(np.float64) for b in range(0, columns, _COLUMNS)]
         cross = np.concatenate(summed) - within
         size = member.sum(axis=0, dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from evalsuite.testset.intake.types import CheckResult, Intake, plural
 
@@ -24,17 +24,18 @@ def several_per_patient(intake: Intake) -> CheckResult:
             why=_WHY,
             action="Add a patient_id column where a patient may have several cases.",
         )
-    cases: dict[str, list[str]] = defaultdict(list)
+    cases = Counter(intake.patients)
     studies: dict[str, set[str]] = defaultdict(set)
     owners: dict[str, set[str]] = defaultdict(set)
     column = intake.frame["study_id"].tolist() if "study_id" in intake.frame.columns else [""] * len(intake.case_ids)
-    for case_id, patient, names, study in zip(intake.case_ids, intake.patients, intake.images, column, strict=True):
-        cases[patient].append(case_id)
+    for patient, names, study in zip(intake.patients, intake.images, column, strict=True):
+        if not names and not study:
+            continue  # a set for every patient of a large table without images would cost more than all other checks
         uids = {h.study_uid for n in names if (k := intake.looks.get(n)) and (h := k.header) and h.study_uid}
         for uid in uids:
             owners[uid].add(patient)
         studies[patient] |= uids or ({study.strip()} - {""})
-    several_cases = [p for p, ids in cases.items() if len(ids) > 1]
+    several_cases = [p for p, n in cases.items() if n > 1]
     several_studies = [p for p, found in studies.items() if len(found) > 1]
     shared = [found for found in owners.values() if len(found) > 1]
     empty = int((intake.frame[intake.roles.patient].str.strip() == "").sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalsuite.stats import mmd
 from evalsuite.stats.control_charts import cusum, cusum_limit, cusum_run_length, ewma
 from evalsuite.stats.distribution_shift import Covariate, population_stability, shifts, smallest_shuffles
 from evalsuite.stats.mmd import median_distance, mmd_test
@@ -133,6 +134,23 @@ def test_embeddings_that_moved_are_found_and_others_are_not() -> None:
     assert clustered.n_window == 100
     with pytest.raises(ValueError, match="features"):
         mmd_test(base, base[:, :3], bandwidth=1.0, permutations=9, seed=0)
+
+
+@pytest.mark.parametrize("rows", [7, 32, 1024])
+def test_the_discrepancy_in_blocks_is_the_sum_over_all_pairs(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair in double precision, one membership at a time; half of the pairs are never computed in blocks."""
+    monkeypatch.setattr(mmd, "_ROWS", rows)
+    rng = np.random.default_rng(4)
+    pooled = rng.normal(size=(90, 5))
+    member = np.stack([rng.permutation(90) < 30 for _ in range(6)], axis=1)
+    apart = ((pooled[:, None] - pooled[None]) ** 2).sum(axis=2)
+    kernel = np.exp(-0.5 * apart / 1.7**2)
+    np.fill_diagonal(kernel, 0.0)
+    found = mmd._Kernel(pooled.astype(np.float32), 1.7).discrepancies(member)
+    for column, value in zip(member.T, found, strict=True):
+        w, b = np.flatnonzero(column), np.flatnonzero(~column)
+        slow = kernel[np.ix_(w, w)].sum() / (30 * 29) + kernel[np.ix_(b, b)].sum() / (60 * 59)
+        assert value == pytest.approx(slow - 2 * kernel[np.ix_(w, b)].mean(), abs=1e-7)
 
 
 def test_median_distance_of_one_point_is_one() -> None:
