@@ -8,6 +8,7 @@ from pathlib import Path
 from evalsuite.errors import ImageError
 from evalsuite.imaging.grid import Grid
 from evalsuite.imaging.image import Frames, Image, ImageSpec, Window
+from evalsuite.record.files import read_whole
 
 __all__ = ["Frames", "Grid", "Image", "ImageError", "ImageSpec", "Window", "read_files", "read_image"]
 
@@ -34,9 +35,6 @@ def read_image(path: Path, *, frame: int | None = None, window: Window = None, s
     """
     if spec is not None:
         frame, window = spec.frame, spec.window
-    path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"{path.name} is a folder; one image file per case is expected", code="series")
     data = _bytes(path)
     if data[128:132] == b"DICM":
         from evalsuite.imaging import dicom
@@ -94,9 +92,13 @@ def read_files(paths: Sequence[Path], *, spec: ImageSpec, name: str) -> Image:
 
 def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data: bytes | None = read_whole(path)
+    except IsADirectoryError:
+        data = None
     except OSError as error:
         raise ImageError(f"{path.name} cannot be read: {error.strerror or 'input/output error'}") from None
+    if data is None:  # a fault of the case table, not of the disk: the error has no cause
+        raise ImageError(f"{path.name} is a folder; one image file per case is expected", code="series")
     if not data:
         raise ImageError(f"{path.name} is empty", code="empty")
     return data

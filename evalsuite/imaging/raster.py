@@ -92,7 +92,7 @@ def _image(pixels: NDArray[np.generic], header: tuple[str, int, bool], name: str
         raise ImageError(f"{name} holds {array.dtype} pixels; 8 or 16 bits are expected", code="unreadable")
     return Image(
         array=array,
-        full_range=(0.0, float(np.iinfo(array.dtype).max)),
+        full_range=(0.0, 255.0 if array.dtype == np.uint8 else 65535.0),
         kind="raster",
         photometric=photometric,
         attributes={"photometric": photometric, "bits": str(array.dtype.itemsize * 8)},

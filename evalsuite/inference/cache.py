@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import mmap
 import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +27,22 @@ import numpy as np
 from evalsuite.errors import InputError
 from evalsuite.inference.decoders import ReadCase
 from evalsuite.inference.hooks import CaseInputs
+from evalsuite.inference.readahead import some_of
 from evalsuite.record.digest import digest_json
-from evalsuite.record.files import writing
+from evalsuite.record.files import read_with_time, writing
 
 if TYPE_CHECKING:
     from evalsuite.inference.hooks import Hooks
     from evalsuite.inference.settings import InferenceSettings
     from evalsuite.testset.types import Case, LockedTestSet
 
-CACHE_SCHEMA = "evalsuite/decoded/1"
+CACHE_SCHEMA = "evalsuite/decoded/2"
 _MAGIC = b"EVDECODE"
 _ALIGN = 64
-_BEGIN = len(_MAGIC) + 32  # of what the digest covers
+_BEGIN = len(_MAGIC) + 32  # of what the digest covers: the name, a description and the arrays
+_NAME = 64
 _SPARE = 0.05  # of the disk stays free
+_UNUSED_S = 3600.0  # an entry is marked as used at most once in so many seconds
 
 
 class DecodedCache:
@@ -109,13 +113,19 @@ class DecodedCache:
         """Advice to the disk for cases that are not in the cache only."""
 
         def advise(cases: Any) -> None:
-            absent = [case for case in cases if (path := self._path(case)) is None or not path.exists()]
-            if otherwise is not None and absent:
+            if otherwise is None or all(map(self._has, some_of(cases))):  # an entry here or there may be missing
+                return
+            absent = [case for case in cases if not self._has(case)]
+            if absent:
                 otherwise(absent)
 
         return advise
 
-    def _path(self, case: Case) -> Path | None:
+    def _has(self, case: Case) -> bool:
+        path = self._path(case)
+        return path is not None and os.path.exists(path)
+
+    def _path(self, case: Case) -> str | None:
         digests = {}
         for column, paths in case.images.items():
             found = [self._files.get(str(path)) for path in paths]
@@ -125,32 +135,32 @@ class DecodedCache:
         if not digests:
             return None
         key = digest_json({"settings": self._settings, "files": digests})
-        return self._folder / key[:2] / f"{key}.decoded"
+        return f"{self._folder}/{key[:2]}/{key}.decoded"
 
-    def _load(self, path: Path) -> dict[str, np.ndarray] | None:
+    def _load(self, path: str) -> dict[str, np.ndarray] | None:
         try:
-            with open(path, "rb") as file:
-                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):  # ValueError: an empty file
+            whole, used = read_with_time(path)
+        except OSError:
             return None
-        found = _parse(memory, name=path.stem)
+        found = _parse(whole, name=_name(path))
         with self._lock:
             self._counts["damaged" if found is None else "hits"] += 1
         if found is None:
             with suppress(OSError):
-                path.unlink()
+                os.unlink(path)
             return None
-        with suppress(OSError):
-            os.utime(path)
+        if time.time() - used > _UNUSED_S:
+            with suppress(OSError):
+                os.utime(path)
         return found
 
-    def _store(self, path: Path, images: Mapping[str, np.ndarray]) -> None:
-        parts = _pack(images, name=path.stem)
+    def _store(self, path: str, images: Mapping[str, np.ndarray]) -> None:
+        parts = _pack(images, name=_name(path))
         size = sum(map(len, parts))
         with self._lock:
             fits = self._used + size <= self._limit
             self._used += size if fits else 0
-        stored = fits and _write(path, parts)
+        stored = fits and _write(Path(path), parts)
         with self._lock:
             self._counts["stored" if stored else "not_stored"] += 1
             if fits and not stored:
@@ -205,16 +215,17 @@ def _shrink(folder: Path, limit: int) -> int:
     return used
 
 
+def _name(path: str) -> str:
+    return os.path.basename(path).removesuffix(".decoded")
+
+
 def _pack(images: Mapping[str, np.ndarray], *, name: str) -> list[bytes]:
-    """An entry in parts: what it is, the digest of all that follows, a description, and the arrays' bytes."""
-    facts: dict[str, Any] = {
-        "name": name,
-        "arrays": [[key, array.dtype.str, list(array.shape)] for key, array in images.items()],
-    }
+    """An entry in parts: what it is, the digest of all that follows, its name, a description, and the arrays' bytes."""
+    facts: dict[str, Any] = {"arrays": [[key, array.dtype.str, list(array.shape)] for key, array in images.items()]}
     if isinstance(images, CaseInputs):
         facts["beside"] = images.beside()
     header = json.dumps(facts).encode()
-    described = len(header).to_bytes(8, "little") + header
+    described = name.encode().ljust(_NAME) + len(header).to_bytes(8, "little") + header
     described += bytes(-(_BEGIN + len(described)) % _ALIGN)
     contents = [array.tobytes() for array in images.values()]
     sha = hashlib.sha256(described)
@@ -223,26 +234,34 @@ def _pack(images: Mapping[str, np.ndarray], *, name: str) -> list[bytes]:
     return [_MAGIC + sha.digest() + described, *contents]
 
 
-def _parse(memory: mmap.mmap, *, name: str) -> dict[str, np.ndarray] | None:
-    """Arrays of an entry as views of the mapped file; None where it is not what it says it is."""
-    whole = memoryview(memory)
+@lru_cache(maxsize=64)
+def _described(header: bytes) -> tuple[list[tuple[str, str, tuple[int, ...]]], CaseInputs | None]:
+    """Name, type and shape of each array, and what is beside them: the same text for all images of one size."""
+    facts = json.loads(header)
+    arrays = [(str(key), str(dtype), tuple(map(int, shape))) for key, dtype, shape in facts["arrays"]]
+    return arrays, CaseInputs.of({}, facts["beside"]) if "beside" in facts else None
+
+
+def _parse(data: bytes, *, name: str) -> dict[str, np.ndarray] | None:
+    """Arrays of an entry as views of its bytes; None where it is not what it says it is."""
+    whole = memoryview(data)
     if whole[: len(_MAGIC)] != _MAGIC or hashlib.sha256(whole[_BEGIN:]).digest() != whole[len(_MAGIC) : _BEGIN]:
         return None
-    start = _BEGIN + 8
-    end = start + int.from_bytes(whole[_BEGIN:start], "little")
+    if whole[_BEGIN : _BEGIN + _NAME] != name.encode().ljust(_NAME):  # a sound entry under another one's name
+        return None
+    start = _BEGIN + _NAME + 8
+    end = start + int.from_bytes(whole[start - 8 : start], "little")
     try:
-        header = json.loads(bytes(whole[start:end]))
-        if header["name"] != name:  # a sound entry under another one's name
-            return None
+        arrays, beside = _described(bytes(whole[start:end]))
         at, found = end + -end % _ALIGN, {}
-        for key, dtype, shape in header["arrays"]:
-            count = math.prod(shape)
-            found[key] = np.frombuffer(memory, dtype=dtype, count=count, offset=at).reshape(shape)
+        for key, dtype, shape in arrays:
+            found[key] = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=at).reshape(shape)
             at += found[key].nbytes
-        whole_entry = CaseInputs.of(found, header["beside"]) if "beside" in header else found
     except (ValueError, KeyError, TypeError):
         return None
-    return whole_entry if at == len(whole) else None
+    if at != len(whole):
+        return None
+    return found if beside is None else CaseInputs(found, beside.placements, beside.notes)
 
 
 def _write(path: Path, parts: list[bytes]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,17 +51,29 @@ def deterministic(*, seed: int, threads: int) -> Iterator[list[str]]:
         warnings.showwarning = collect
         try:
             seed_generators(batch_seed(seed, ""))
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            choose_algorithms(deterministic=True, warn_only=True)
             cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = True, False, False, False
             torch.set_num_threads(threads)
             yield collected
         finally:
             torch.set_num_threads(n_threads)
             cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.allow_tf32 = before
-            torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+            choose_algorithms(deterministic=algorithms[0], warn_only=algorithms[1])
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.set_rng_state(states[2])
+
+
+def choose_algorithms(*, deterministic: bool, warn_only: bool, compiler: bool = False) -> None:
+    """Have torch use deterministic algorithms, or not; `compiler` tells torch.compile too.
+
+    `torch.use_deterministic_algorithms` loads the compiler in order to tell it, which takes 1.6 s and 800 modules;
+    where nothing has been compiled, torch's other switch for the same thing does.
+    """
+    if compiler or "torch._dynamo" in sys.modules:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    else:
+        torch.set_deterministic_debug_mode(("warn" if warn_only else "error") if deterministic else "default")
 
 
 def batch_seed(seed: int, case_id: str) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from evalsuite.errors import InputError
 from evalsuite.models.base import Network, tensors_of
+from evalsuite.models.determinism import choose_algorithms
 from evalsuite.models.numerics import Numerics
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ def module_of(network: Any) -> torch.nn.Module | None:
 def _compiled(module: torch.nn.Module, numerics: Numerics) -> Any:
     if isinstance(module, torch.jit.ScriptModule):
         raise _refused(numerics, "torch.compile does not compile TorchScript", "Export the model with torch.export.")
+    choose_algorithms(
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        compiler=True,
+    )
     return torch.compile(module)
 
 

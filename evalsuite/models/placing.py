@@ -81,10 +81,10 @@ class Placement:
 
 def as_stored(image: Image) -> Placement:
     """The placement of an image that goes to the model on its own grid."""
-    size = image.grid.shape
-    n = len(size)
+    grid = image.grid
+    size, n = grid.shape, len(grid.shape)
     return Placement(
-        grid=image.grid, turn=no_turn(n), size=size, steps=(1.0,) * n, resampled=size, start=(0,) * n, final=size
+        grid=grid, turn=no_turn(n), size=size, steps=(1.0,) * n, resampled=size, start=(0,) * n, final=size
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evalsuite.errors import InputError, OutputError
 
+_PART = 1 << 24
 _HINTS = {
     errno.EACCES: "No permission to write there: choose another folder or change its permissions.",
     errno.EPERM: "No permission to write there: choose another folder or change its permissions.",
@@ -36,6 +37,33 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise output_error(path, e) from e
+
+
+def read_whole(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file, with as few calls as it takes: of each, a thread waits for the interpreter's lock.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read; `IsADirectoryError` of a folder.
+    """
+    return read_with_time(path)[0]
+
+
+def read_with_time(path: str | os.PathLike[str]) -> tuple[bytes, float]:
+    """All bytes of a file, as `read_whole`, and when it was last changed (seconds since 1970)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(descriptor)
+        data = os.read(descriptor, facts.st_size + 1)  # less than asked for: the end of the file
+        if len(data) != facts.st_size:  # more than one call gives, or a file that does not know its size
+            parts = [data]
+            while more := os.read(descriptor, _PART):
+                parts.append(more)
+            data = b"".join(parts)
+        return data, facts.st_mtime
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

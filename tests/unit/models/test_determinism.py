@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import traceback
 
 import numpy as np
@@ -35,3 +37,28 @@ def test_no_call_stack_is_written_down(monkeypatch):
         seed_generators(5)
         if not torch.cuda.is_available():
             assert not written
+
+
+def test_the_algorithms_are_those_of_torchs_own_switch_and_the_compiler_is_not_loaded():
+    script = (
+        "import sys, torch\n"
+        "from evalsuite.models.determinism import choose_algorithms, deterministic\n"
+        "said = lambda: (torch.are_deterministic_algorithms_enabled(),\n"
+        "                torch.is_deterministic_algorithms_warn_only_enabled())\n"
+        "with deterministic(seed=0, threads=1):\n"
+        "    within = said()\n"
+        "assert within == (True, True) and said() == (False, False), (within, said())\n"
+        "choose_algorithms(deterministic=True, warn_only=False)\n"
+        "assert said() == (True, False)\n"
+        "with deterministic(seed=0, threads=1):\n"
+        "    pass\n"
+        "assert said() == (True, False)\n"
+        "assert 'torch._inductor' not in sys.modules\n"
+        "choose_algorithms(deterministic=True, warn_only=True, compiler=True)\n"
+        "assert sys.modules['torch._inductor.config'].deterministic and said() == (True, True)\n"
+        "with deterministic(seed=0, threads=1):\n"
+        "    pass\n"
+        "assert sys.modules['torch._inductor.config'].deterministic\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,10 +1,11 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from evalsuite.errors import OutputError
-from evalsuite.record.files import atomic_write, writing
+from evalsuite.record.files import atomic_write, read_whole, read_with_time, writing
 
 
 def test_write_and_replace(tmp_path):
@@ -45,3 +46,26 @@ def test_missing_folder_and_folder_as_target(tmp_path):
 def test_other_errors_pass_through(tmp_path):
     with pytest.raises(KeyError), writing(tmp_path):
         raise KeyError("x")
+
+
+def test_a_file_is_read_whole_whatever_its_size_says(tmp_path):
+    path = tmp_path / "a"
+    for content in (b"", b"x", bytes(range(256)) * 5000):
+        path.write_bytes(content)
+        assert read_whole(path) == content
+    os.utime(path, (5, 7))
+    assert read_with_time(path) == (content, 7.0)
+    source = Path("/proc/self/status")  # says that it has no bytes
+    if source.exists():
+        assert read_whole(source).startswith(b"Name:")
+    with pytest.raises(IsADirectoryError):
+        read_whole(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_whole(tmp_path / "absent")
+
+
+def test_a_file_that_comes_in_pieces_is_read_to_its_end(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"abcdefgh")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, n: read(descriptor, min(n, 3)))
+    assert read_whole(tmp_path / "a") == b"abcdefgh"
