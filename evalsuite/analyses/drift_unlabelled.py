@@ -77,10 +77,11 @@ def _prevalence(
     n, method = int(given.sum()), "black-box shift estimation from calls"
     if found.shares is None:
         estimate = Estimate.not_estimable(found.undefined or "not estimable", n=n, method=method)
+    elif not found.plausible:
+        said = "no prevalence explains these calls: more than the prevalence changed"
+        estimate = Estimate.not_estimable(said, n=n, method=method)
     else:
         said = "holds if only the prevalence changed"
-        if not found.plausible:
-            said = "no prevalence explains these calls: more than the prevalence changed"
         estimate = Estimate(value=found.shares[1], n=n, method=method, interval_undefined=said)
     return [*out, plain("prevalence", "prevalence", estimate, condition=FROM_CALLS)]
 

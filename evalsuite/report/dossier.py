@@ -29,7 +29,7 @@ from evalsuite.report.sections_bias import bias, further_gaps
 from evalsuite.report.sections_classes import has_several
 from evalsuite.report.sections_clauses import cross_reference
 from evalsuite.report.sections_comparison import comparison
-from evalsuite.report.sections_drift import drift
+from evalsuite.report.sections_drift import drift, stands
 from evalsuite.report.sections_generalisation import generalisation
 from evalsuite.report.sections_interpretability import interpretability
 from evalsuite.report.sections_pictures import cases_shown
@@ -276,6 +276,7 @@ def _summary(m: Material) -> Summary:
     items = [*study.open_items(m), *_undescribed(m)]
     flags = [clean(f, longest=120) for f in m.flags]
     facts = [
+        *stands(m),
         Item(
             name="Least favourable groups",
             value="\n".join(clean(w, longest=130) for w in worst) or "No assessable group.",

@@ -9,7 +9,18 @@ from evalsuite.protocol.drift import Drift
 from evalsuite.report.figures_drift import audits_in_a_row, detector_path, limits_while_labels_arrive
 from evalsuite.report.format import format_count, format_number, format_percent
 from evalsuite.report.material import Material, anchor, drawn_from, metric_title
-from evalsuite.report.sections_drift_change import change_log, first_seen, marks, model_or_data, periodic_annex
+from evalsuite.report.sections_drift_change import (
+    INDICATOR,
+    URGENCY,
+    change_log,
+    first_seen,
+    kind_of,
+    marks,
+    model_or_data,
+    periodic_annex,
+    plainly,
+    standing_at,
+)
 from evalsuite.report.sections_sources import row, table_of
 from evalsuite.report.text import clean, short_digest
 from evalsuite.report.view import (
@@ -49,7 +60,6 @@ _EFFECTS = {
 }
 #: The effects printed: those that are tested, and the customary index. The others are in the evidence.
 _SHOWN = ("ks", "jensen_shannon", "psi", "mmd")
-_INDICATOR = "indicator_"
 _Found = list[tuple[int, Finding]]
 
 
@@ -59,7 +69,7 @@ def drift(material: Material) -> Section | None:
     found = list(material.findings(analysis="drift"))
     if asked is None or not found:
         return None
-    lines = [(i, f) for i, f in found if f.metric.startswith(_INDICATOR)]
+    lines = _indicators(found)
     blocks: list[Block] = [
         *_summary(material, found, [f for _, f in lines]),
         _about(material, asked),
@@ -81,18 +91,36 @@ def drift(material: Material) -> Section | None:
     return Section(id="monitoring", number="", title="Drift and monitoring", code="R24", blocks=tuple(blocks))
 
 
+def stands(material: Material) -> tuple[Item, ...]:
+    """One line for the first pages: what stands at its action limit and what warns; nothing where there is no audit."""
+    lines = _indicators(list(material.findings(analysis="drift")))
+    if material.protocol.analyses.drift is None or not lines:
+        return ()
+    said = []
+    for status, words in (("action", "Action limit passed"), ("warning", "Warning")):
+        names = [plainly(f.endpoint) for f in standing_at([f for _, f in lines], status)]
+        said += [f"{words}: {_listed(names)}."] if names else []
+    acting = any(f.condition == "action" for _, f in lines)
+    value = "\n".join(said) or "No alarm and no warning. That alone is not a pass."
+    return (Item(name="Drift", value=value, tone="warning" if acting else "neutral"),)
+
+
+def _indicators(found: _Found) -> _Found:
+    return [(i, f) for i, f in found if f.metric.startswith(INDICATOR)]
+
+
 # --- in plain words -------------------------------------------------------------------------------------------------
 
 
 def _summary(material: Material, found: _Found, lines: Sequence[Finding]) -> list[Block]:
     """What changed, how sure, and what to do; a notice where somebody has to act."""
     said = [_verdict_words(material)]
-    said += [w for f in lines if _kind(f) == "performance" and (w := _performance_words(f, found))]
+    said += [w for f in lines if kind_of(f) == "performance" and (w := _performance_words(f, found))]
     since = first_seen(found)
     changed = [
         _short(f.endpoint) + since.get(f.endpoint, "")
         for f in lines
-        if f.condition == "action" and _kind(f) in ("input", "output")
+        if f.condition == "action" and kind_of(f) in ("input", "output")
     ]
     if changed:
         said.append(
@@ -101,18 +129,13 @@ def _summary(material: Material, found: _Found, lines: Sequence[Finding]) -> lis
         )
     else:
         said.append("No input or output changed by more than chance explains at this audit's level.")
-    warned = [f for f in lines if f.condition == "warning"]
+    warned = standing_at(lines, "warning")
     if warned:
-        said.append(f"Warnings: {_listed([clean(f.endpoint, longest=60) for f in warned])}.")
+        said.append(f"Warnings: {_listed([plainly(f.endpoint) for f in warned])}.")
     acting = any(f.condition == "action" for f in lines) or material.verdict.overall == "not_met"
     if not acting:
         return [Prose(paragraphs=(" ".join(said),))]
     return [Notice(title="Somebody has to act", text=" ".join(said), tone="not_met")]
-
-
-def _kind(f: Finding) -> str:
-    """What an indicator is about."""
-    return f.metric.removeprefix(_INDICATOR)
 
 
 def _verdict_words(material: Material) -> str:
@@ -148,7 +171,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _short(name: str) -> str:
-    return clean(name.partition(": ")[2] or name, longest=60)
+    return plainly(name.partition(": ")[2] or name)
 
 
 # --- what was audited -----------------------------------------------------------------------------------------------
@@ -173,11 +196,11 @@ def _about(material: Material, asked: Drift) -> Facts:
 
 def _limits(material: Material, lines: _Found) -> Table:
     rows: list[Row] = []
-    for kind, title in _GROUPS.items():
-        own = [(i, f) for i, f in lines if _kind(f) == kind]
+    for kind in URGENCY:
+        own = [(i, f) for i, f in lines if kind_of(f) == kind]
         if not own:
             continue
-        rows.append(Row(cells=(Cell(text=title),), group=True))
+        rows.append(Row(cells=(Cell(text=_GROUPS[kind]),), group=True))
         for index, f in own:
             e = f.estimate
             value = "–" if e.value is None else _number(f)
@@ -210,9 +233,9 @@ def _limits(material: Material, lines: _Found) -> Table:
 
 def _number(f: Finding) -> str:
     value = f.estimate.value or 0.0
-    if _kind(f) == "performance":
+    if kind_of(f) == "performance":
         return f"{format_percent(value)}\u00a0%"
-    return format_count(value) if _kind(f) == "integrity" else format_number(value, 3)
+    return format_count(value) if kind_of(f) == "integrity" else format_number(value, 3)
 
 
 # --- performance ----------------------------------------------------------------------------------------------------
@@ -289,6 +312,8 @@ def _without_labels(material: Material, found: _Found) -> list[Block]:
     if not rows:
         return []
     text = next((n for n in material.evidence.notes if n.startswith("Performance without labels")), "")
+    if any(f.condition == "action" and kind_of(f) in ("input", "output") for _, f in _indicators(found)):
+        text += " Inputs or outputs have changed here, so the baseline's calibration need not hold: do not rely on it."
     return [
         Heading(text="Without labels", id="drift-unlabelled"),
         Prose(paragraphs=(clean(text),)),
@@ -328,7 +353,7 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
             continue
         if f.endpoint != name:
             name = f.endpoint
-            rows.append(Row(cells=(Cell(text=clean(name, longest=80)),), group=True))
+            rows.append(Row(cells=(Cell(text=plainly(name, 80)),), group=True))
         place, usual = chance.get((f.endpoint, f.metric), ("", None))
         beside = "" if usual is None else f"; by chance up to {format_number(usual)}"
         made = row(material, index, f, f"{_EFFECTS[f.metric]}{beside}", alone=True)
@@ -336,7 +361,7 @@ def _shifts(material: Material, found: _Found) -> list[Block]:
         shown.append(f)
     levels = [(i, f) for i, f in found if f.metric == "share_of_cases"]
     for index, f in levels[:24]:
-        level = ", ".join(clean(v, longest=50) for v in f.stratum.values())
+        level = ", ".join(f"{clean(k, longest=40)} {clean(v, longest=50)}" for k, v in f.stratum.items())
         when = "validation" if f.condition == "baseline" else "this window"
         rows.append(row(material, index, f, f"Share of {level}: {when}", alone=True, percent=True))
         shown.append(f)
@@ -361,7 +386,7 @@ def _charts(material: Material, changes: Mapping[int, str]) -> list[Block]:
 
 def _next(lines: _Found) -> list[Block]:
     """What a person answers for; the suite only asks."""
-    acting = [clean(f.endpoint, longest=80) for _, f in lines if f.condition == "action"]
+    acting = [plainly(f.endpoint, 80) for f in standing_at([f for _, f in lines], "action")]
     asked = (
         f"Action limits passed: {_listed(acting) if acting else 'none'}. Decided and by whom, with a date: ______",
         "Corrective and preventive action, roll-back, or a change under an authorised plan: ______",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from evalsuite.protocol.drift import Drift
+from evalsuite.protocol.drift import IMAGE, Drift
 from evalsuite.report.format import format_count, format_percent
 from evalsuite.report.material import Material, anchor
 from evalsuite.report.sections_sources import row, table_of
@@ -14,6 +14,9 @@ from evalsuite.report.view import Block, Cell, Column, Facts, Heading, Item, Pro
 from evalsuite.types import Finding
 
 _Found = list[tuple[int, Finding]]
+#: What somebody has to act on first.
+URGENCY = ("performance", "input", "output", "integrity", "chart")
+INDICATOR = "indicator_"
 _LOG = "change_log"
 _PARTS = {
     "former_baseline": "replaced version, validation",
@@ -24,6 +27,27 @@ _PARTS = {
     "model_changed": "of it the model's",
     "data_changed": "of it the data's",
 }
+
+
+def kind_of(f: Finding) -> str:
+    """What an indicator is about."""
+    return f.metric.removeprefix(INDICATOR)
+
+
+def plainly(name: str, longest: int = 60) -> str:
+    """An indicator's or a covariate's name as a reader would say it: numbers of the images without their prefix."""
+    kind, colon, rest = name.partition(": ")
+    if not colon:
+        kind, rest = "", name
+    return clean(
+        f"{kind}{colon}{rest.replace(IMAGE, 'image ', 1) if rest.startswith(IMAGE) else rest}", longest=longest
+    )
+
+
+def standing_at(lines: Sequence[Finding], status: str) -> list[Finding]:
+    """The indicators that stand so, the most urgent kinds first."""
+    own = [f for f in lines if f.condition == status]
+    return sorted(own, key=lambda f: URGENCY.index(kind_of(f)))
 
 
 def first_seen(found: _Found) -> dict[str, str]:
@@ -57,7 +81,7 @@ def change_log(found: _Found) -> list[Block]:
     rows = tuple(
         Row(
             cells=(
-                Cell(text=clean(f.endpoint, longest=80)),
+                Cell(text=plainly(f.endpoint, 80)),
                 Cell(text=f"{f.estimate.value:g}", kind="number"),
                 Cell(text=clean(str(f.condition), longest=20)),
                 Cell(text=anchor(index), kind="muted"),
@@ -103,7 +127,7 @@ def periodic_annex(material: Material, asked: Drift, found: _Found, lines: Seque
     for a in material.evidence.accounting:
         if not a.stratum:
             accounts[str(a.status)] += a.n
-    passed = [clean(f.endpoint, longest=60) for f in lines if f.condition == "action"]
+    passed = [plainly(f.endpoint) for f in standing_at(lines, "action")]
     figures = []
     for m in asked.monitor:
         line = next((f for f in lines if f.endpoint == f"Performance: {m.endpoint}"), None)

@@ -318,3 +318,11 @@ def test_driftless_years_seldom_raise_an_alarm() -> None:
             )
         years += alarmed
     assert years <= 3  # the chance of more is below 2 % at the budget's edge, and the draws are fixed
+
+
+def test_a_prevalence_that_no_calls_allow_is_not_estimable() -> None:
+    """Calls rarer than the baseline's false positives: solved for prevalence they would give less than none."""
+    silent = audited(period(300, 3, sensitivity=0.0))
+    from_calls = found(silent, "prevalence", "prevalence", condition="from_calls").estimate
+    assert from_calls.value is None
+    assert "more than the prevalence changed" in (from_calls.undefined or "")

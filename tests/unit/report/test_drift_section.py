@@ -11,8 +11,8 @@ from evalsuite.protocol.load import load_protocol
 from evalsuite.protocol.schema import StudyProtocol
 from evalsuite.report.anchors import untraced
 from evalsuite.report.material import Material
-from evalsuite.report.sections_drift import drift
-from evalsuite.report.view import Figure, Notice, Prose, Section, Table
+from evalsuite.report.sections_drift import drift, stands
+from evalsuite.report.view import Figure, Item, Notice, Prose, Section, Table
 from evalsuite.types import Curve, Estimate, Evidence, Finding, Outcome, Verdict
 
 WHY = "no interval in this test"
@@ -77,6 +77,18 @@ def section(
     return made
 
 
+def first_page(protocol: StudyProtocol, findings: list[Finding]) -> Item:
+    """The audit's line on the report's summary page."""
+    verdict = Verdict(
+        overall="met", decision_rule="all_primary", criteria=(), reason="", evidence=True, evidence_digest="0" * 64
+    )
+    evidence = Evidence(
+        protocol={}, testset={}, model={}, predictions={}, software={}, findings=tuple(findings), curves=()
+    )
+    (made,) = stands(Material(protocol=protocol, evidence=evidence, verdict=verdict, record={}))
+    return made
+
+
 def said(made: Section) -> str:
     first = made.blocks[0]
     return first.text if isinstance(first, Notice) else "".join(first.paragraphs) if isinstance(first, Prose) else ""
@@ -125,6 +137,31 @@ def test_an_alarm_asks_somebody_to_act_and_names_what_changed(protocol: StudyPro
         "sensitivity": "■ action",
         "Unseen groups of scanner": "▲ warning",
     }
+
+
+def test_the_summary_page_says_what_alarms_the_most_urgent_first(protocol: StudyProtocol) -> None:
+    lines = [
+        indicator("Input: image:contrast", "input", "action"),
+        indicator("Performance: sensitivity", "performance", "action"),
+        indicator("image:contrast missing", "integrity", "warning", 3.0),
+        indicator("Input: age", "input", "normal"),
+    ]
+    line = first_page(protocol, lines)
+    assert line.value == (
+        "Action limit passed: Performance: sensitivity, Input: image contrast.\nWarning: image contrast missing."
+    )
+    assert line.tone == "warning"
+    calm = first_page(protocol, lines[3:])
+    assert "not a pass" in calm.value
+    assert calm.tone == "neutral"
+
+
+def test_performance_without_labels_is_doubted_where_inputs_changed(protocol: StudyProtocol) -> None:
+    expected = finding("expected sensitivity", "sensitivity", estimate(0.9), condition="without_labels")
+    for status, doubted in (("normal", False), ("action", True)):
+        made = section(protocol, [indicator("Input: age", "input", status), expected])
+        words = " ".join(p for b in made.blocks if isinstance(b, Prose) for p in b.paragraphs)
+        assert ("do not rely on it" in words) == doubted
 
 
 def test_no_alarm_is_never_worded_as_a_pass(protocol: StudyProtocol) -> None:
