@@ -21,6 +21,11 @@ class Kept:
                 raise SystemExit(f"{path} holds rows made with other options: remove it, or give another --keep")
             self._rows = found["rows"]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rows that were made."""
+        return tuple(self._rows)
+
     def row(self, name: str, make: Callable[[], Any]) -> Any:
         """The row of this name: as it was kept, or made now."""
         if name not in self._rows:

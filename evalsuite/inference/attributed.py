@@ -46,6 +46,10 @@ VERSION = 2
 _IMAGES_AT_A_TIME = 16
 #: A part that is stopped is begun anew, so that it is small where each image is shown many times.
 _PASSES_AT_A_TIME = 1000
+#: Every worker has something to do of few images, too; a processor needs no more of them to be busy.
+_PASSES_ON_CPU = 400
+#: Derivatives keep every layer's results: a larger batch is no faster on a processor, and takes twice the memory.
+_BATCH_ON_CPU = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +140,14 @@ def attribute_sample(
         where = ["cpu"] * (settings.workers or 1)
     threads, _ = share_cores(on_cpu=on_cpu, threads=settings.threads, decoders=settings.decoders, workers=len(where))
     model = model.with_threads(threads)
-    batch = getattr(model, "per_call", None) or settings.first_batch(model.contract, on_cpu=on_cpu)
+    batch, most_passes = _sizes(model, settings, on_cpu=on_cpu)
     made: list[Part] = []
     plan: Plan | None = None
     failed: Counter[str] = Counter()
     with devices.deterministic(seed=settings.seed, threads=threads), _Crew(should_stop) as crew:
         workers = [worker.model for worker in hire(model, where, settings, threads=threads, most=len(cases))]
         crew.start(workers)
-        for group in _groups(cases, hooks, failed, at_a_time=partial(_at_a_time, asked)):
+        for group in _groups(cases, hooks, failed, at_a_time=partial(_at_a_time, asked, passes=most_passes)):
             require_wanted(crew.unwanted)
             if plan is None:
                 spatial = group.inputs[model.contract.inputs[0].name].shape[2:]
@@ -254,11 +258,20 @@ class _Group:
     inputs: dict[str, np.ndarray]
 
 
-def _at_a_time(asked: Interpretability, spatial: Sequence[int]) -> int:
+def _sizes(model: Any, settings: InferenceSettings, *, on_cpu: bool) -> tuple[int, int]:
+    """Images of a batch, and image passes of a part."""
+    per_call: int | None = getattr(model, "per_call", None)  # a program that is started for each call
+    batch = per_call or settings.first_batch(model.contract, on_cpu=on_cpu)
+    if per_call or not on_cpu:
+        return batch, _PASSES_AT_A_TIME
+    return settings.batch_size or min(batch, _BATCH_ON_CPU), _PASSES_ON_CPU
+
+
+def _at_a_time(asked: Interpretability, spatial: Sequence[int], *, passes: int = _PASSES_AT_A_TIME) -> int:
     """How many images of this size make a part: a volume, or planes that are shown some thousand times in all."""
     if len(spatial) != 2:
         return 1
-    return max(1, min(_IMAGES_AT_A_TIME, _PASSES_AT_A_TIME // sum(cost(asked, spatial).values())))
+    return max(1, min(_IMAGES_AT_A_TIME, passes // sum(cost(asked, spatial).values())))
 
 
 def _groups(

@@ -38,11 +38,19 @@ def places(model: Any, devices: Sequence[str], settings: InferenceSettings) -> t
 
 
 def hire(model: Any, where: Sequence[str], settings: InferenceSettings, *, threads: int, most: int) -> list[Worker]:
-    """`model`, which is in its place already, and others like it on the remaining devices; `most` workers at most."""
-    found = [model]
-    for device in where[1:most]:
+    """`model`, which is in its place already, and others like it on the remaining devices; `most` workers at most.
+
+    Those that an earlier stage of the same run has hired go on working: each holds the model and its memory.
+    """
+    others = [_one_more(model, k, where[k], settings, threads) for k in range(1, min(most, len(where)))]
+    return [Worker(model=one, device=batches_on(one)) for one in (model, *others)]
+
+
+def _one_more(model: Any, number: int, device: str, settings: InferenceSettings, threads: int) -> Any:
+    kept: dict[Any, Any] = getattr(model, "hired", {})
+    key = (number, device, settings.numerics, threads)
+    if key not in kept:
         other = model.another().to(device).with_threads(threads)
-        found.append(
-            other if settings.numerics.as_packaged else other.with_numerics(settings.numerics, threads=threads)
-        )
-    return [Worker(model=one, device=batches_on(one)) for one in found]
+        as_packaged = settings.numerics.as_packaged
+        kept[key] = other if as_packaged else other.with_numerics(settings.numerics, threads=threads)
+    return kept[key]

@@ -29,11 +29,12 @@ _MAX_BATCH = 2**31
 
 @dataclass(slots=True)
 class _Session:
-    """What changes while a model runs: the seed of the next batch, and warnings seen."""
+    """What changes while a model runs: the seed of the next batch, warnings seen, other processes of the package."""
 
     seed: int | None = None
     warned: tuple[str, ...] = ()
     others: list[SandboxedModel] = field(default_factory=list)
+    hired: dict[Any, SandboxedModel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,11 @@ class SandboxedModel:
             found.close()
             raise IntegrityError(f"the model {self.name} was changed while it was in use")
         return found
+
+    @property
+    def hired(self) -> dict[Any, SandboxedModel]:
+        """Workers of the run by place and settings, for its next stage."""
+        return self.session.hired
 
     def reseed(self, number: int) -> None:
         """Seed the generators of the other process before the next batch."""

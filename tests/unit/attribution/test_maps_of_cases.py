@@ -7,6 +7,7 @@ import json
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image as Picture
 
 from evalsuite.attribution.job import cost
 from evalsuite.errors import ContractError, Interrupted, ModelRunError, SandboxUnavailable
-from evalsuite.inference.attributed import _at_a_time, _here, attribute_sample, require_attributable
+from evalsuite.inference.attributed import _at_a_time, _here, _sizes, attribute_sample, require_attributable
 from evalsuite.inference.attribution_store import read_index, read_map, read_values, write_attributions
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.wanted import stopped
@@ -148,6 +149,17 @@ def test_what_is_shown_often_is_stored_in_small_parts():
     assert _at_a_time(steps, (224, 224)) == 4  # 1 unchanged and 200 on the way to each
     assert _at_a_time(asking(method="integrated_gradients", steps=2000), (224, 224)) == 1
     assert _at_a_time(asking(method="grad_cam"), (64, 64, 64)) == 1
+
+
+def test_on_a_processor_batches_and_parts_are_smaller_unless_a_batch_is_asked_for():
+    model = SimpleNamespace(contract=SimpleNamespace(is_volume=False))
+    batch, passes = _sizes(model, InferenceSettings(), on_cpu=True)
+    assert (batch, _sizes(model, InferenceSettings(batch_size=32), on_cpu=True)[0]) == (16, 32)
+    accelerated = _sizes(model, InferenceSettings(), on_cpu=False)
+    assert accelerated[0] == 64
+    assert passes < accelerated[1]
+    model.per_call = 5
+    assert _sizes(model, InferenceSettings(), on_cpu=True) == (5, accelerated[1])
 
 
 class Counting(PackagedModel):
@@ -288,8 +300,6 @@ def test_a_target_that_is_none_of_the_outputs_is_refused_before_anything_runs(pa
 
 
 def test_recorded_predictions_have_no_maps_and_nothing_is_asked_where_no_method_is():
-    from types import SimpleNamespace
-
     recorded = SimpleNamespace(format="recorded", name="old")
     require_attributable(Interpretability(), recorded, score="p")
     with pytest.raises(ContractError, match="recorded predictions are answers alone"):

@@ -70,6 +70,26 @@ def test_one_worker_per_device_unless_said_otherwise():
     assert [worker.model.device for worker in staff] == two
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remembering(Several):
+    """As a model in the sandbox: it knows who was hired."""
+
+    hired: dict[object, Several] = field(default_factory=dict)
+
+    def another(self) -> Several:
+        return Several()
+
+
+def test_the_next_stage_of_a_run_hires_nobody_anew_unless_it_asks_for_something_else():
+    model, three = Remembering(), ["cpu"] * 3
+    first = hire(model, three, settings(), threads=1, most=9)
+    second = hire(model, three, settings(), threads=1, most=9)
+    assert [id(w.model) for w in first] == [id(w.model) for w in second]
+    assert len({id(w.model) for w in first}) == 3
+    other = hire(model, three, settings(), threads=2, most=9)
+    assert {id(w.model) for w in first} & {id(w.model) for w in other} == {id(model)}
+
+
 def test_a_model_of_this_process_has_one_worker_and_says_so(tmp_path):
     assert places(FakeModel(), ["cuda:0", "cuda:1"], settings())[0] == ["cuda:0"]
     assert "not used" in places(FakeModel(), ["cuda:0", "cuda:1"], settings())[1][0]

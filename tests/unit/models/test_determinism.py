@@ -10,7 +10,7 @@ import traceback
 import numpy as np
 import torch
 
-from evalsuite.models.determinism import deterministic, seed_generators
+from evalsuite.models.determinism import deterministic, seed_generators, unfilled
 
 
 def drawn() -> tuple[object, ...]:
@@ -62,3 +62,11 @@ def test_the_algorithms_are_those_of_torchs_own_switch_and_the_compiler_is_not_l
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_memory_is_filled_before_it_is_written_but_not_where_maps_are_made():
+    with deterministic(seed=1, threads=1):
+        assert torch.empty(64).isnan().all()
+        with unfilled():
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.empty(64).isnan().all()
