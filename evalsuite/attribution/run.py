@@ -16,7 +16,7 @@ from evalsuite.attribution.measures import faithfulness
 from evalsuite.attribution.scorer import Scorer
 from evalsuite.attribution.shuffled import fixed, parameters_of, shuffled
 from evalsuite.errors import ContractError, EvalsuiteError, ModelRunError
-from evalsuite.models.determinism import is_out_of_memory, seed_generators, unfilled
+from evalsuite.models.determinism import is_out_of_memory, seed_generators
 from evalsuite.protocol.interpretability import TRIVIAL_PREFIX, Method
 from evalsuite.stats.faithfulness import trivial_maps
 
@@ -40,7 +40,7 @@ def attribute(model: PackagedModel, inputs: list[torch.Tensor], job: Job) -> Att
         If the network does not give what a method or measure needs.
     """
     try:
-        with fixed(model.network), unfilled():
+        with fixed(model.network):
             return _attribute(model, inputs, job)
     except EvalsuiteError:
         raise
