@@ -188,7 +188,7 @@ def test_a_part_takes_long_and_is_stopped_before_its_next_batch(package, testset
 
 
 def test_when_one_worker_fails_the_others_stop_too(package, testset, tmp_path, monkeypatch):
-    monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 3)
+    monkeypatch.setitem(attributed._IMAGES_AT_A_TIME, "cpu", 3)
     waiting, failed = threading.Event(), threading.Event()
 
     class Patient(Several):
