@@ -20,7 +20,7 @@ import numpy as np
 
 from evalsuite.attribution.job import Attributed, Job, cost, names_of_maps, window_of
 from evalsuite.attribution.scorer import Resolved, resolve
-from evalsuite.errors import ContractError, ImageError
+from evalsuite.errors import ContractError, ImageError, Interrupted
 from evalsuite.inference import device as devices
 from evalsuite.inference.attribution_files import answers_by_files
 from evalsuite.inference.attribution_likeness import likenesses, random_pairs
@@ -314,6 +314,7 @@ class _Crew:
     def __init__(self, should_stop: Callable[[], bool] | None) -> None:
         self._should_stop = should_stop
         self._over = threading.Event()
+        self._errors: list[BaseException] = []
         self._free: SimpleQueue[Any] = SimpleQueue()
         self._asked: deque[Future[Part]] = deque()
         self._pool: ThreadPoolExecutor | None = None
@@ -343,18 +344,29 @@ class _Crew:
         if self._pool is None:
             return [self._made(make)]
         self._asked.append(self._pool.submit(self._made, make))
-        return [self._asked.popleft().result()] if len(self._asked) > self._n else []
+        return [self._result(self._asked.popleft())] if len(self._asked) > self._n else []
 
     def rest(self) -> list[Part]:
         """The parts that were still being made."""
-        found = [future.result() for future in self._asked]
+        found = [self._result(future) for future in self._asked]
         self._asked.clear()
         return found
+
+    def _result(self, future: Future[Part]) -> Part:
+        """A part; where one failed, its error, and not that others stopped because of it."""
+        try:
+            return future.result()
+        except Interrupted:
+            raise self._errors[0] from None
 
     def _made(self, make: Callable[[Any], Part]) -> Part:
         worker = self._free.get()
         try:
             return make(worker)
+        except BaseException as error:
+            self._errors.append(error)
+            self._over.set()  # the others need not go on
+            raise
         finally:
             self._free.put(worker)
 

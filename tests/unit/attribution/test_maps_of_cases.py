@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,18 +190,19 @@ def test_a_part_takes_long_and_is_stopped_before_its_next_batch(package, testset
 
 def test_when_one_worker_fails_the_others_stop_too(package, testset, tmp_path, monkeypatch):
     monkeypatch.setattr("evalsuite.inference.attributed._IMAGES_AT_A_TIME", 3)
-    waiting, failed = threading.Event(), threading.Event()
+    fails, waits = threading.Lock(), threading.Event()
 
     class Patient(Several):
         def attribute_stored(self, inputs, job, *, n_passes, should_stop):
-            if not waiting.is_set():
-                waiting.set()
-                assert failed.wait(60)
+            if fails.acquire(blocking=False):  # whoever comes first, whichever part it has
+                assert waits.wait(60)
                 raise ModelRunError("it failed")
-            failed.set()
-            while not should_stop():
-                pass
-            raise stopped()
+            waits.set()
+            for _ in range(6000):
+                if should_stop():
+                    raise stopped()
+                time.sleep(0.01)
+            raise AssertionError("it was not told to stop")
 
     one = open_model(package)
     several = Patient(**{f.name: getattr(one, f.name) for f in fields(one)})
