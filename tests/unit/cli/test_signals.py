@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from evalsuite.cli.signals import stop_requested
+
+
+@pytest.fixture(autouse=True)
+def a_terminal_counts() -> Iterator[None]:
+    """As in a shell: whoever runs these tests under `nohup` has SIGHUP ignored in them too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def command(work: Callable[[Callable[[], bool]], None]) -> None:
