@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite.errors import InputError, Interrupted, ModelRunError
+from evalsuite.errors import InputError, ModelRunError
 from evalsuite.inference.hooks import Hooks, bind_inputs, default_hooks
 from evalsuite.inference.mark_places import grid_of_case, marks_outside
 from evalsuite.inference.marks import join_marks
@@ -21,6 +21,7 @@ from evalsuite.inference.recorded import join_recorded
 from evalsuite.inference.recorded_masks import join_masks
 from evalsuite.inference.settings import InferenceSettings
 from evalsuite.inference.summary import answers_table, failures, rate_and_latency, require_outputs
+from evalsuite.inference.wanted import stopped
 from evalsuite.models.folder_model import FolderModel
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def predict(
                 should_stop=should_stop, required=required,
             )  # fmt: skip
         except KeyboardInterrupt:
-            raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
+            raise stopped() from None
     hooks = hooks or default_hooks(model, bind_inputs(model.contract, cases))
     try:
         return _run(
@@ -150,7 +151,7 @@ def predict(
             decide=decide,
         )
     except KeyboardInterrupt:
-        raise Interrupted("stopped", hint="The same command goes on where it stopped.") from None
+        raise stopped() from None
 
 
 def _join(

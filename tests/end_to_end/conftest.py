@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,22 @@ class Outcome:
     def json(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.out)
         return found
+
+
+@pytest.fixture(scope="module")
+def no_report() -> Iterator[None]:
+    """For modules whose reports have tests of their own: here they would take most of the time."""
+    from evalsuite.record.canonical import read_json
+    from evalsuite.spine import running
+    from evalsuite.spine.folder import RunFolder
+    from evalsuite.types import Verdict
+
+    def verdict_alone(folder: RunFolder, on_stage: Callable[[str, int, int], None]) -> Verdict:
+        return Verdict.from_json(read_json(folder.verdict))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "render_report", verdict_alone)
+        yield
 
 
 @pytest.fixture(autouse=True)

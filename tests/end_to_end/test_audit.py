@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,6 @@ from evalsuite.report.anchors import untraced
 from evalsuite.report.view import Section
 from evalsuite.spine import Who, audit, freeze, lock, run, score_stage, verify
 from evalsuite.spine import audit_history as histories
-from evalsuite.spine import running as spine_running
 from evalsuite.spine.auditing import AuditResult
 from evalsuite.spine.folder import RunFolder
 from evalsuite.spine.history import open_ledger
@@ -43,6 +41,9 @@ def _simulation(checkout: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +68,6 @@ class Deployment:
     @property
     def audits(self) -> tuple[histories.Audit, ...]:
         return histories.audits(histories.open_history(str(self.path / "history.sqlite"), "default"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_pdf() -> Iterator[None]:
-    """Reports have tests of their own; here they would take most of the time."""
-
-    def verdict_alone(folder: RunFolder, on_stage: Callable[[str, int, int], None]) -> Verdict:
-        return Verdict.from_json(read_json(folder.verdict))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spine_running, "render_report", verdict_alone)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,6 @@ from PIL import Image as Picture
 from evalsuite.imaging import read_image
 from evalsuite.imaging.degrade import degrade
 from evalsuite.record.canonical import read_json
-from evalsuite.spine import running as spine_running
-from evalsuite.spine.folder import RunFolder
-from evalsuite.types import Verdict
 from tests.derm_formats import CONTRACT
 
 from .conftest import Outcome
@@ -27,20 +24,9 @@ from .conftest import Outcome
 OTHER_CAMERA = (("contrast", 0.6), ("cast", 20.0), ("blur", 0.8))
 QUALITY = ("mean", "contrast", "sharpness")
 Cli = Callable[..., Outcome]
+pytestmark = pytest.mark.usefixtures("no_report")
 #: Of a share that is watched: its action limit and its warning limit.
 Limits = dict[str, tuple[float, float]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_pdf() -> Iterator[None]:
-    """Reports have tests of their own; here they would take most of the time."""
-
-    def verdict_alone(folder: RunFolder, on_stage: Callable[[str, int, int], None]) -> Verdict:
-        return Verdict.from_json(read_json(folder.verdict))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spine_running, "render_report", verdict_alone)
-        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
