@@ -326,8 +326,11 @@ def _gap_table(
         material.method_note(f.estimate for _, f in gaps),
         material.set_note,
     ]
-    if len(rows) > most:
-        notes.insert(0, f"{len(rows) - most} more rows are in the attached evidence.json.")
+    shown = _up_to(rows, most)
+    left_out = sum(not row.group for row in rows[len(shown) :])
+    if left_out:
+        are = "row is" if left_out == 1 else "rows are"
+        notes.insert(0, f"{left_out} more {are} in the attached evidence.json.")
     if n_others:
         said = "One more gap, which shows" if n_others == 1 else f"{format_count(n_others)} more gaps, which show"
         notes.insert(0, f"{said} nothing and have no margin, are in the annex (section 34) or in the evidence.")
@@ -344,9 +347,17 @@ def _gap_table(
             Column(title=t, align="left" if t in (first, "Outcome") else "right", width=w)
             for t, w in zip(titles, widths, strict=True)
         ),
-        rows=tuple(rows[:most]),
+        rows=shown,
         notes=tuple(n for n in notes if n),
     )
+
+
+def _up_to(rows: Sequence[Row], most: int) -> tuple[Row, ...]:
+    """The first rows; no heading stands last, with nothing below it."""
+    n = min(most, len(rows))
+    while n and rows[n - 1].group:
+        n -= 1
+    return tuple(rows[:n])
 
 
 def _nothing_row(index: int, own: Sequence[Finding]) -> Row:

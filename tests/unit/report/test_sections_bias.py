@@ -8,7 +8,8 @@ import pytest
 
 from evalsuite.judging import judge
 from evalsuite.report import build_dossier
-from evalsuite.report.view import Bullets, Dossier, Figure, Notice, Section, Table
+from evalsuite.report.sections_bias import _up_to
+from evalsuite.report.view import Bullets, Cell, Dossier, Figure, Notice, Row, Section, Table
 from evalsuite.types import Evidence
 from tests.unit.analyses.test_beside_performance import SENSITIVITY, goal, protocol, run
 from tests.unit.analyses.test_bias import sites
@@ -145,3 +146,10 @@ def test_a_reference_group_without_cases_is_an_open_item_and_every_gap_is_not_as
     assert "reference group without a case" in said
     limits = next(s for s in d.sections if s.id == "limitations")
     assert any("eference group without a case" in i for b in limits.blocks if isinstance(b, Bullets) for i in b.items)
+
+
+def test_a_table_that_is_cut_ends_with_no_heading():
+    heading, row = Row(cells=(Cell(text="Brier score"),), group=True), Row(cells=(Cell(text="0.1"),))
+    assert _up_to([heading, row, row, heading, row], 4) == (heading, row, row)
+    assert _up_to([heading, row, row, heading, row], 5) == (heading, row, row, heading, row)
+    assert _up_to([heading, heading], 2) == ()
